@@ -1,0 +1,1 @@
+"""Wiring of a plan to tasks: live, dry-run, replay."""

@@ -1,0 +1,1 @@
+"""Errors, units, clocks, identifiers: what every floor above stands on."""

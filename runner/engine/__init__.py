@@ -1,0 +1,1 @@
+"""The pure trading state machine: events in, commands out."""

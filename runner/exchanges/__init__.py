@@ -1,0 +1,1 @@
+"""Exchange codecs (sans-IO), one folder each, and the paper exchange."""

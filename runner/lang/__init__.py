@@ -1,0 +1,1 @@
+"""The strategy language: YAML nodes, diagnostics, expressions, generated code."""

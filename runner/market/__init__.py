@@ -1,0 +1,1 @@
+"""Market state: instruments, books, trades, windows, freshness."""

@@ -1,0 +1,1 @@
+"""Sockets, HTTP, time sync and rate budgets; knows no exchange."""

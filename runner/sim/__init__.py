@@ -1,0 +1,1 @@
+"""The exchange simulator: the other end of the wire, sharing no code with the codecs."""
