@@ -1,0 +1,156 @@
+"""Everything the engine can ask of its host.
+
+The host carries them out in order: it journals the intents of a `Send` in one commit, gets
+`Journaled` orders back and hands those to the sender. Only queries and cancels are ever repeated.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from runner.engine.proof import Approved
+from runner.market.instruments import Side
+
+
+class OrderType(StrEnum):
+    """How the price binds."""
+
+    LIMIT = "limit"
+    MARKET = "market"
+
+
+class Tif(StrEnum):
+    """How long an order stays."""
+
+    GTC = "gtc"
+    IOC = "ioc"
+    FOK = "fok"
+    POST_ONLY = "post_only"
+
+
+class Purpose(StrEnum):
+    """Why an order is sent; decides which checks of the gate bind."""
+
+    ENTRY = "entry"
+    REPAIR = "repair"
+    CLOSE = "close"
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
+    """One order as decided: exact, complete, and what the journal keeps of it.
+
+    `lots` and `ticks` are integers of the instrument's lot and tick (`ticks` 0 on a market order);
+    `price_text` and `qty_text` are the same as the wire takes them. `window_ns` is the receive
+    window to sign with (1 s on entries, so that "never arrived" is known soon).
+    """
+
+    cid: str
+    rule: str
+    group: int
+    leg: int
+    attempt: int
+    purpose: Purpose
+    exchange: str
+    market: str
+    symbol: str
+    side: Side
+    type: OrderType
+    tif: Tif
+    lots: int
+    ticks: int
+    qty_text: str
+    price_text: str
+    reduce_only: bool
+    window_ns: int
+    t: int
+    wall: int
+    refs: tuple[tuple[str, int, int], ...] = ()
+    """(stream, sequence, age in ns) of each stream the decision read"""
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="c"):
+    """Base of all commands."""
+
+
+class Send(Command, frozen=True, kw_only=True, tag="send"):
+    """Journal all these intents in one commit, then send them in one pass."""
+
+    group: int
+    orders: tuple[Approved, ...]
+
+
+class Cancel(Command, frozen=True, kw_only=True, tag="cancel"):
+    """Cancel one order; may be repeated."""
+
+    cid: str
+    exchange: str
+    market: str
+    symbol: str
+
+
+class CancelAll(Command, frozen=True, kw_only=True, tag="cancel_all"):
+    """Cancel every plain order of a market (protective orders are left)."""
+
+    exchange: str
+    market: str
+    symbol: str
+
+
+class Query(Command, frozen=True, kw_only=True, tag="query"):
+    """Ask the exchange about one order by client id."""
+
+    cid: str
+    exchange: str
+    market: str
+    symbol: str
+    attempt: int
+
+
+class Resync(Command, frozen=True, kw_only=True, tag="resync"):
+    """Fetch a fresh snapshot of a book (or resubscribe, where the exchange sends it)."""
+
+    market: str
+    reason: str
+
+
+class Reconcile(Command, frozen=True, kw_only=True, tag="reconcile"):
+    """Fetch open orders, fills and account of an exchange and answer with `Reconciled`."""
+
+    exchange: str
+    reason: str
+
+
+class Record(Command, frozen=True, kw_only=True, tag="record"):
+    """Write a row to the journal; buffered, committed within 20 ms."""
+
+    kind: str
+    fields: dict[str, str | int | float | bool | None]
+
+
+class Trace(Command, frozen=True, kw_only=True, tag="trace"):
+    """One decision, for `why`: cause, values, state before and after, refusal."""
+
+    rule: str
+    cause: str
+    before: str
+    after: str
+    refusal: str = ""
+    values: tuple[tuple[str, str], ...] = ()
+    ages: tuple[tuple[str, int], ...] = ()
+
+
+class RunState(Command, frozen=True, kw_only=True, tag="run_state"):
+    """The run's state changed: active, reducing, paused, halted, frozen, flattened."""
+
+    state: str
+    code: str
+    text: str = ""
+
+
+class Notify(Command, frozen=True, kw_only=True, tag="notify"):
+    """Tell a person. Levels: info, warn, page."""
+
+    level: str
+    text: str

@@ -1,0 +1,371 @@
+"""Everything that can happen to the engine.
+
+Market events carry floats (finite, or the stream is invalid); order events carry integer lots and
+ticks. `t` is monotonic nanoseconds since the run's start, `wall` nanoseconds since the epoch, both
+stamped by the host when the frame was read; `ts` is the exchange's own time in nanoseconds, 0
+where it gives none. `conn` numbers the connection a frame came on. `more` says that newer frames
+of the same read wait behind this one: state and timers move, but no order leaves on it.
+`market` and `exchange` are the names of the strategy file.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+Level = tuple[float, float]
+
+
+class Event(msgspec.Struct, tag_field="e", kw_only=True, omit_defaults=True, gc=False):
+    """Base of all events."""
+
+    t: int = 0
+    wall: int = 0
+
+
+class MarketEvent(Event, kw_only=True, gc=False):
+    """Base of what arrives on a public or market socket."""
+
+    market: str
+    ts: int = 0
+    conn: int = 0
+    more: bool = False
+
+
+class Top(MarketEvent, tag="top", kw_only=True, gc=False):
+    """Best bid and ask; `u` is the book's update id (0 where the exchange gives none)."""
+
+    bid: float
+    ask: float
+    bid_qty: float
+    ask_qty: float
+    u: int = 0
+
+
+class Depth(MarketEvent, tag="depth", kw_only=True):
+    """A book snapshot, or a difference with absolute quantities (0 removes the level).
+
+    `first..last` are the update ids it covers, `prev` the id it must follow (-1: the exchange
+    gives none and continuity is first <= previous last + 1).
+    """
+
+    snapshot: bool
+    bids: list[Level]
+    asks: list[Level]
+    first: int = 0
+    last: int = 0
+    prev: int = -1
+
+
+class Trade(MarketEvent, tag="trade", kw_only=True):
+    """A public trade; `taker` is the aggressor's side, "buy" or "sell"."""
+
+    price: float
+    qty: float
+    taker: str
+    id: str = ""
+
+
+class Mark(MarketEvent, tag="mark", kw_only=True, gc=False):
+    """The mark price."""
+
+    price: float
+
+
+class Funding(MarketEvent, tag="funding", kw_only=True, gc=False):
+    """The funding rate of the running interval; `next_at` wall ns, `interval` ns (0 unknown)."""
+
+    rate: float
+    next_at: int
+    interval: int = 0
+
+
+class Bar(MarketEvent, tag="bar", kw_only=True):
+    """A bar of `every` ns that opened at `open_at` (wall ns); only closed bars become values."""
+
+    every: int
+    open_at: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    closed: bool
+    warmup: bool = False
+
+
+class SocketState(StrEnum):
+    """What happened to a socket or a book on it."""
+
+    UP = "up"
+    DOWN = "down"
+    RESYNC = "resync"
+
+
+class Feed(Event, tag="feed", kw_only=True):
+    """A socket came up or went down. `kind` is public, market, private or trade."""
+
+    exchange: str
+    socket: str
+    kind: str
+    state: SocketState
+    conn: int = 0
+    markets: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class ClockReading(Event, tag="clock", kw_only=True):
+    """A time sync: the exchange's clock minus ours, and half the best round trip, in ns."""
+
+    exchange: str
+    offset: int
+    uncertainty: int
+    ok: bool = True
+
+
+class Readiness(StrEnum):
+    """Whether an exchange may be traded."""
+
+    STARTING = "starting"
+    RECONCILING = "reconciling"
+    READY = "ready"
+    DOWN = "down"
+    MAINTENANCE = "maintenance"
+    FROZEN = "frozen"
+
+
+class Ready(Event, tag="ready", kw_only=True):
+    """An exchange's order side changed its readiness."""
+
+    exchange: str
+    state: Readiness
+    reason: str = ""
+
+
+class Budget(Event, tag="budget", kw_only=True):
+    """How much of a rate budget is used; `resets_at` monotonic ns."""
+
+    exchange: str
+    name: str
+    used: int
+    limit: int
+    resets_at: int
+
+
+class InstrumentFacts(msgspec.Struct, kw_only=True, frozen=True):
+    """The exchange's word on one market, decimals as text; fees as ratios."""
+
+    market: str
+    tick: str
+    lot: str
+    min_qty: str
+    min_notional: str
+    max_qty: str = "0"
+    contract_size: str = "1"
+    maker: float | None = None
+    taker: float | None = None
+    fee_source: str = "catalogue"
+    status: str = "trading"
+
+
+class Facts(Event, tag="facts", kw_only=True):
+    """Instruments and fees as the exchange gives them (they overrule the catalogue)."""
+
+    exchange: str
+    instruments: tuple[InstrumentFacts, ...]
+
+
+class Balance(msgspec.Struct, kw_only=True, frozen=True):
+    """One asset of an account: all of it, and what is free for new orders."""
+
+    asset: str
+    total: float
+    free: float
+
+
+class Position(msgspec.Struct, kw_only=True, frozen=True):
+    """A position at the exchange, in signed lots (negative: short)."""
+
+    symbol: str
+    lots: int
+    entry: float = 0.0
+    mark: float = 0.0
+    liquidation: float = 0.0
+
+
+class Account(Event, tag="account", kw_only=True):
+    """Balances and positions. `full` means that what is absent is zero (a REST answer)."""
+
+    exchange: str
+    balances: tuple[Balance, ...]
+    positions: tuple[Position, ...]
+    equity: float | None = None
+    margin_used: float | None = None
+    full: bool = False
+    source: str = "stream"
+
+
+class OrderEvent(Event, kw_only=True):
+    """Base of what is said of one of our orders; `ts` is the exchange's time in ns."""
+
+    cid: str
+    ts: int = 0
+
+
+class Ack(OrderEvent, tag="ack", kw_only=True):
+    """The exchange has taken the order."""
+
+    exchange_id: str = ""
+
+
+class Reject(OrderEvent, tag="reject", kw_only=True):
+    """A definitive no: the order does not exist. `outcome` is rejected, rate_limited or clock."""
+
+    outcome: str
+    code: str
+    text: str = ""
+
+
+class Unknown(OrderEvent, tag="unknown", kw_only=True):
+    """The order may or may not exist; `why` is timeout, disconnect, http 502, ..."""
+
+    why: str
+
+
+class Fill(OrderEvent, tag="fill", kw_only=True):
+    """One execution, keyed by `trade_id`; `fee` is positive when paid, None when not yet told."""
+
+    trade_id: str
+    lots: int
+    price: float
+    fee: float | None = None
+    fee_asset: str = ""
+    maker: bool = False
+    source: str = "stream"
+
+
+class End(StrEnum):
+    """How an order ended at the exchange."""
+
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    FILLED = "filled"
+    REJECTED = "rejected"
+
+
+class Done(OrderEvent, tag="done", kw_only=True):
+    """The order is terminal; `filled_lots` is the exchange's cumulative figure."""
+
+    end: End
+    filled_lots: int
+    code: str = ""
+
+
+class OrderView(msgspec.Struct, kw_only=True, frozen=True):
+    """An order as the exchange shows it in a query or a list."""
+
+    cid: str
+    exchange_id: str
+    symbol: str
+    side: str
+    lots: int
+    filled_lots: int
+    status: str
+    """open, partial, filled, canceled, expired or rejected"""
+    price_ticks: int = 0
+    avg_price: float = 0.0
+    reduce_only: bool = False
+    ts: int = 0
+
+
+class Found(OrderEvent, tag="found", kw_only=True):
+    """The answer to a query by client id. `order` None is a definitive "no such order"."""
+
+    order: OrderView | None
+    source: str = "query"
+
+
+class Reconciled(Event, tag="reconciled", kw_only=True):
+    """A whole picture of one exchange: open orders of ours and others', fills, account."""
+
+    exchange: str
+    open_orders: tuple[OrderView, ...]
+    fills: tuple[Fill, ...]
+    account: Account | None
+    started: int = 0
+    """monotonic ns when the first query left: orders younger than this are not judged by it"""
+
+
+class External(Event, tag="external", kw_only=True):
+    """Something others did: a manual fill, a liquidation, ADL, funding, a transfer."""
+
+    exchange: str
+    what: str
+    market: str = ""
+    lots: int = 0
+    price: float = 0.0
+    amount: float = 0.0
+    asset: str = ""
+    id: str = ""
+
+
+class CancelReply(OrderEvent, tag="cancel_reply", kw_only=True):
+    """The answer to a cancel: accepted, or refused with the exchange's code."""
+
+    ok: bool
+    code: str = ""
+    text: str = ""
+
+
+class Operator(Event, tag="operator", kw_only=True):
+    """A command of the operator: halt, resume, flatten, stop, reset."""
+
+    command: str
+    rule: str = ""
+    market: str = ""
+    who: str = ""
+    why: str = ""
+
+
+class Host(Event, tag="host", kw_only=True):
+    """The process itself is in trouble: journal, disk, loop lag, a dead task. "" clears it."""
+
+    fault: str
+    text: str = ""
+    ok: bool = False
+
+
+class Timer(Event, tag="timer", kw_only=True, gc=False):
+    """Time has reached the engine's `due`."""
+
+    due: int
+
+
+AnyEvent = (
+    Top
+    | Depth
+    | Trade
+    | Mark
+    | Funding
+    | Bar
+    | Feed
+    | ClockReading
+    | Ready
+    | Budget
+    | Facts
+    | Account
+    | Ack
+    | Reject
+    | Unknown
+    | Fill
+    | Done
+    | Found
+    | Reconciled
+    | External
+    | CancelReply
+    | Operator
+    | Host
+    | Timer
+)
+"""All events, for the typed encoding of recordings."""

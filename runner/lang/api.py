@@ -1,0 +1,89 @@
+"""What a compiled strategy offers the engine (built by `lang/program.py`).
+
+All functions take the engine's monotonic time in nanoseconds. They read the stream objects of
+`market/`, the cells of `lang/cells.py` and their own windows, and nothing else; they never raise:
+what cannot be computed is missing (NaN, or neither true nor false).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+Test = Callable[[int], bool]
+Number = Callable[[int], float]
+
+
+class Condition(Protocol):
+    """A three-valued condition: `true` and `false` are both False when it is missing."""
+
+    true: Test
+    false: Test
+
+
+class SizeProgram(Protocol):
+    """How big: `value` in `unit` (a currency: the quote is a notional, the base an amount)."""
+
+    value: Number
+    unit: str
+    min: Number | None
+    max: Number | None
+
+
+class RuleProgram(Protocol):
+    """The generated functions of one rule."""
+
+    when: Condition
+    until: Condition | None
+    size: SizeProgram
+    weights: tuple[Number | None, ...]
+    """one per leg, None where the file has no `weight`"""
+    prices: tuple[Number | None, ...]
+    """one per leg, None where the file has no `price`"""
+    enter: Callable[[int], list[float]]
+    """evaluates every `entered(x)` of the rule, at approval; assign to the rule's cell"""
+    when_streams: tuple[str, ...]
+    """keys (`bin.book`) of all streams that `when`, sizes and prices read, signals included"""
+    until_streams: tuple[str, ...]
+
+
+class ProgramApi(Protocol):
+    """A strategy's generated code, bound to streams and cells."""
+
+    rules: Mapping[str, RuleProgram]
+    on_stream: Mapping[str, Test | Callable[[int], None]]
+    """per stream key: feeds the windows that read it; absent where none does"""
+    due: int
+    """monotonic ns of the next window slot end; a large number when there is none"""
+
+    def on_timer(self, now: int) -> None:
+        """Close all window slots whose end has come."""
+        ...
+
+    def warm(self, rule: str) -> bool:
+        """Whether every window the rule reads is full."""
+        ...
+
+    def missing(self, rule: str, now: int) -> list[str]:
+        """Name what keeps `when` from being known: `byb.book stale 412ms`, `basis warming 40%`."""
+        ...
+
+    def explain(self, rule: str, part: str, now: int) -> list[tuple[str, str]]:
+        """Return (source text, value) of each sub-expression of `when` or `until`."""
+        ...
+
+    def signal(self, name: str, now: int) -> float | str | bool | None:
+        """Return a signal's value; None when missing."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return the windows' state as plain JSON values."""
+        ...
+
+    def restore(self, state: Mapping[str, Any], now: int, gap_ns: int) -> list[str]:
+        """Take back a saved state when the gap allows it; return the windows restored."""
+        ...
+
+    def warm_up(self, bars: Mapping[str, list[tuple[int, float]]], now: int) -> list[str]:
+        """Fill windows over mids from (monotonic ns of the bar's close, close) per market."""
+        ...

@@ -1,0 +1,133 @@
+"""What an exchange lists: tick, lot, minimums, fees, and the exact arithmetic on them.
+
+Prices are integer ticks and quantities integer lots from the moment an order is built (R-04);
+floats live only in signals. Rounding never makes an order worse than written: a buy's price goes
+down, a sell's up, a quantity always down.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from enum import StrEnum
+
+from runner.base.units import plain
+
+
+class Side(StrEnum):
+    """Direction of an order."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for buy, -1 for sell."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> Side:
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+
+class Kind(StrEnum):
+    """What is traded."""
+
+    SPOT = "spot"
+    PERPETUAL = "perpetual"
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """Maker and taker fee as ratios of the notional (0.0005 is 5 bps), and where they are from."""
+
+    maker: float
+    taker: float
+    source: str = "catalogue"
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One symbol of one exchange.
+
+    `lot` and `min_qty` are in the unit orders are sent in; `contract_size` is how much base one
+    such unit is (1 where orders are in base, e.g. 0.01 on OKX swaps). `max_qty` 0 = no maximum.
+    """
+
+    exchange_type: str
+    symbol: str
+    kind: Kind
+    base: str
+    quote: str
+    tick: Decimal
+    lot: Decimal
+    min_qty: Decimal
+    min_notional: Decimal
+    fees: Fees
+    max_qty: Decimal = Decimal(0)
+    contract_size: Decimal = Decimal(1)
+    price_hint: Decimal = Decimal(0)
+    source: str = ""
+    status: str = "trading"
+    reduce_only_exempt_from_min: bool = False
+    tick_f: float = field(init=False, default=0.0)
+    lot_f: float = field(init=False, default=0.0)
+    lot_base_f: float = field(init=False, default=0.0)
+
+    def __post_init__(self) -> None:
+        if self.tick <= 0 or self.lot <= 0 or self.contract_size <= 0:
+            raise ValueError(f"{self.symbol}: tick, lot and contract size must be positive")
+        object.__setattr__(self, "tick_f", float(self.tick))
+        object.__setattr__(self, "lot_f", float(self.lot))
+        object.__setattr__(self, "lot_base_f", float(self.lot * self.contract_size))
+
+    def price(self, ticks: int) -> Decimal:
+        """Return the exact price of `ticks`."""
+        return self.tick * ticks
+
+    def qty(self, lots: int) -> Decimal:
+        """Return the exact order quantity of `lots`, in the unit orders are sent in."""
+        return self.lot * lots
+
+    def base_qty(self, lots: int) -> Decimal:
+        """Return the exact amount of base of `lots`."""
+        return self.lot * self.contract_size * lots
+
+    def price_text(self, ticks: int) -> str:
+        """Return the price of `ticks` as the wire takes it: no exponent, no trailing zeros."""
+        return plain(self.tick * ticks)
+
+    def qty_text(self, lots: int) -> str:
+        """Return the quantity of `lots` as the wire takes it."""
+        return plain(self.lot * lots)
+
+    def ticks_for(self, price: float, side: Side) -> int:
+        """Round a price to ticks, never worse than written: a buy down, a sell up."""
+        exact = Decimal(repr(price)) / self.tick
+        rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
+        # A float that stands for an exact tick (0.1 + 0.2) must not move by one.
+        nearest = exact.to_integral_value()
+        if abs(exact - nearest) < Decimal("1e-6"):
+            return int(nearest)
+        return int(exact.to_integral_value(rounding=rounding))
+
+    def lots_for_base(self, base: float) -> int:
+        """Round an amount of base down to lots."""
+        if not math.isfinite(base) or base <= 0:
+            return 0
+        return int(base / self.lot_base_f + 1e-9)
+
+    def exact_ticks(self, price: Decimal) -> int:
+        """Return the ticks of a price that must be on the grid; ValueError when it is not."""
+        ticks = price / self.tick
+        if ticks != ticks.to_integral_value():
+            raise ValueError(f"{self.symbol}: price {price} is not a multiple of {self.tick}")
+        return int(ticks)
+
+    def exact_lots(self, qty: Decimal) -> int:
+        """Return the lots of a quantity that must be on the grid; ValueError when it is not."""
+        lots = qty / self.lot
+        if lots != lots.to_integral_value():
+            raise ValueError(f"{self.symbol}: quantity {qty} is not a multiple of {self.lot}")
+        return int(lots)

@@ -1,0 +1,291 @@
+"""The plan: a strategy file after all checks, immutable, with every number in its final unit.
+
+Durations are ns, ratios floats, money and amounts Decimal with their currency. Nothing in a plan
+is a secret: `auth` holds references only, resolved by `start` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from runner.lang.tree import Expr
+from runner.market.instruments import Instrument, Side
+
+
+class Network(StrEnum):
+    """Which of an exchange's networks."""
+
+    LIVE = "live"
+    TESTNET = "testnet"
+    DEMO = "demo"
+    SIM = "sim"
+    CUSTOM = "custom"
+
+
+class StreamKind(StrEnum):
+    """What a stream carries."""
+
+    BOOK = "book"
+    TRADES = "trades"
+    MARK = "mark"
+    FUNDING = "funding"
+    BARS = "bars"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """Where a secret is: an environment variable or a file; `line` for messages."""
+
+    env: str = ""
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangePlan:
+    """One exchange of the file. `type` is the adapter's name (`binance_usdm`)."""
+
+    name: str
+    type: str
+    network: Network
+    auth: Mapping[str, SecretRef]
+    order_entry: str = "websocket"
+    recv_window_ns: int = 5_000_000_000
+    leverage: int = 2
+    margin_mode: str = "cross"
+    position_mode: str = "one_way"
+    dead_man_ns: int | None = None
+    endpoints: Mapping[str, str] | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """One stream of a market; `key` is `bin.book`. `every_ns` and `warmup` belong to bars."""
+
+    key: str
+    market: str
+    kind: StreamKind
+    max_age_ns: int | None
+    depth: int | None = None
+    every_ns: int | None = None
+    warmup: int = 0
+    implied: bool = False
+    """added by us (mark and funding of every traded perpetual), not written in the file"""
+
+
+@dataclass(frozen=True, slots=True)
+class MarketPlan:
+    """One market of the file, with the instrument of the catalogue (facts replace it at start)."""
+
+    name: str
+    exchange: str
+    symbol: str
+    instrument: Instrument
+    streams: Mapping[StreamKind, StreamPlan]
+    traded: bool
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with a currency: 500 USDT, 0.002 BTC."""
+
+    value: Decimal
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParamPlan:
+    """A parameter with the value in force (default, `--params` or `--set`)."""
+
+    name: str
+    type: str
+    text: str
+    value: float | str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlan:
+    """How an order is priced and how long it stays. `collar` is a ratio past the far touch."""
+
+    type: str = "limit"
+    tif: str = "ioc"
+    collar: float | None = 0.0005
+    price: Expr | None = None
+    ttl_ns: int | None = None
+    """cancel a resting order after this long (R-21)"""
+
+
+@dataclass(frozen=True, slots=True)
+class SizePlan:
+    """A size expression and its bounds; `unit` is the currency of all three."""
+
+    expr: Expr
+    unit: str
+    min: Expr | None = None
+    max: Expr | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LegPlan:
+    """One leg of a trade."""
+
+    market: str
+    side: Side
+    weight: Expr | None
+    order: OrderPlan
+
+
+@dataclass(frozen=True, slots=True)
+class HedgePlan:
+    """What happens when legs fill unequally (trading.md, section 2)."""
+
+    max_gap: Quantity
+    policy: str = "together"
+    repair: str = "cheaper"
+    repair_within_ns: int = 2_000_000_000
+    worst: float = 0.0015
+    on_failure: str = "flatten"
+    on_unknown: str = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePlan:
+    """How a trade leaves (trading.md, section 3); `worst` counts past the mid at the decision."""
+
+    tif: str = "ioc"
+    collar: float = 0.0005
+    retry_ns: int = 250_000_000
+    worst: float = 0.01
+    then: str = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class TradePlan:
+    """The verb `trade`."""
+
+    size: SizePlan
+    legs: tuple[LegPlan, ...]
+    hedge: HedgePlan | None
+    close: ClosePlan
+
+
+@dataclass(frozen=True, slots=True)
+class SingleOrderPlan:
+    """The verb `order`: one order, nothing to unwind."""
+
+    size: SizePlan
+    leg: LegPlan
+    reduce_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many in so long."""
+
+    count: int
+    per_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RulePlan:
+    """One rule; exactly one of `trade` and `order` is set."""
+
+    name: str
+    line: int
+    when: Expr
+    until: Expr | None
+    entered: tuple[Expr, ...]
+    """the arguments of `entered(x)` in `until`, in the order of their index"""
+    for_ns: int
+    max_hold_ns: int | None
+    max_skew_ns: int | None
+    cooldown_ns: int
+    on_missing: str
+    rearm: str
+    once: bool
+    trade: TradePlan | None
+    order: SingleOrderPlan | None
+    when_streams: tuple[str, ...]
+    until_streams: tuple[str, ...]
+    when_text: str = ""
+    until_text: str = ""
+    net: bool = False
+    """`mode: net`: opposite rules on a market do not exclude each other"""
+    max_firings: Rate = Rate(20, 60_000_000_000)
+
+    @property
+    def legs(self) -> tuple[LegPlan, ...]:
+        """All legs, for either verb."""
+        if self.trade is not None:
+            return self.trade.legs
+        assert self.order is not None
+        return (self.order.leg,)
+
+
+@dataclass(frozen=True, slots=True)
+class DailyLoss:
+    """The loss at which the day is over; `day_start_ns` is the offset of the day from 00:00 UTC."""
+
+    amount: Quantity
+    then: str = "halt"
+    day_start_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RiskPlan:
+    """The limits. Maps are by market name, `max_net_position` by base asset."""
+
+    max_order: Quantity | None
+    max_order_by_market: Mapping[str, Quantity]
+    max_position: Mapping[str, Quantity]
+    max_orders: Rate | None
+    max_daily_loss: DailyLoss | None
+    max_net_position: Mapping[str, Decimal]
+    max_exposure: Mapping[str, Quantity]
+    """by `all`, an exchange's or a base asset's name"""
+    max_open_orders: Mapping[str, int]
+    price_collar: float = 0.01
+    max_firings: Rate = Rate(20, 60_000_000_000)
+    same_order_within_ns: int = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What happens at the ends of a run."""
+
+    on_stop: str = "cancel"
+    on_restart: str = "adopt"
+    stop_within_ns: int = 5_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole strategy, ready to run."""
+
+    name: str
+    about: str
+    file: str
+    text: str
+    sha: str
+    params: Mapping[str, ParamPlan]
+    exchanges: Mapping[str, ExchangePlan]
+    markets: Mapping[str, MarketPlan]
+    signals: Mapping[str, Expr]
+    """in an order in which each uses only earlier ones"""
+    signal_texts: Mapping[str, str]
+    rules: Mapping[str, RulePlan]
+    risk: RiskPlan
+    run: RunPlan
+    pegs: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+
+    @property
+    def streams(self) -> dict[str, StreamPlan]:
+        """All streams by key."""
+        return {s.key: s for m in self.markets.values() for s in m.streams.values()}
