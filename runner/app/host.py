@@ -1,0 +1,232 @@
+"""The host: carries events to the engine and the engine's commands to the world.
+
+The engine is pure; the host is what surrounds it in every mode. Live, dry-run, replay, bench and
+tests differ in what stands behind `Orders` and in who calls `feed`: the order of things is the
+same. One event is handled to its end before the next: an event that arises while commands are
+carried out (a journal that fails, an order refused locally) waits in line.
+
+Order of a `Send`: the journal commits the intents of the group in one transaction, and only what
+it hands back goes to the sender (R-01, R-64). When the journal fails, nothing is sent and the
+engine is told.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from runner.base.clock import stopwatch_ns
+from runner.base.crash import crash_point
+from runner.base.errors import RunnerError
+from runner.engine.commands import (
+    Cancel,
+    CancelAll,
+    Command,
+    Notify,
+    Query,
+    Reconcile,
+    Record,
+    Resync,
+    RunState,
+    Send,
+    Trace,
+)
+from runner.engine.events import Event, Timer, Unknown
+from runner.engine.events import Host as HostEvent
+from runner.engine.proof import Approved, Journaled
+
+FAR = 1 << 62
+
+
+class EngineApi(Protocol):
+    """What the host needs of an engine."""
+
+    due: int
+
+    def handle(self, event: Event) -> Sequence[Command]: ...
+
+
+class Orders(Protocol):
+    """The order side: paper, sockets, or a script. Answers come back as events, later."""
+
+    def send(self, orders: list[Journaled], t: int, wall: int) -> None: ...
+    def cancel(self, command: Cancel, t: int, wall: int) -> None: ...
+    def cancel_all(self, command: CancelAll, t: int, wall: int) -> None: ...
+    def query(self, command: Query, t: int, wall: int) -> None: ...
+    def reconcile(self, command: Reconcile, t: int, wall: int) -> None: ...
+
+
+class JournalApi(Protocol):
+    """What the host needs of a journal."""
+
+    def commit(self, approved: Sequence[Approved]) -> list[Journaled]: ...
+    def record(self, kind: str, fields: dict[str, str | int | float | bool | None]) -> None: ...
+    def event(self, event: Event) -> None: ...
+
+
+class Observer(Protocol):
+    """Someone who watches a run: the report's collector, the decision stream, the control."""
+
+    def event(self, event: Event) -> None: ...
+    def command(self, command: Command, t: int) -> None: ...
+
+
+class Host:
+    """Connects one engine to one set of orders, one journal and any number of observers."""
+
+    def __init__(
+        self,
+        engine: EngineApi,
+        orders: Orders,
+        journal: JournalApi,
+        *,
+        observers: Sequence[Observer] = (),
+        resync: Callable[[Resync], None] | None = None,
+        stages: Callable[[str, int], None] | None = None,
+    ) -> None:
+        self.engine = engine
+        self.orders = orders
+        self.journal = journal
+        self.observers = tuple(observers)
+        self.handled = 0
+        self._resync = resync
+        self._stage = stages
+        self._waiting: deque[Event] = deque()
+        self._busy = False
+        self._journal_ok = True
+        self._do: dict[type[Command], Callable[..., None]] = {
+            Send: self._send,
+            Cancel: self._cancel,
+            CancelAll: lambda c, t, w: self.orders.cancel_all(c, t, w),
+            Query: lambda c, t, w: self.orders.query(c, t, w),
+            Reconcile: lambda c, t, w: self.orders.reconcile(c, t, w),
+            Resync: self._ask_resync,
+            Record: self._record,
+            Trace: self._record_trace,
+            RunState: self._record_state,
+            Notify: self._record_notify,
+        }
+
+    @property
+    def due(self) -> int:
+        """Monotonic ns at which the engine wants a timer."""
+        return self.engine.due
+
+    def feed(self, event: Event) -> None:
+        """Hand an event to the engine, timers that are due before it first."""
+        if self._busy:
+            self._waiting.append(event)
+            return
+        self._busy = True
+        try:
+            if event.t >= self.engine.due:
+                self._timers(event.t, event.wall)
+            self._one(event)
+            while self._waiting:
+                self._one(self._waiting.popleft())
+        finally:
+            self._busy = False
+
+    def tick(self, t: int, wall: int) -> None:
+        """Fire the engine's timers that are due at `t`."""
+        if self._busy or t < self.engine.due:
+            return
+        self._busy = True
+        try:
+            self._timers(t, wall)
+            while self._waiting:
+                self._one(self._waiting.popleft())
+        finally:
+            self._busy = False
+
+    def _timers(self, t: int, wall: int) -> None:
+        due = self.engine.due
+        while due <= t:
+            self._one(Timer(due=due, t=t, wall=wall))
+            if self.engine.due <= due:
+                raise RuntimeError(f"the engine's timer at {due} does not move on")
+            due = self.engine.due
+
+    def _one(self, event: Event) -> None:
+        self.handled += 1
+        for observer in self.observers:
+            observer.event(event)
+        commands = self.engine.handle(event)
+        if commands:
+            t, wall = event.t, event.wall
+            for command in commands:
+                for observer in self.observers:
+                    observer.command(command, t)
+                self._do[type(command)](command, t, wall)
+
+    def _send(self, command: Send, t: int, wall: int) -> None:
+        stage = self._stage
+        start = stopwatch_ns() if stage else 0
+        crash_point("before_intent")
+        try:
+            journaled = self.journal.commit(command.orders)
+        except RunnerError as error:
+            self._journal_failed(str(error), command, t, wall)
+            return
+        crash_point("after_intent")
+        if stage:
+            stage("journal", stopwatch_ns() - start)
+        self.orders.send(journaled, t, wall)
+
+    def _cancel(self, command: Cancel, t: int, wall: int) -> None:
+        crash_point("cancel_before_send")
+        self.orders.cancel(command, t, wall)
+        crash_point("cancel_after_send")
+
+    def _journal_failed(self, text: str, command: Send, t: int, wall: int) -> None:
+        """Nothing of the group left this process: say so of each order, and stop new risk."""
+        self._waiting.append(HostEvent(fault="journal", text=text, t=t, wall=wall))
+        for approved in command.orders:
+            self._waiting.append(_never_left(approved, t, wall))
+
+    def _ask_resync(self, command: Resync, t: int, wall: int) -> None:
+        if self._resync is not None:
+            self._resync(command)
+
+    def _record(self, command: Record, t: int, wall: int) -> None:
+        self.journal.record(command.kind, dict(command.fields))
+
+    def _record_trace(self, command: Trace, t: int, wall: int) -> None:
+        self.journal.record(
+            "trace",
+            {
+                "rule": command.rule,
+                "cause": command.cause,
+                "before": command.before,
+                "after": command.after,
+                "refusal": command.refusal,
+                "t": t,
+                "wall": wall,
+            },
+        )
+
+    def _record_state(self, command: RunState, t: int, wall: int) -> None:
+        self.journal.record(
+            "run_state",
+            {"state": command.state, "code": command.code, "text": command.text, "wall": wall},
+        )
+
+    def _record_notify(self, command: Notify, t: int, wall: int) -> None:
+        self.journal.record("notify", {"level": command.level, "text": command.text, "wall": wall})
+
+
+def _never_left(approved: Approved, t: int, wall: int) -> Event:
+    from runner.engine.events import Reject
+
+    return Reject(
+        cid=approved.intent.cid,
+        outcome="rejected",
+        code="journal",
+        text="the journal could not be written; the order was not sent",
+        t=t,
+        wall=wall,
+    )
+
+
+__all__ = ["EngineApi", "Host", "JournalApi", "Observer", "Orders", "Unknown"]
