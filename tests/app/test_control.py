@@ -1,0 +1,75 @@
+"""The control socket answers its owner, one line a command."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.app.control import ControlServer, ask, socket_path
+from runner.base.errors import WorldError
+
+
+def answer(command: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    if command != "status":
+        raise ValueError(f"unknown command {command!r}")
+    return {"state": "active", "echo": fields.get("rule", "")}
+
+
+def served(path: Path, *calls: Any) -> list[Any]:
+    async def main() -> list[Any]:
+        server = ControlServer(path, answer)
+        await server.start()
+        try:
+            return [await asyncio.to_thread(call) for call in calls]
+        finally:
+            await server.close()
+
+    return asyncio.run(main())
+
+
+def test_a_command_gets_its_answer_and_the_socket_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "a.sock"
+    got, mode = served(
+        path, lambda: ask(path, "status", rule="a"), lambda: stat.S_IMODE(path.stat().st_mode)
+    )
+    assert got == {"id": 1, "ok": True, "state": "active", "echo": "a"}
+    assert mode == 0o600
+    assert not path.exists(), "it is removed at the end"
+
+
+def test_nonsense_gets_an_error_and_the_server_lives_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+
+    def garbage() -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"\xff\xfe not json\n")
+            return client.recv(4096)
+
+    first, second, third = served(
+        path, garbage, lambda: ask(path, "explode"), lambda: ask(path, "status")
+    )
+    assert b'"ok":false' in first
+    assert second["ok"] is False and "explode" in second["error"]
+    assert third["ok"] is True
+
+
+def test_a_dead_socket_file_is_replaced_and_nobody_there_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with pytest.raises(WorldError, match="no answer"):
+        ask(path, "status")
+    (got,) = served(path, lambda: ask(path, "status"))
+    assert got["ok"] is True
+
+
+def test_a_path_too_long_for_a_socket_is_refused_before_binding() -> None:
+    with pytest.raises(WorldError, match="too long"):
+        socket_path(Path("/" + "x" * 120), "arb")
