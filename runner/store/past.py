@@ -1,0 +1,148 @@
+"""What a restart reads from the journal: open intents, fills, states, once-keys (R-26)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, get_args
+
+import msgspec
+
+from runner.engine.commands import Intent
+from runner.engine.events import AnyEvent, Event, Fill
+
+_INTENT_COLUMNS: Final = (
+    "run, cid, rule, grp, leg, attempt, purpose, exchange, market, symbol, side, type, tif, lots,"
+    " ticks, qty, price, reduce_only, window_ns, t, wall, refs"
+)
+_FILL_COLUMNS: Final = (
+    "cid, trade_id, lots, price, fee, fee_asset, maker, ts, source, t, wall, run, seq"
+)
+
+_EVENT_KINDS: Final = frozenset(str(each.__struct_config__.tag) for each in get_args(AnyEvent))
+
+_decode_event = msgspec.json.Decoder(AnyEvent).decode
+_decode_refs = msgspec.json.Decoder(tuple[tuple[str, int, int], ...]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run that has begun here; `ended` is None when it was killed."""
+
+    run: str
+    started: int
+    mode: str
+    sha: str
+    ended: int | None
+    exit_code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastIntent:
+    """An intent of an earlier (or this) run, and the run that decided it."""
+
+    run: str
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class PastFill:
+    """A fill in the order of journaling; `seq` can be compared with a state's."""
+
+    seq: int
+    run: str
+    fill: Fill
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """A value kept by `Journal.save`: true as of row `seq`."""
+
+    run: str
+    seq: int
+    wall: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """All that a start needs to know of what happened before it."""
+
+    runs: tuple[RunRow, ...]
+    open: tuple[PastIntent, ...]
+    """intents without a terminal state: ask the exchange about each, never resend"""
+    states: Mapping[str, SavedState]
+    groups: Mapping[str, int]
+    """run -> highest group ordinal used"""
+    last_seq: int
+
+    @property
+    def last_run(self) -> RunRow | None:
+        return self.runs[-1] if self.runs else None
+
+
+def read_past(db: sqlite3.Connection) -> Past:
+    """Read everything but fills and events; sqlite3.Error and msgspec.DecodeError pass through."""
+    runs = db.execute(
+        "SELECT run, started, mode, sha, ended, exit_code FROM runs ORDER BY started, rowid"
+    )
+    opened = db.execute(f"SELECT {_INTENT_COLUMNS} FROM intents WHERE ended IS NULL ORDER BY seq")
+    states = db.execute("SELECT key, run, seq, wall, value FROM state")
+    groups = db.execute("SELECT run, max(grp) FROM intents GROUP BY run")
+    (last,) = db.execute(
+        "SELECT max(coalesce((SELECT max(seq) FROM intents), 0),"
+        " coalesce((SELECT max(seq) FROM events), 0))"
+    ).fetchone()
+    return Past(
+        runs=tuple(RunRow(*row) for row in runs),
+        open=tuple(_intent(row) for row in opened),
+        states={key: SavedState(*rest) for key, *rest in states},
+        groups=dict(groups.fetchall()),
+        last_seq=last,
+    )
+
+
+def read_fills(db: sqlite3.Connection, since_seq: int = 0) -> list[PastFill]:
+    """Return the fills first journaled after row `since_seq`, each trade once."""
+    rows = db.execute(f"SELECT {_FILL_COLUMNS} FROM fills WHERE seq > ? ORDER BY seq", (since_seq,))
+    return [_fill(row) for row in rows]
+
+
+def read_intents(db: sqlite3.Connection, run: str | None = None) -> list[PastIntent]:
+    """Return all intents (of one run), open or not, in the order of decision."""
+    where, values = ("WHERE run=?", (run,)) if run is not None else ("", ())
+    rows = db.execute(f"SELECT {_INTENT_COLUMNS} FROM intents {where} ORDER BY seq", values)
+    return [_intent(row) for row in rows]
+
+
+def read_events(db: sqlite3.Connection, cid: str) -> list[Event]:
+    """Return the engine events of one order in the order of journaling (records left out)."""
+    rows = db.execute(
+        "SELECT kind, data FROM events WHERE cid=? AND cid <> '' ORDER BY seq", (cid,)
+    )
+    return [_decode_event(text) for kind, text in rows if kind in _EVENT_KINDS]
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """Open the journal of a running strategy beside it, for `why` and `status`."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)
+
+
+def _intent(row: tuple[object, ...]) -> PastIntent:
+    values = dict(zip(_INTENT_COLUMNS.replace(" ", "").split(","), row, strict=True))
+    run = str(values.pop("run"))
+    values["group"] = values.pop("grp")
+    values["qty_text"] = values.pop("qty")
+    values["price_text"] = values.pop("price")
+    values["reduce_only"] = bool(values["reduce_only"])
+    values["refs"] = _decode_refs(str(values["refs"]))
+    return PastIntent(run, msgspec.convert(values, Intent))
+
+
+def _fill(row: tuple[object, ...]) -> PastFill:
+    values = dict(zip(_FILL_COLUMNS.replace(" ", "").split(","), row, strict=True))
+    seq, run = values.pop("seq"), values.pop("run")
+    values["maker"] = bool(values["maker"])
+    return PastFill(int(str(seq)), str(run), msgspec.convert(values, Fill))
