@@ -136,8 +136,9 @@ def check_integrity(db: sqlite3.Connection, path: Path) -> None:
     except sqlite3.DatabaseError as error:
         faults = [str(error)]
     if faults != ["ok"]:
+        said = "; ".join("; ".join(faults).splitlines())
         raise DamagedJournal(
-            f"the journal {path} is damaged ({'; '.join(faults)}): "
+            f"the journal {path} is damaged ({said}): "
             "start with --repair, which puts it aside and says what is lost",
             path,
         )
