@@ -1,0 +1,369 @@
+"""The paper exchange's own truth: markets, orders, account, and how they meet.
+
+Theory of operation. A `Venue` acts at once and knows no delays; `exchange.py` decides when. Each
+method returns, or hands to `tell`, what a private stream would say, in its order.
+
+    arrive   refused, or matched against the book as it is now; what is left ends or rests
+    WAITING  arrived without a valid book: judged when it is valid again, else refused (R-48)
+    OPEN     fills, as maker at its own price, when a trade prints beyond its price or the other
+             side's book reaches it: never more than was printed or is shown (R-45)
+
+There is no model of the queue: a resting order that would have been filled at its own price, by
+its turn, is not (pessimistic). Other traders do not react to us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from runner.engine.commands import Tif
+from runner.engine.events import Account, Ack, Done, End, Event, External, Fill, Reject, Trade
+from runner.exchanges.paper.account import PaperAccount
+from runner.exchanges.paper.books import BookView, Consumption, Take, touch, walk
+from runner.exchanges.paper.checks import Case, refuse
+from runner.exchanges.paper.funding import Payment
+from runner.exchanges.paper.orders import PaperOrder, Stage
+from runner.exchanges.paper.rules import RULES, STALE, Refusal, VenueRules, Why
+from runner.market.instruments import Instrument, Kind, Side
+
+Tell = Callable[[PaperOrder, int, Sequence[Event]], None]
+
+
+@dataclass(slots=True)
+class Market:
+    """One market of the exchange as paper keeps it."""
+
+    name: str
+    instrument: Instrument
+    view: BookView
+    own: Consumption = field(default_factory=Consumption)
+    mark: Decimal | None = None
+    last_mid: Decimal | None = None
+    working: dict[str, PaperOrder] = field(default_factory=dict)
+    """waiting and resting orders by client id, oldest first"""
+
+    def reference(self, now: int) -> Decimal | None:
+        """Return the mark, else the mid, else the last mid known."""
+        if self.mark is not None:
+            return self.mark
+        if self.view.valid(now):
+            bid = touch(self.view, Side.BUY, self.instrument)
+            ask = touch(self.view, Side.SELL, self.instrument)
+            if bid is not None and ask is not None:
+                self.last_mid = self.instrument.tick * (bid + ask) / 2
+        return self.last_mid
+
+
+class Venue:
+    """Markets, orders and the account of one exchange; `tell` takes what becomes of an order."""
+
+    def __init__(
+        self,
+        name: str,
+        type: str,
+        instruments: Mapping[str, Instrument],
+        books: Mapping[str, BookView],
+        balance: Decimal,
+        leverage: Mapping[str, int],
+        tell: Tell,
+    ) -> None:
+        self.name = name
+        self.rules: VenueRules = RULES[type]
+        self.markets = {m: Market(m, i, books[m]) for m, i in instruments.items()}
+        self.by_symbol = {m.instrument.symbol: m for m in self.markets.values()}
+        self.quote = next((i.quote for i in instruments.values()), "USDT")
+        self.account = PaperAccount(self._mark_of, leverage, self.rules.maintenance)
+        self.orders: dict[str, PaperOrder] = {}
+        self.fills: list[Fill] = []
+        self.now = 0
+        self.offset = 0
+        """wall less monotonic time, ns"""
+        self._tell = tell
+        self._unseeded: dict[str, Decimal] = {}
+        self._deposit(balance)
+
+    # -- an order arrives
+
+    def arrive(self, order: PaperOrder, at: int) -> bool:
+        """Judge and match an order; return False when it waits for a valid book."""
+        market = self._at(order, at)
+        order.arrived, order.ts = at, at + self.offset
+        if market.view.valid(at):
+            self._judge(market, order, at)
+            return True
+        order.stage = Stage.WAITING
+        market.working[order.cid] = order
+        return False
+
+    def give_up(self, order: PaperOrder, at: int) -> None:
+        """Refuse an order whose market had no valid book for too long."""
+        if order.stage is Stage.WAITING:
+            self._leave(self._at(order, at), order)
+            self.refuse(order, STALE, at)
+
+    def refuse(self, order: PaperOrder, refusal: Refusal, at: int) -> None:
+        """Refuse an order, or take it and end it, as the exchange does."""
+        order.ts = at + self.offset
+        if refusal.late:
+            self._tell(order, at, [self._ack(order), self._done(order, refusal.code)])
+            return
+        order.stage = Stage.REJECTED
+        reject = Reject(
+            cid=order.cid, outcome="rejected", code=refusal.code, text=refusal.text, ts=order.ts
+        )
+        self._tell(order, at, [reject])
+
+    def _at(self, order: PaperOrder, at: int) -> Market:
+        self.now = at
+        return self.markets[order.intent.market]
+
+    def _judge(self, market: Market, order: PaperOrder, at: int) -> None:
+        self.seed_base(market, at)
+        reference = market.reference(at)
+        assert reference is not None, "a valid book has a middle"
+        bound = self._bound(market, order, reference)
+        side, lots = order.intent.side, self._allowed(order)
+        takes = walk(market.view, market.instrument, side, lots, bound, market.own)
+        why = refuse(self._case(market, order, takes, reference)) or _by_book(order, takes)
+        if why is not None:
+            self.refuse(order, self.rules.refusals[why], at)
+        else:
+            self._match(market, order, takes, at)
+
+    def _allowed(self, order: PaperOrder) -> int:
+        """Return how many lots may fill: reduce-only never turns a position over."""
+        lots = order.left
+        if order.behaviour.ratio is not None:
+            lots = int(order.intent.lots * Decimal(repr(order.behaviour.ratio))) - order.filled
+        if order.intent.reduce_only:
+            held = self.account.position(order.intent.symbol)
+            lots = min(lots, -held * order.intent.side.sign)
+        return max(0, lots)
+
+    def _bound(self, market: Market, order: PaperOrder, reference: Decimal) -> int:
+        """Return how far an order may walk, in ticks: its limit, else the exchange's band."""
+        if order.limit is not None:
+            return order.limit
+        price = reference * (1 + order.intent.side.sign * self.rules.band)
+        return int(price / market.instrument.tick)
+
+    def _case(
+        self, market: Market, order: PaperOrder, takes: list[Take], reference: Decimal
+    ) -> Case:
+        instrument = market.instrument
+        if order.limit is not None:
+            price = instrument.price(order.limit)
+        else:
+            price = instrument.price(takes[-1].ticks) if takes else reference
+        resting = sum(o.stage is Stage.OPEN for o in market.working.values())
+        return Case(order.intent, instrument, self.rules, self.account, reference, price, resting)
+
+    def _match(self, market: Market, order: PaperOrder, takes: list[Take], at: int) -> None:
+        market.own.take(order.intent.side.opposite, takes)
+        events: list[Event] = [self._ack(order)]
+        events += [self._fill(order, take.ticks, take.lots, False, at) for take in takes]
+        order.stage = Stage.OPEN
+        if order.left == 0 or order.immediate or order.behaviour.ratio is not None:
+            code = "" if takes else self.rules.refusals[Why.NO_LIQUIDITY].code
+            events.append(self._done(order, code))
+        else:
+            self._rest(market, order)
+        if takes:
+            events.append(self._changed(order.instrument))
+        self._tell(order, at, events)
+
+    # -- what rests
+
+    def book_changed(self, market: Market, now: int) -> None:
+        """Judge what waits and fill what the book crosses."""
+        self.now = now
+        if not market.view.valid(now):
+            return
+        if market.own:
+            market.own.refresh(market.view, market.instrument)
+        for order in list(market.working.values()):
+            if order.stage is Stage.WAITING:
+                del market.working[order.cid]
+                self._judge(market, order, now)
+            else:
+                self._crossed(market, order, now)
+
+    def printed(self, market: Market, trade: Trade) -> None:
+        """Fill resting orders that a trade went through, together never more than it printed."""
+        self.now = trade.t
+        left = int(trade.qty / market.instrument.lot_f + 1e-9)
+        ticks = round(trade.price / market.instrument.tick_f)
+        for order in list(market.working.values()):
+            through = (order.intent.ticks - ticks) * order.intent.side.sign > 0
+            if order.stage is not Stage.OPEN or trade.taker == order.intent.side or not through:
+                continue
+            part = min(left, self._allowed(order))
+            left -= part
+            self._fill_at_rest(market, order, part, trade.t)
+
+    def end_resting(self, order: PaperOrder, at: int) -> None:
+        """Cancel an order that rests or waits."""
+        events: list[Event] = []
+        if order.stage is Stage.WAITING:
+            events.append(self._ack(order))
+        self._leave(self._at(order, at), order)
+        events.append(self._done(order, end=End.CANCELED))
+        self._tell(order, at, events)
+
+    def working(self) -> list[PaperOrder]:
+        """Return all orders that rest or wait."""
+        return [order for market in self.markets.values() for order in market.working.values()]
+
+    def _crossed(self, market: Market, order: PaperOrder, now: int) -> None:
+        """Fill a resting order with what the other side now offers at its price or better."""
+        side, lots = order.intent.side, self._allowed(order)
+        takes = walk(market.view, market.instrument, side, lots, order.limit, market.own)
+        market.own.take(side.opposite, takes)
+        self._fill_at_rest(market, order, sum(take.lots for take in takes), now)
+
+    def _fill_at_rest(self, market: Market, order: PaperOrder, lots: int, now: int) -> None:
+        if lots <= 0:
+            return
+        events: list[Event] = [self._fill(order, order.intent.ticks, lots, True, now)]
+        self._leave(market, order)
+        if self._allowed(order) == 0:
+            events.append(self._done(order))
+        else:
+            self._rest(market, order)
+        events.append(self._changed(order.instrument))
+        self._tell(order, now, events)
+
+    def _rest(self, market: Market, order: PaperOrder) -> None:
+        market.working[order.cid] = order
+        if not order.intent.reduce_only:
+            price = market.instrument.price(order.intent.ticks)
+            self.account.locked[order.cid] = self.account.need(
+                market.instrument, order.intent.side, order.left, price
+            )
+
+    def _leave(self, market: Market, order: PaperOrder) -> None:
+        market.working.pop(order.cid, None)
+        self.account.locked.pop(order.cid, None)
+
+    # -- what is told
+
+    def _ack(self, order: PaperOrder) -> Ack:
+        return Ack(cid=order.cid, exchange_id=order.exchange_id, ts=order.ts)
+
+    def _fill(self, order: PaperOrder, ticks: int, lots: int, maker: bool, at: int) -> Fill:
+        """Book one execution and return what is told of it."""
+        instrument = order.instrument
+        rate = Decimal(repr(instrument.fees.maker if maker else instrument.fees.taker))
+        price = instrument.price(ticks)
+        fee = self.account.fill(instrument, order.intent.side, price, lots, rate)
+        order.filled += lots
+        order.turnover += ticks * lots
+        fill = Fill(
+            cid=order.cid,
+            trade_id=f"{self.name}-{len(self.fills) + 1}",
+            lots=lots,
+            price=float(price),
+            fee=float(fee.amount),
+            fee_asset=fee.asset,
+            maker=maker,
+            ts=at + self.offset,
+        )
+        self.fills.append(fill)
+        return fill
+
+    def _done(self, order: PaperOrder, code: str = "", end: End | None = None) -> Done:
+        if order.left == 0:
+            end = End.FILLED
+        elif end is None:
+            end = self.rules.ioc_end
+        order.stage = Stage(str(end))
+        return Done(cid=order.cid, end=end, filled_lots=order.filled, code=code, ts=order.ts)
+
+    def _changed(self, instrument: Instrument) -> Account:
+        """Return the part of the account that a fill changed."""
+        assets = (instrument.base, instrument.quote)
+        held = tuple(p for p in self.account.positions() if p.symbol == instrument.symbol)
+        return Account(
+            exchange=self.name,
+            balances=tuple(b for b in self.account.balances() if b.asset in assets),
+            positions=held,
+            equity=float(self.account.equity(instrument.quote)),
+            margin_used=float(self.account.margin_used(instrument.quote)),
+        )
+
+    def snapshot(self, now: int) -> Account:
+        """Return the whole account, as a full answer would show it."""
+        self.now = now
+        for market in self.markets.values():
+            self.seed_base(market, now)
+        return Account(
+            exchange=self.name,
+            balances=self.account.balances(),
+            positions=self.account.positions(),
+            equity=float(self.account.equity(self.quote)),
+            margin_used=float(self.account.margin_used(self.quote)),
+            full=True,
+            source="paper",
+        )
+
+    # -- money
+
+    def pay(self, payment: Payment, at: int) -> External | None:
+        """Book a funding payment on the position held now; longs pay a positive rate.
+
+        None when there is no position. The price is the mark, else the last mid.
+        """
+        self.now = at
+        market = self.markets[payment.market]
+        held = self.account.holdings.get(market.instrument.symbol)
+        price = market.reference(at)
+        if held is None or not held.lots or price is None:
+            return None
+        amount = -held.value(price) * payment.rate
+        self.account.add(market.instrument.quote, amount)
+        return External(
+            exchange=self.name,
+            what="funding",
+            market=payment.market,
+            lots=held.lots,
+            price=float(price),
+            amount=float(amount),
+            asset=market.instrument.quote,
+            id=f"{self.name}-{payment.market}-{payment.at}",
+        )
+
+    def seed_base(self, market: Market, now: int) -> None:
+        """Give a spot account the balance's worth of base, at the first price known."""
+        instrument = market.instrument
+        if instrument.symbol not in self._unseeded:
+            return
+        price = market.reference(now) or instrument.price_hint
+        if price > 0:
+            worth = self._unseeded.pop(instrument.symbol)
+            lots = int(worth / (price * instrument.lot * instrument.contract_size))
+            self.account.add(instrument.base, instrument.base_qty(lots))
+
+    def _deposit(self, balance: Decimal) -> None:
+        for market in self.markets.values():
+            self.account.wallet[market.instrument.quote] = balance
+            if market.instrument.kind is Kind.SPOT:
+                self._unseeded[market.instrument.symbol] = balance
+
+    def _mark_of(self, name: str) -> Decimal | None:
+        """Return the price of a symbol, or of an asset by its spot market."""
+        market = self.by_symbol.get(name)
+        if market is None:
+            spot = (m for m in self.markets.values() if m.instrument.kind is Kind.SPOT)
+            market = next((m for m in spot if m.instrument.base == name), None)
+        return market.reference(self.now) if market is not None else None
+
+
+def _by_book(order: PaperOrder, takes: list[Take]) -> Why | None:
+    """Return what the book itself forbids."""
+    if order.intent.tif is Tif.POST_ONLY and takes:
+        return Why.POST_ONLY
+    if order.intent.tif is Tif.FOK and sum(take.lots for take in takes) < order.intent.lots:
+        return Why.FOK
+    return None
