@@ -13,7 +13,7 @@ engine is told.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from runner.base.clock import stopwatch_ns
@@ -32,11 +32,29 @@ from runner.engine.commands import (
     Send,
     Trace,
 )
-from runner.engine.events import Event, Timer, Unknown
+from runner.engine.events import (
+    Account,
+    Bar,
+    Budget,
+    ClockReading,
+    Depth,
+    Event,
+    Funding,
+    Mark,
+    Reject,
+    Timer,
+    Top,
+    Trade,
+)
 from runner.engine.events import Host as HostEvent
 from runner.engine.proof import Approved, Journaled
 
 FAR = 1 << 62
+Scalar = str | int | float | bool | None
+_NOT_JOURNALED = frozenset(
+    (Top, Depth, Trade, Mark, Funding, Bar, Timer, Budget, ClockReading, Account)
+)
+"""what only the recording keeps: it comes often and a restart asks for it anew"""
 
 
 class EngineApi(Protocol):
@@ -61,7 +79,7 @@ class JournalApi(Protocol):
     """What the host needs of a journal."""
 
     def commit(self, approved: Sequence[Approved]) -> list[Journaled]: ...
-    def record(self, kind: str, fields: dict[str, str | int | float | bool | None]) -> None: ...
+    def record(self, kind: str, fields: Mapping[str, Scalar], t: int, wall: int) -> None: ...
     def event(self, event: Event) -> None: ...
 
 
@@ -152,6 +170,8 @@ class Host:
         self.handled += 1
         for observer in self.observers:
             observer.event(event)
+        if type(event) not in _NOT_JOURNALED:
+            self.journal.event(event)
         commands = self.engine.handle(event)
         if commands:
             t, wall = event.t, event.wall
@@ -163,13 +183,11 @@ class Host:
     def _send(self, command: Send, t: int, wall: int) -> None:
         stage = self._stage
         start = stopwatch_ns() if stage else 0
-        crash_point("before_intent")
         try:
             journaled = self.journal.commit(command.orders)
         except RunnerError as error:
             self._journal_failed(str(error), command, t, wall)
             return
-        crash_point("after_intent")
         if stage:
             stage("journal", stopwatch_ns() - start)
         self.orders.send(journaled, t, wall)
@@ -190,35 +208,29 @@ class Host:
             self._resync(command)
 
     def _record(self, command: Record, t: int, wall: int) -> None:
-        self.journal.record(command.kind, dict(command.fields))
+        self.journal.record(command.kind, command.fields, t, wall)
 
     def _record_trace(self, command: Trace, t: int, wall: int) -> None:
-        self.journal.record(
-            "trace",
-            {
-                "rule": command.rule,
-                "cause": command.cause,
-                "before": command.before,
-                "after": command.after,
-                "refusal": command.refusal,
-                "t": t,
-                "wall": wall,
-            },
-        )
+        fields: dict[str, Scalar] = {
+            "rule": command.rule,
+            "cause": command.cause,
+            "before": command.before,
+            "after": command.after,
+            "refusal": command.refusal,
+        }
+        fields.update({f"value.{name}": value for name, value in command.values})
+        fields.update({f"age.{name}": age for name, age in command.ages})
+        self.journal.record("trace", fields, t, wall)
 
     def _record_state(self, command: RunState, t: int, wall: int) -> None:
-        self.journal.record(
-            "run_state",
-            {"state": command.state, "code": command.code, "text": command.text, "wall": wall},
-        )
+        fields = {"state": command.state, "code": command.code, "text": command.text}
+        self.journal.record("run_state", fields, t, wall)
 
     def _record_notify(self, command: Notify, t: int, wall: int) -> None:
-        self.journal.record("notify", {"level": command.level, "text": command.text, "wall": wall})
+        self.journal.record("notify", {"level": command.level, "text": command.text}, t, wall)
 
 
 def _never_left(approved: Approved, t: int, wall: int) -> Event:
-    from runner.engine.events import Reject
-
     return Reject(
         cid=approved.intent.cid,
         outcome="rejected",
@@ -227,6 +239,3 @@ def _never_left(approved: Approved, t: int, wall: int) -> Event:
         t=t,
         wall=wall,
     )
-
-
-__all__ = ["EngineApi", "Host", "JournalApi", "Observer", "Orders", "Unknown"]

@@ -1,0 +1,75 @@
+"""The decision stream: what a run decided, as canonical lines that a replay must repeat.
+
+One JSON line per order, cancel, rule transition, refusal and change of the run's state: keys
+sorted, floats by repr, no latency stamps. Two runs over the same events give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from runner.engine.commands import Cancel, CancelAll, Command, Intent, RunState, Send, Trace
+from runner.engine.events import Event
+
+
+class DecisionLog:
+    """An observer that writes each decision with `write` (one line, without the line end)."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self.count = 0
+
+    def event(self, event: Event) -> None:
+        """Decisions come from commands alone."""
+
+    def command(self, command: Command, t: int) -> None:
+        """Write the decisions in one command."""
+        for decision in _decisions(command):
+            self.count += 1
+            self._write(canonical({**decision, "t": t}))
+
+
+def canonical(decision: dict[str, Any]) -> str:
+    """Return the one way to write a decision."""
+    return json.dumps(decision, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _decisions(command: Command) -> list[dict[str, Any]]:
+    if isinstance(command, Send):
+        return [_order(approved.intent) for approved in command.orders]
+    if isinstance(command, Cancel):
+        return [{"d": "cancel", "cid": command.cid}]
+    if isinstance(command, CancelAll):
+        return [{"d": "cancel_all", "market": command.market}]
+    if isinstance(command, RunState):
+        return [{"d": "state", "state": command.state, "code": command.code}]
+    if isinstance(command, Trace):
+        kind = "refusal" if command.refusal else "rule"
+        return [
+            {
+                "d": kind,
+                "rule": command.rule,
+                "from": command.before,
+                "to": command.after,
+                "refusal": command.refusal,
+            }
+        ]
+    return []
+
+
+def _order(intent: Intent) -> dict[str, Any]:
+    return {
+        "d": "order",
+        "cid": intent.cid,
+        "rule": intent.rule,
+        "purpose": intent.purpose.value,
+        "market": intent.market,
+        "side": intent.side.value,
+        "type": intent.type.value,
+        "tif": intent.tif.value,
+        "qty": intent.qty_text,
+        "price": intent.price_text,
+        "reduce_only": intent.reduce_only,
+    }

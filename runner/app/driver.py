@@ -1,0 +1,72 @@
+"""Time: which of the timers that are due comes before which event.
+
+The engine has timers, and so has the paper exchange where there is one. The driver hands both
+their time in order, then the event. In virtual time (`replay`, scenario) a timer fires at the very
+instant it was due; on a real clock it fires when we got round to it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from runner.app.host import FAR, Host
+from runner.engine.events import Event, MarketEvent
+
+
+class Agenda(Protocol):
+    """Something besides the engine that has timers: the paper exchanges."""
+
+    @property
+    def due(self) -> int: ...
+    def on_timer(self, now: int, wall: int) -> list[Event]: ...
+    def on_market(self, event: Event) -> None: ...
+
+
+class Driver:
+    """Feeds a host in the order of time."""
+
+    __slots__ = ("_agenda", "_host", "_virtual")
+
+    def __init__(self, host: Host, agenda: Agenda | None = None, virtual: bool = False) -> None:
+        self._host = host
+        self._agenda = agenda
+        self._virtual = virtual
+
+    @property
+    def due(self) -> int:
+        """Monotonic ns of the next timer of any kind."""
+        due = self._host.engine.due
+        if self._agenda is not None:
+            due = min(due, self._agenda.due)
+        return due
+
+    def feed(self, event: Event) -> None:
+        """Hand on an event, after everything that was due before it."""
+        agenda = self._agenda
+        if agenda is None:
+            if self._virtual and event.t > self._host.engine.due:
+                self.advance(event.t, event.wall)
+            self._host.feed(event)
+            return
+        if event.t >= agenda.due or event.t >= self._host.engine.due:
+            self.advance(event.t, event.wall)
+        self._host.feed(event)
+        if isinstance(event, MarketEvent):
+            agenda.on_market(event)
+
+    def advance(self, t: int, wall: int) -> None:
+        """Fire all timers that are due at `t`, in the order they were due."""
+        while True:
+            engine_due = self._host.engine.due
+            agenda_due = self._agenda.due if self._agenda is not None else FAR
+            due = min(engine_due, agenda_due)
+            if due > t:
+                return
+            now = due if self._virtual else t
+            then = wall - (t - now)
+            if engine_due <= agenda_due:
+                self._host.tick(now, then)
+                continue
+            assert self._agenda is not None
+            for event in self._agenda.on_timer(now, then):
+                self._host.feed(event)
