@@ -66,6 +66,7 @@ class Verdict:
 
 
 Judge = Callable[[object, int], Verdict]
+Settle = Callable[[Trade], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -210,28 +211,27 @@ class Book:
         """Return the ticks of a side, ascending (a copy)."""
         return list(self._ticks[side])
 
-    def match(self, side: Side, limit: int, lots: int, judge: Judge) -> tuple[list[Trade], bool]:
+    def match(self, side: Side, limit: int, lots: int, judge: Judge, settle: Settle) -> bool:
         """Trade up to `lots` against the other side, no further than `limit`.
 
-        Returns the trades in order and whether the judge stopped the taker.
+        Each trade is given to `settle` before the next is judged. Returns whether the judge
+        stopped the taker.
         """
-        trades: list[Trade] = []
         other = side.other
         while lots > 0:
             tick = self.best(other)
             if tick is None or (limit - tick) * side < 0:
                 break
-            level = self._levels[other][tick]
-            first = level.queue[0]
+            first = self._levels[other][tick].queue[0]
             part = min(lots, first.lots)
             if first.owner is not None:
                 verdict = judge(first.owner, part)
                 if verdict.stop:
-                    return trades, True
+                    return True
                 if verdict.lots == 0:  # the judge cancelled the resting order itself
                     continue
                 part = verdict.lots
-            trades.append(Trade(tick, part, first.owner))
             self.shrink(other, tick, first, part)
             lots -= part
-        return trades, False
+            settle(Trade(tick, part, first.owner))
+        return False

@@ -151,6 +151,12 @@ class Market:
                 latent.scripted = [s for s in latent.scripted if s.until > self.step]
             _extend(latent.bars, math.exp(latent.log_price), now_s, rng)
 
+    def quiet(self, quiet: bool) -> None:
+        """Stop the seeded dislocations, or let them go on."""
+        self.dislocations = not quiet
+        for latent in self.latents.values():
+            latent.dislocations.shift = None
+
     def move(self, exchange: str, symbol: str, bps: float, for_s: float) -> None:
         """Move one exchange's price by `bps` for `for_s` seconds."""
         until = self.step + max(1, int(for_s * STEPS_PER_S))

@@ -1,0 +1,134 @@
+"""Bybit v5 linear: the table of routes and the sockets, joined to one venue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from runner.sim.binance_rest import Key
+from runner.sim.bybit import market
+from runner.sim.bybit.rest import BybitRest, Route
+from runner.sim.bybit.streams import PublicTopics, encode
+from runner.sim.faults import Fault, Faults
+from runner.sim.feed import Feed, Stream
+from runner.sim.limits import Rolling
+from runner.sim.venue import Rules, Venue
+from runner.sim.wire import Call, Reply, Session, Wire
+
+RULES = Rules(maker_ppm=200, taker_ppm=550, cid_unique=True, post_only_refuses=False, max_open=500)
+_MAX_ARGS = 21_000
+_KINDS = {"/v5/public/linear": "public", "/v5/private": "private", "/v5/trade": "trade"}
+
+
+class BybitLinear:
+    """The dialect `bybit_linear`."""
+
+    name = "bybit_linear"
+    ping_s: float | None = None
+    pong_s: float | None = None
+
+    def __init__(self, venue: Venue, key: Key, faults: Faults) -> None:
+        self.venue = venue
+        self.key = key
+        self.wire = Wire(self, faults)
+        venue.on_trade.append(lambda symbol, trade: self.feed.traded(symbol, trade))
+        self.feed = Feed(PublicTopics(venue).make, self._deliver)
+        self.quotas: dict[str, Rolling] = {}
+        self._rest = BybitRest(self._routes(), key, self.quotas, venue.now_ms)
+
+    def _routes(self) -> dict[tuple[str, str], Route]:
+        venue = self.venue
+        handlers = {
+            "/v5/market/time": self._time,
+            "/v5/market/instruments-info": lambda p: market.instruments_info(venue, p),
+            "/v5/market/orderbook": lambda p: market.orderbook(venue, p),
+            "/v5/market/kline": lambda p: market.kline(venue, p),
+            "/v5/market/tickers": lambda p: market.tickers(venue, p),
+            "/v5/market/recent-trade": lambda p: market.recent_trade(venue, p),
+            "/v5/market/funding/history": lambda p: market.funding_history(venue, p),
+        }
+        return {("GET", path): Route(run) for path, run in handlers.items()}
+
+    def _time(self, params: market.Params) -> Any:
+        now = self.venue.now_ms()
+        return {"timeSecond": str(now // 1000), "timeNano": f"{now}000000"}
+
+    def endpoints(self, rest: str, sockets: str) -> dict[str, str]:
+        """Name the URLs and keys for who connects."""
+        return {
+            "rest": rest,
+            "public": f"{sockets}/v5/public/linear",
+            "private": f"{sockets}/v5/private",
+            "trade": f"{sockets}/v5/trade",
+            "key": self.key.key,
+            "secret": self.key.secret,
+        }
+
+    def kind_of(self, path: str) -> str | None:
+        """Return the kind of socket at a path."""
+        return _KINDS.get(path)
+
+    def rest(self, call: Call) -> Reply:
+        """Answer a REST request."""
+        return self._rest.answer(call)
+
+    def opened(self, session: Session) -> None:
+        """Take a new socket."""
+
+    def message(self, session: Session, text: str) -> None:
+        """Take a text frame."""
+        try:
+            request = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            request = None
+        if not isinstance(request, dict):
+            session.send(encode({"success": False, "ret_msg": "error:invalid json",
+                                 "conn_id": session.conn_id, "op": ""}))  # fmt: skip
+            return
+        self._public(session, request)
+
+    def _public(self, session: Session, request: dict[str, Any]) -> None:
+        operation = request.get("op")
+        ack = {"success": True, "ret_msg": "", "conn_id": session.conn_id,
+               "req_id": str(request.get("req_id", "")), "op": operation}  # fmt: skip
+        args = request.get("args") or []
+        if operation == "ping":
+            session.send(encode(ack | {"ret_msg": "pong"}))
+        elif operation == "subscribe":
+            self._subscribe(session, args, ack)
+        elif operation == "unsubscribe":
+            for name in args:
+                self.feed.unsubscribe(session, name)
+            session.send(encode(ack))
+        else:
+            session.send(encode(ack | {"success": False, "ret_msg": "error:unknown op"}))
+
+    def _subscribe(self, session: Session, args: list[str], ack: dict[str, Any]) -> None:
+        topics = PublicTopics(self.venue)
+        for name in args:
+            if name not in self.feed.streams and topics.make(name) is None:
+                text = f"error:handler not found,topic:{name}"
+                session.send(encode(ack | {"success": False, "ret_msg": text}))
+                return
+        if sum(map(len, [*session.topics, *args])) > _MAX_ARGS:
+            session.send(encode(ack | {"success": False, "ret_msg": "error:args too long"}))
+            return
+        session.send(encode(ack))
+        for name in args:
+            self.feed.subscribe(session, name, self.venue.now_ms())
+
+    def _deliver(self, session: Session, stream: Stream, text: str) -> None:
+        self.wire.push(session, stream.name, text, stream.diff)
+
+    def closed(self, session: Session) -> None:
+        """Forget a socket."""
+        self.feed.drop(session)
+
+    def fault_reply(self, fault: Fault) -> Reply:
+        """Build the answer of a fault."""
+        return self._rest.fault_reply(fault)
+
+    def step(self, step: int, now_ms: int) -> None:
+        """Publish what is due."""
+        self.feed.step(step, now_ms)
