@@ -7,9 +7,10 @@ with carets under what is wrong and dashes under what explains it, then notes an
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from runner.base.secret import redact
 from runner.lang.diagnostics import Diagnostic, Findings, Mark
@@ -22,14 +23,29 @@ WIDEST = 180
 
 FORMAT = "1.0"
 
+_SECRET = re.compile(
+    r"(?i)((?<![\w.])(?:[a-z_]*(?:api|private|access)_?key|key|[a-z_]*secret|passphrase|password)"
+    r"['\"]?\s*:\s*)([^\s{},\[\]*]+)"
+)
+"""a value beside a key that names a secret: the file may not have been read far enough to know"""
+
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What the writers need of one file: its name as the user gave it, its text, the findings."""
+class Source:
+    """A file as the user named it, and its text."""
 
     name: str
     text: str
-    findings: Findings
+
+
+class Checked(Protocol):
+    """What the writers need of a file that was checked (`spec.Checked` has it)."""
+
+    @property
+    def source(self) -> Source: ...
+
+    @property
+    def findings(self) -> Findings: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +98,11 @@ def as_text(checked: Checked, colour: bool = False) -> str:
         return ""
     style = COLOUR if colour else PLAIN
     hidden = _secrets(shown)
-    lines = checked.text.split("\n")
-    parts = [_diagnostic(d, checked.name, lines, hidden, style) for d in shown[:MOST_SHOWN]]
+    lines = checked.source.text.split("\n")
+    parts = [_diagnostic(d, checked.source.name, lines, hidden, style) for d in shown[:MOST_SHOWN]]
     if len(shown) > MOST_SHOWN:
         parts.append(f"... and {len(shown) - MOST_SHOWN} more")
-    parts.append(f"{checked.name}: {summary(shown)}")
+    parts.append(f"{checked.source.name}: {summary(shown)}")
     return redact("\n\n".join(parts)) + "\n"
 
 
@@ -165,7 +181,7 @@ def _masked(line: str, number: int, hidden: Sequence[Mark]) -> str:
         if mark.line == number:
             stars = "*" * (min(mark.end - 1, len(line)) - mark.column + 1)
             line = line[: mark.column - 1] + stars + line[mark.end - 1 :]
-    return line
+    return _SECRET.sub(lambda m: m.group(1) + "*" * len(m.group(2)), line)
 
 
 def _window(line: str, mark: Mark) -> tuple[str, Mark]:
@@ -188,7 +204,7 @@ def as_object(checked: Checked) -> dict[str, Any]:
     errors, warnings = counts(shown)
     return {
         "format": FORMAT,
-        "file": checked.name,
+        "file": checked.source.name,
         "errors": errors,
         "warnings": warnings,
         "diagnostics": [_object(d) for d in shown],
@@ -238,7 +254,7 @@ def as_github(files: Sequence[Checked]) -> str:
     for checked in files:
         for d in settle(checked.findings):
             kind = "error" if d.is_error else "warning"
-            place = f"file={_property(checked.name)},line={d.mark.line},col={d.mark.column}"
+            place = f"file={_property(checked.source.name)},line={d.mark.line},col={d.mark.column}"
             title = f"endColumn={d.mark.end},title={d.code}"
             text = "\n".join([_headline(d), *d.notes, *d.help])
             out.append(f"::{kind} {place},{title}::{_data(text)}")
@@ -255,7 +271,7 @@ def _property(text: str) -> str:
 
 def as_sarif(files: Sequence[Checked], version: str) -> str:
     """Write SARIF 2.1.0, which code scanners read."""
-    results = [_result(c.name, d) for c in files for d in settle(c.findings)]
+    results = [_result(c.source.name, d) for c in files for d in settle(c.findings)]
     driver = {
         "name": "runner",
         "version": version,
