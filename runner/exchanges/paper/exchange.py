@@ -19,6 +19,7 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 from runner.base.clock import NS_PER_S
 from runner.engine.commands import Intent
@@ -49,6 +50,7 @@ STALE_WAIT = NS_PER_S
 """How long an order waits for a valid book at most (its receive window when that is shorter)."""
 
 _Act = Callable[[int], Sequence[Event] | None]
+_Follow = dict[type[Event], Callable[[Any], None]]
 Script = Mapping[str, Behaviour | Sequence[Behaviour]]
 
 
@@ -81,10 +83,17 @@ class PaperExchange:
         self.venue = Venue(
             name, type, instruments, books, balance, dict(leverage or {}), self._tell_order
         )
-        self._seed = f"{seed}/{name}"
+        self.seed = f"{seed}/{name}"
         self._script = {
             market: fate if isinstance(fate, Behaviour) else list(fate)
             for market, fate in (script or {}).items()
+        }
+        self._follow: _Follow = {
+            Top: self._book_changed,
+            Depth: self._book_changed,
+            Trade: self._printed,
+            Mark: self._marked,
+            Funding: self._rate,
         }
         self._funding = FundingClock()
         self._reconciled = 0
@@ -128,23 +137,9 @@ class PaperExchange:
 
         Books are read where they are: this only notices that one changed.
         """
-        if isinstance(event, Top | Depth):
-            market = self.venue.markets.get(event.market)
-            if market is not None and (market.working or market.own):
-                self.venue.book_changed(market, event.t)
-        elif isinstance(event, Trade):
-            market = self.venue.markets.get(event.market)
-            if market is not None and market.working:
-                self.venue.printed(market, event)
-        elif isinstance(event, Mark):
-            market = self.venue.markets.get(event.market)
-            if market is not None and event.price > 0:
-                market.mark = Decimal(repr(event.price))
-        elif isinstance(event, Funding) and event.market in self.venue.markets:
-            self.venue.offset = event.wall - event.t
-            missed = self._funding.tell(event)
-            if missed is not None:
-                self._later(event.t, partial(self._pay, missed))
+        follow = self._follow.get(type(event))
+        if follow is not None:
+            follow(event)
 
     def on_timer(self, now: int, wall: int) -> list[Event]:
         """Do what is due at `now`, in order; return the events that reach us."""
@@ -163,6 +158,31 @@ class PaperExchange:
         """Return the account as a full answer would show it."""
         return self.venue.snapshot(now)
 
+    # -- the market
+
+    def _book_changed(self, event: Top | Depth) -> None:
+        market = self.venue.markets.get(event.market)
+        if market is not None and (market.working or market.own):
+            self.venue.book_changed(market, event.t)
+
+    def _printed(self, event: Trade) -> None:
+        market = self.venue.markets.get(event.market)
+        if market is not None and market.working:
+            self.venue.printed(market, event)
+
+    def _marked(self, event: Mark) -> None:
+        market = self.venue.markets.get(event.market)
+        if market is not None and event.price > 0:
+            market.mark = Decimal(repr(event.price))
+
+    def _rate(self, event: Funding) -> None:
+        if event.market not in self.venue.markets:
+            return
+        self.venue.offset = event.wall - event.t
+        missed = self._funding.tell(event)
+        if missed is not None:
+            self._later(event.t, partial(self._pay, missed))
+
     # -- time
 
     def _later(self, at: int, act: _Act) -> None:
@@ -170,7 +190,7 @@ class PaperExchange:
         heapq.heappush(self._agenda, (at, self._count, act))
 
     def _request(self, key: tuple[str | int, ...], now: int, act: _Act) -> None:
-        self._later(now + self.latency.draw_entry(self._seed, key), act)
+        self._later(now + self.latency.draw_entry(self.seed, key), act)
 
     def _tell(self, at: int, delay: int, events: Sequence[Event]) -> None:
         """Let events reach us after a delay, never before earlier ones."""
@@ -178,7 +198,7 @@ class PaperExchange:
         self._later(self._told_until, lambda _: events)
 
     def _answer(self, at: int, key: tuple[str | int, ...], events: Sequence[Event]) -> None:
-        self._tell(at, self.latency.draw_response(self._seed, key), events)
+        self._tell(at, self.latency.draw_response(self.seed, key), events)
 
     def _tell_order(self, order: PaperOrder, at: int, events: Sequence[Event]) -> None:
         """Tell of an order, or lose it where that is scripted."""
@@ -199,7 +219,7 @@ class PaperExchange:
         first = orders.setdefault(intent.cid, order) is order
         delay = fate.after_ns
         if delay is None:
-            delay = self.latency.draw_entry(self._seed, (intent.cid,))
+            delay = self.latency.draw_entry(self.seed, (intent.cid,))
         self._later(now + delay, partial(self._arrive, order, first))
 
     def _fate(self, market: str) -> Behaviour:
