@@ -204,6 +204,19 @@ class OrderCodec(Protocol):
 
     budgets: tuple[BudgetRule, ...]
 
+    def decode(
+        self,
+        socket: str,
+        frame: bytes | memoryview,
+        t: int,
+        wall: int,
+        conn: int,
+        more: bool,
+        out: Decoded,
+    ) -> None:
+        """Decode one frame of a private or trade socket, as `MarketCodec.decode` does."""
+        ...
+
     def private_sockets(self, listen_key: str | None) -> list[SocketSpec]: ...
     def listen_key(self, renew: str | None = None) -> HttpRequest | None: ...
     def parse_listen_key(self, body: bytes) -> str: ...

@@ -101,9 +101,14 @@ class MarketState:
         if link.id != event.conn:
             link = self._relink(stream, event)
         stream.t = t = event.t
-        if event.ts:
-            stream.ts = event.ts
-            lag = link.stamp(t, event.wall, event.ts)
+        ts = event.ts
+        if ts:
+            stream.ts = ts
+            delay = event.wall - ts
+            if delay >= link.low and t < link.rotate_at:  # as in Link.stamp
+                lag = link.lag = delay - link.floor
+            else:
+                lag = link.stamp(t, event.wall, ts)
         else:
             lag = link.lag
         stream.lag = lag

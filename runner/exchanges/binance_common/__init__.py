@@ -1,0 +1,1 @@
+"""What Binance spot and USD-M futures share: signing rule, frames of streams, error codes."""

@@ -1,0 +1,1 @@
+"""Binance spot: market data only; orders are not built yet."""
