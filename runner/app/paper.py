@@ -8,10 +8,11 @@ of a later time: `for event in desk.on_timer(t, wall): host.feed(event)`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from runner.engine.commands import Cancel, CancelAll, Intent, Query, Reconcile
-from runner.engine.events import Account, Event, Fill
+from runner.engine.events import Account, Depth, Event, Fill, Top, Trade
 from runner.engine.proof import Journaled
 from runner.exchanges.paper import (
     CONTESTED,
@@ -25,6 +26,7 @@ from runner.exchanges.paper import (
     StreamBook,
 )
 from runner.exchanges.paper.exchange import Script
+from runner.exchanges.paper.funding import NEVER
 from runner.exchanges.paper.rules import RULES
 from runner.market.instruments import Instrument
 from runner.market.streams import AnyStream, BookStream
@@ -68,11 +70,12 @@ def book_views(plan: Plan, streams: Mapping[str, AnyStream]) -> dict[str, BookVi
     return views
 
 
+HAIRCUTS = (SLOWER, CONTESTED, Haircut("fees_worse", "fees one tier worse"))
+
+
 def haircuts_of(type: str) -> tuple[Haircut, ...]:
-    """Return the three haircuts for an exchange type."""
-    step = RULES[type].tier_step
-    fees = Haircut("fees_worse", f"fees one tier worse (+{step:.0%})", fee_step=step)
-    return (SLOWER, CONTESTED, fees)
+    """Return the three haircuts for an exchange type: the tier's step is its own."""
+    return (SLOWER, CONTESTED, replace(HAIRCUTS[2], fee_step=RULES[type].tier_step))
 
 
 class PaperDesk:
@@ -94,6 +97,10 @@ class PaperDesk:
         script: Script | None = None,
     ) -> None:
         self.balance = balance
+        self.due = NEVER
+        """monotonic ns of the next thing to happen on any of the exchanges"""
+        self._idle = True
+        """no order rests or waits and nothing is taken: books need not be followed"""
         self.exchanges: dict[str, PaperExchange] = {}
         self.shadows: dict[str, tuple[Shadow, ...]] = {}
         self._of_market = {m.name: m.exchange for m in plan.markets.values()}
@@ -127,37 +134,39 @@ class PaperDesk:
             self.exchanges[intent.exchange].send([order], t, wall)
             for shadow in self.shadows[intent.exchange]:
                 shadow.send(intent, t)
+        self._rearm()
 
     def cancel(self, command: Cancel, t: int, wall: int) -> None:
         """Ask to cancel one order."""
         self.exchanges[command.exchange].cancel(command.cid, command.symbol, t)
+        self._rearm()
 
     def cancel_all(self, command: CancelAll, t: int, wall: int) -> None:
         """Ask to cancel all orders of a symbol."""
         self.exchanges[command.exchange].cancel_all(command.symbol, t)
+        self._rearm()
 
     def query(self, command: Query, t: int, wall: int) -> None:
         """Ask about one order."""
         self.exchanges[command.exchange].query(command.cid, command.symbol, command.attempt, t)
+        self._rearm()
 
     def reconcile(self, command: Reconcile, t: int, wall: int) -> None:
         """Ask for the whole picture of an exchange."""
         self.exchanges[command.exchange].reconcile(t)
+        self._rearm()
 
     # -- what the driver calls
 
-    @property
-    def due(self) -> int:
-        """Monotonic ns of the next thing to happen on any of the exchanges."""
-        exchanges = min(exchange.due for exchange in self.exchanges.values())
-        shadows = (shadow.due for cuts in self.shadows.values() for shadow in cuts)
-        return min(exchanges, *shadows)
-
     def on_market(self, event: Event) -> None:
         """Follow a market event, after the engine."""
+        kind = type(event)
+        if self._idle and (kind is Top or kind is Depth or kind is Trade):
+            return
         name = self._of_market.get(getattr(event, "market", ""))
         if name is not None:
             self.exchanges[name].on_market(event)
+            self._rearm()
 
     def on_timer(self, t: int, wall: int) -> list[Event]:
         """Do what is due at `t`; return the events for the engine, in order."""
@@ -170,7 +179,15 @@ class PaperDesk:
         for event in out:
             if isinstance(event, Fill):
                 self._taken_over(event)
+        self._rearm()
         return out
+
+    def _rearm(self) -> None:
+        """Keep `due` and `_idle` as plain values: both are read for every market event."""
+        due = min(exchange.due for exchange in self.exchanges.values())
+        shadows = (shadow.due for cuts in self.shadows.values() for shadow in cuts)
+        self.due = min(due, *shadows)
+        self._idle = not any(exchange.venue.busy for exchange in self.exchanges.values())
 
     def accounts(self, t: int) -> list[Account]:
         """Return the whole account of each exchange, as at the start of a run."""
@@ -182,6 +199,8 @@ class PaperDesk:
             shadow.filled(intent, fill)
 
     # -- for the report
+
+    haircuts = HAIRCUTS
 
     def models(self) -> dict[str, str]:
         """Describe the model of each exchange."""

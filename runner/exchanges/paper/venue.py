@@ -84,6 +84,11 @@ class Venue:
         self._unseeded: dict[str, Decimal] = {}
         self._deposit(balance)
 
+    @property
+    def busy(self) -> bool:
+        """Tell whether books must be followed: something rests or waits, or was taken."""
+        return any(market.working or market.own for market in self.markets.values())
+
     # -- an order arrives
 
     def arrive(self, order: PaperOrder, at: int) -> bool:

@@ -1,0 +1,423 @@
+"""The report of a run, as data: interfaces.md, section 5. Money is decimal text everywhere."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from runner.app.collector import Collector
+from runner.app.paper import ASSUMPTIONS, PaperDesk
+from runner.app.waterfall import TOLERANCE, ZERO, RuleMoney
+from runner.base.clock import NS_PER_MS, NS_PER_S
+from runner.base.units import plain
+
+FORMAT = "1.0"
+SIMULATED = "made by the simulator; profit means nothing"
+ENOUGH_TRADES = 30
+ENOUGH_NS = 3 * 86_400 * NS_PER_S
+_CENT = Decimal("1e-8")
+
+
+class FunnelLike(Protocol):
+    """The engine's counts of one rule."""
+
+    true: int
+    entries: int
+    exits: int
+    no_fill: int
+    rejected: int
+    refusals: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What only the host knows of a run. `kind`: dry-run, start or replay.
+
+    `market`: live, testnet, recorded or `SIMULATED`. `networks` by exchange.
+    """
+
+    kind: str
+    run: str
+    market: str
+    networks: Mapping[str, str]
+    exit_code: int = 0
+    exit_reason: str = ""
+
+
+class Exit(msgspec.Struct, frozen=True):
+    code: int
+    reason: str
+
+
+class Strategy(msgspec.Struct, frozen=True):
+    name: str
+    file: str
+    sha: str
+    params: dict[str, str]
+
+
+class Pnl(msgspec.Struct, frozen=True):
+    currency: str
+    gross: str
+    fees: str
+    funding: str
+    net: str
+
+
+class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule. Costs in `waterfall` are negative and its parts sum up to `net`."""
+
+    evaluations: int
+    true: int
+    entries: int
+    exits: int
+    no_fill: int
+    rejected: int
+    refusals: dict[str, int]
+    fills: int
+    volume: str
+    fees: str
+    funding: str
+    realised: str
+    unrealised: str
+    residual: dict[str, str]
+    trades: int
+    best_three_share: str
+    """share of the profit of all winning trades that the best three made, a ratio"""
+    fee_rates: dict[str, str]
+    waterfall: dict[str, str]
+    haircuts: dict[str, str]
+
+
+class OrderCounts(msgspec.Struct, frozen=True):
+    sent: int
+    accepted: int
+    rejected: int
+    unknown: int
+    canceled: int
+
+
+class ClockFigures(msgspec.Struct, frozen=True):
+    offset_ms: float | None
+    uncertainty_ms: float | None
+
+
+class ExchangeReport(msgspec.Struct, frozen=True):
+    type: str
+    network: str
+    orders: OrderCounts
+    reconnects: int
+    gaps: int
+    clock: ClockFigures
+
+
+class StreamReport(msgspec.Struct, frozen=True):
+    frames: int
+    stale_share: float
+    age_ms: dict[str, float]
+
+
+class PositionReport(msgspec.Struct, frozen=True):
+    qty: str
+    entry: str
+
+
+class PaperReport(msgspec.Struct, frozen=True):
+    models: dict[str, str]
+    assumptions: list[str]
+    haircuts: dict[str, dict[str, str]]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """The whole report; `encode` writes it."""
+
+    format: str
+    kind: str
+    run: str
+    verdict: str
+    strategy: Strategy
+    from_: str
+    to: str
+    market: str
+    exit: Exit
+    pnl: Pnl
+    rules: dict[str, RuleReport]
+    exchanges: dict[str, ExchangeReport]
+    streams: dict[str, StreamReport]
+    positions: dict[str, PositionReport]
+    latency_us: dict[str, dict[str, float]]
+    paper: PaperReport | None
+    unaccounted: list[str]
+
+
+def encode(report: Report) -> bytes:
+    """Write a report as one JSON object, indented, with a line end."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
+
+
+def money(value: Decimal) -> str:
+    """Write money with at most eight decimals."""
+    return plain(value.quantize(_CENT))
+
+
+def build_report(
+    collector: Collector,
+    run: RunFacts,
+    funnels: Mapping[str, FunnelLike],
+    *,
+    evaluations: Mapping[str, int] | None = None,
+    paper: PaperDesk | None = None,
+) -> Report:
+    """Make the report of a run that has ended.
+
+    funnels: the engine's counts by rule. Values what is open at what closing it costs, and adds
+    to `unaccounted` whatever the figures leave out.
+    """
+    books = _Books(collector)
+    rules = {
+        name: _rule(books, money_, funnels.get(name), (evaluations or {}).get(name, 0), paper)
+        for name, money_ in sorted(collector.rules.items())
+    }
+    return Report(
+        format=FORMAT,
+        kind=run.kind,
+        run=run.run,
+        verdict=_verdict(collector, rules),
+        strategy=_strategy(collector),
+        from_=_stamp((collector.first or collector.last)[1]),
+        to=_stamp(collector.last[1]),
+        market=run.market,
+        exit=Exit(run.exit_code, run.exit_reason),
+        pnl=_pnl(collector),
+        rules=rules,
+        exchanges=_exchanges(collector, run),
+        streams=_streams(collector),
+        positions=_positions(collector),
+        latency_us={k: dict(v) for k, v in collector.stages.figures().items()},
+        paper=_paper(collector, books, paper),
+        unaccounted=_unaccounted(collector, books),
+    )
+
+
+class _Books:
+    """The exit price of each market with something open, found once; notes on what is not sure."""
+
+    def __init__(self, collector: Collector) -> None:
+        self.collector = collector
+        self.exits: dict[str, Decimal] = {}
+        self.notes: list[str] = []
+        now = collector.last[0]
+        held: dict[str, list[int]] = {}
+        for money_ in collector.rules.values():
+            for market, leg in money_.legs.items():
+                held.setdefault(market, []).append(leg.lots)
+        for market, lots in sorted(held.items()):
+            total = sum(lots) or max(lots, key=abs)
+            price, note = collector.exit_price(market, total or 1, now)
+            if any(lots) and note:
+                self.notes.append(note)
+            if price is not None:
+                self.exits[market] = price
+        for money_ in collector.rules.values():
+            self._value(money_)
+
+    def _value(self, money_: RuleMoney) -> None:
+        exits: dict[str, Decimal] = {}
+        money_.pieces.open = ZERO
+        for market, leg in money_.legs.items():
+            price = self.exits.get(market)
+            money_.value_open(market, price)
+            if leg.lots:
+                exits[market] = price if price is not None else leg.paid / leg.base
+        difference = money_.pieces.net - money_.net_from_cash(exits)
+        if abs(difference) > TOLERANCE:
+            self.notes.append(f"{money_.name}: the waterfall misses the cash by {difference}")
+
+
+def _rule(
+    books: _Books,
+    rule: RuleMoney,
+    funnel: FunnelLike | None,
+    evaluations: int,
+    paper: PaperDesk | None,
+) -> RuleReport:
+    pieces = rule.pieces
+    settled = pieces.fees + pieces.funding
+    return RuleReport(
+        evaluations=evaluations,
+        true=funnel.true if funnel else 0,
+        entries=funnel.entries if funnel else 0,
+        exits=funnel.exits if funnel else 0,
+        no_fill=funnel.no_fill if funnel else 0,
+        rejected=funnel.rejected if funnel else 0,
+        refusals={str(code): n for code, n in sorted(funnel.refusals.items())} if funnel else {},
+        fills=rule.fills,
+        volume=money(rule.volume),
+        fees=money(-pieces.fees),
+        funding=money(pieces.funding),
+        realised=money(rule.realised),
+        unrealised=money(pieces.net - settled - rule.realised),
+        residual={m: plain(leg.base) for m, leg in sorted(rule.legs.items()) if leg.lots},
+        trades=len(rule.results()),
+        best_three_share=_best_three(rule.results()),
+        fee_rates=_fee_rates(books.collector, rule),
+        waterfall={
+            **{piece.name: money(getattr(pieces, piece.name)) for piece in fields(pieces)},
+            "net": money(pieces.net),
+        },
+        haircuts=_haircuts(books, rule, paper),
+    )
+
+
+def _best_three(results: list[Decimal]) -> str:
+    wins = sorted((result for result in results if result > 0), reverse=True)
+    return str(round(sum(wins[:3], ZERO) / sum(wins, ZERO), 4)) if wins else "0"
+
+
+def _fee_rates(collector: Collector, rule: RuleMoney) -> dict[str, str]:
+    plan = collector.plan.rules.get(rule.name)
+    markets = {leg.market for leg in plan.legs} if plan is not None else set(rule.legs)
+    rates = {}
+    for market in sorted(markets):
+        fees = collector.instruments[market].fees
+        rates[market] = (
+            f"taker {fees.taker * 1e4:g} bps, maker {fees.maker * 1e4:g} bps ({fees.source})"
+        )
+    return rates
+
+
+def _haircuts(books: _Books, rule: RuleMoney, paper: PaperDesk | None) -> dict[str, str]:
+    if paper is None:
+        return {}
+    return {
+        cut.name: money(paper.haircut(i, books.exits).get(rule.name, ZERO) + rule.pieces.funding)
+        for i, cut in enumerate(paper.haircuts)
+    }
+
+
+def _verdict(collector: Collector, rules: Mapping[str, RuleReport]) -> str:
+    """Return the first line: whether the run is long enough to mean anything."""
+    trades = sum(rule.trades for rule in rules.values())
+    first = collector.first or collector.last
+    days = (collector.last[1] - first[1]) / 86_400 / NS_PER_S
+    counted = f"{trades} trade{'' if trades == 1 else 's'} in {_span(days)}"
+    if trades < ENOUGH_TRADES or days * 86_400 * NS_PER_S < ENOUGH_NS:
+        return f"too little to conclude: {counted} (needs {ENOUGH_TRADES} trades and 3 days)"
+    return counted
+
+
+def _span(days: float) -> str:
+    if days >= 1:
+        return f"{days:.1f} days"
+    seconds = days * 86_400
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.0f} s"
+
+
+def _strategy(collector: Collector) -> Strategy:
+    plan = collector.plan
+    params = {name: param.text for name, param in sorted(plan.params.items())}
+    return Strategy(plan.name, plan.file, plan.sha, params)
+
+
+def _stamp(wall: int) -> str:
+    """Write wall ns as ISO 8601 UTC with milliseconds."""
+    whole = datetime.datetime.fromtimestamp(wall // NS_PER_S, datetime.UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{wall % NS_PER_S // NS_PER_MS:03d}Z"
+
+
+def _pnl(collector: Collector) -> Pnl:
+    everything = [rule.pieces for rule in collector.rules.values()]
+    net = sum((pieces.net for pieces in everything), ZERO)
+    fees = sum((pieces.fees for pieces in everything), ZERO)
+    funding = sum((pieces.funding for pieces in everything), ZERO)
+    return Pnl(
+        currency="/".join(_quotes(collector)),
+        gross=money(net - fees - funding),
+        fees=money(-fees),
+        funding=money(funding),
+        net=money(net),
+    )
+
+
+def _quotes(collector: Collector) -> list[str]:
+    return sorted({instrument.quote for instrument in collector.instruments.values()})
+
+
+def _exchanges(collector: Collector, run: RunFacts) -> dict[str, ExchangeReport]:
+    reports = {}
+    for name, count in collector.exchanges.items():
+        orders = OrderCounts(
+            count.sent, count.accepted, count.rejected, count.unknown, count.canceled
+        )
+        clock = ClockFigures(_ms(count.offset), _ms(count.uncertainty))
+        reports[name] = ExchangeReport(
+            collector.plan.exchanges[name].type,
+            run.networks.get(name, ""),
+            orders,
+            count.reconnects,
+            count.gaps,
+            clock,
+        )
+    return reports
+
+
+def _ms(ns: int | None) -> float | None:
+    return None if ns is None else round(ns / NS_PER_MS, 3)
+
+
+def _streams(collector: Collector) -> dict[str, StreamReport]:
+    reports = {}
+    for key, count in collector.samples.items():
+        ages = {
+            name: round(count.ages.percentile(share) / NS_PER_MS, 3)
+            for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+        }
+        share = round(count.stale / count.samples, 6) if count.samples else 0.0
+        reports[key] = StreamReport(collector.streams[key].seq, share, ages)
+    return reports
+
+
+def _positions(collector: Collector) -> dict[str, PositionReport]:
+    """Return what the strategy holds in each market, all rules together."""
+    reports = {}
+    for market in collector.plan.markets:
+        legs = [r.legs[market] for r in collector.rules.values() if market in r.legs]
+        base = sum((leg.base for leg in legs), ZERO)
+        if any(leg.lots for leg in legs):
+            paid = sum((leg.paid for leg in legs), ZERO)
+            entry = plain((paid / base).quantize(_CENT)) if base else "0"
+            reports[market] = PositionReport(plain(base), entry)
+    return reports
+
+
+def _paper(collector: Collector, books: _Books, paper: PaperDesk | None) -> PaperReport | None:
+    if paper is None:
+        return None
+    funding = sum((rule.pieces.funding for rule in collector.rules.values()), ZERO)
+    haircuts = {
+        cut.name: {
+            "text": cut.text,
+            "net": money(sum(paper.haircut(i, books.exits).values(), ZERO) + funding),
+        }
+        for i, cut in enumerate(paper.haircuts)
+    }
+    return PaperReport(paper.models(), list(ASSUMPTIONS), haircuts)
+
+
+def _unaccounted(collector: Collector, books: _Books) -> list[str]:
+    notes = list(books.notes)
+    notes += [f"order without an end: {cid}" for cid in collector.unresolved()]
+    if collector.strangers:
+        notes.append(f"{collector.strangers} fills of orders that this run did not send")
+    for rule in collector.rules.values():
+        notes += [f"{rule.name}: fees of {plain(n)} {a}" for a, n in rule.other_fees.items()]
+        if rule.blind:
+            notes.append(f"{rule.name}: {rule.blind} fills of orders decided without a valid book")
+    if len(_quotes(collector)) > 1:
+        notes.append(f"sums add {' and '.join(_quotes(collector))} one to one")
+    return notes

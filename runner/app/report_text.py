@@ -1,0 +1,146 @@
+"""The report of a run, as a person reads it: the verdict first, then money, then the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from runner.app.report import SIMULATED, Report, RuleReport
+
+_PIECES = (
+    ("edge", "edge at decision"),
+    ("walk", "book walk"),
+    ("latency", "latency, decision to arrival"),
+    ("fees", "fees"),
+    ("failed", "failed legs and unwinds"),
+    ("funding", "funding"),
+    ("open", "open trades at exit price"),
+    ("net", "net"),
+)
+
+
+def text(report: Report) -> str:
+    """Write a report as plain text, 100 columns wide at most, with a line end."""
+    parts = [
+        _head(report),
+        *(_rule(name, rule, report) for name, rule in report.rules.items()),
+        _haircuts(report),
+        _exchanges(report),
+        _streams(report),
+        _latency(report),
+        _assumptions(report),
+        _unaccounted(report),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Align rows: the first column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append(indent + "  ".join(cells).rstrip())
+    return lines
+
+
+def short(amount: str) -> str:
+    """Write money with four decimals: the JSON has them all."""
+    whole, _, rest = amount.partition(".")
+    return f"{whole}.{rest[:4].ljust(4, '0')}"
+
+
+def _head(report: Report) -> list[str]:
+    pnl = report.pnl
+    simulated = report.market == SIMULATED
+    lines = [
+        report.verdict,
+        f"{report.strategy.name}  {report.kind} {report.run}  market: {report.market}",
+        f"from {report.from_} to {report.to}",
+        f"ended with code {report.exit.code}: {report.exit.reason}",
+        f"net {short(pnl.net)} {pnl.currency} = gross {short(pnl.gross)} - fees {short(pnl.fees)}"
+        f" + funding {short(pnl.funding)}" + (f"  ({SIMULATED})" if simulated else ""),
+    ]
+    for market, position in report.positions.items():
+        lines.append(f"open: {market} {position.qty} at {position.entry}")
+    return lines
+
+
+def _rule(name: str, rule: RuleReport, report: Report) -> list[str]:
+    rows = [(label, short(rule.waterfall[key])) for key, label in _PIECES]
+    return [
+        f"rule {name}",
+        f"  {rule.evaluations} evaluations, {rule.true} true, {rule.entries} entries,"
+        f" {rule.exits} exits, {rule.no_fill} without fill, {rule.rejected} rejected",
+        f"  {rule.trades} trades, {rule.fills} fills, volume {short(rule.volume)};"
+        f" the best three made {float(rule.best_three_share):.0%} of the gains",
+        *(f"  fees {market}: {rate}" for market, rate in rule.fee_rates.items()),
+        *_refusals(rule),
+        *(f"  residual {market}: {qty}" for market, qty in rule.residual.items()),
+        *table(rows, indent="    "),
+    ]
+
+
+def _refusals(rule: RuleReport) -> list[str]:
+    if not rule.refusals:
+        return []
+    most = sorted(rule.refusals.items(), key=lambda item: (-item[1], item[0]))
+    return ["  refused: " + ", ".join(f"{code} x{n}" for code, n in most)]
+
+
+def _haircuts(report: Report) -> list[str]:
+    if report.paper is None:
+        return []
+    rows = [("as run", short(report.pnl.net))]
+    rows += [(cut["text"], short(cut["net"])) for cut in report.paper.haircuts.values()]
+    return ["the same decisions under worse conditions, net:", *table(rows)]
+
+
+def _exchanges(report: Report) -> list[str]:
+    rows: list[Sequence[str]] = [
+        ("exchange", "sent", "accepted", "rejected", "unknown", "canceled", "reconnects", "gaps")
+    ]
+    for name, exchange in report.exchanges.items():
+        orders = exchange.orders
+        counts: Iterable[int] = (
+            orders.sent, orders.accepted, orders.rejected, orders.unknown, orders.canceled,
+            exchange.reconnects, exchange.gaps,
+        )  # fmt: skip
+        where = f"{name} ({exchange.type}, {exchange.network})"
+        rows.append((where, *(str(count) for count in counts)))
+    return table(rows, indent="")
+
+
+def _streams(report: Report) -> list[str]:
+    if not report.streams:
+        return []
+    rows: list[Sequence[str]] = [("stream", "frames", "stale", "age p50", "p95", "p99 ms")]
+    for key, stream in report.streams.items():
+        age = stream.age_ms
+        ages = (f"{age[p]:.1f}" for p in ("p50", "p95", "p99"))
+        rows.append((key, str(stream.frames), f"{stream.stale_share:.2%}", *ages))
+    return table(rows, indent="")
+
+
+def _latency(report: Report) -> list[str]:
+    if not report.latency_us:
+        return []
+    rows: list[Sequence[str]] = [("stage", "n", "p50", "p95", "p99 us")]
+    for stage, figures in report.latency_us.items():
+        times = (f"{figures[p]:.1f}" for p in ("p50", "p95", "p99"))
+        rows.append((stage, f"{figures['n']:.0f}", *times))
+    return table(rows, indent="")
+
+
+def _assumptions(report: Report) -> list[str]:
+    if report.paper is None:
+        return []
+    lines = ["filled on paper:"]
+    lines += [f"  {name}: {model}" for name, model in report.paper.models.items()]
+    return lines + [f"  - {assumption}" for assumption in report.paper.assumptions]
+
+
+def _unaccounted(report: Report) -> list[str]:
+    if not report.unaccounted:
+        return []
+    return ["not in these figures:", *(f"  - {note}" for note in report.unaccounted)]
