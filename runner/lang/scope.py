@@ -115,4 +115,4 @@ class Scope:
 def pegs(groups: Iterable[str]) -> dict[str, str]:
     """Return the map for `pegs: [USDT, USDC]`: each counts as the first."""
     names = list(groups)
-    return dict.fromkeys(names, names[0])
+    return dict.fromkeys(names, names[0]) if names else {}
