@@ -47,26 +47,26 @@ def resolved(schema: Schema) -> Schema:
     return {**definition, **{k: v for k, v in own.items() if k != "$ref"}}
 
 
-def keys(schema: Schema | None = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Schema]]:
+def paths(schema: Schema | None = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Schema]]:
     """Yield every key's dotted path with its schema; `*` stands for a name of the user's."""
     node = resolved(root() if schema is None else schema)
     for branch in node.get("anyOf", ()):
-        yield from keys(branch, path)
+        yield from paths(branch, path)
     for name, child in node.get("properties", {}).items():
         yield ".".join((*path, name)), resolved(child)
-        yield from keys(child, (*path, name))
+        yield from paths(child, (*path, name))
     extra = node.get("additionalProperties")
     if isinstance(extra, dict):
         yield ".".join((*path, "*")), resolved(extra)
-        yield from keys(extra, (*path, "*"))
+        yield from paths(extra, (*path, "*"))
     if isinstance(node.get("items"), dict):
-        yield from keys(node["items"], path)
+        yield from paths(node["items"], path)
 
 
 def find(topic: str) -> list[tuple[str, Schema]]:
     """Return the keys a topic may mean: its words in order, the last one the key itself."""
     words = topic.split(".")
-    found = [(path, s) for path, s in keys() if _matches(words, path.split("."))]
+    found = [(path, s) for path, s in paths() if _matches(words, path.split("."))]
     exact = [(path, s) for path, s in found if path == topic]
     return exact or _shallowest(found)
 

@@ -1,0 +1,111 @@
+"""`runner explain`: pages of codes, keys, functions and fields, from the tables that check."""
+
+from __future__ import annotations
+
+from textwrap import fill, indent
+from typing import Any
+
+from runner.base.errors import UsageError
+from runner.lang import functions
+from runner.lang.pages import pages
+from runner.spec import schema
+from runner.spec.suggest import nearest
+
+_WIDTH = 92
+
+
+def page(topic: str) -> str:
+    """Return the page of a topic. UsageError, with the nearest topic, when there is none."""
+    code = pages().get(topic.upper())
+    if code is not None:
+        parts = [f"{code.code}: {code.title}", ""]
+        if code.cause:
+            parts += [fill(code.cause, _WIDTH), ""]
+        parts += ["wrong:", indent(code.bad, "    "), "", "right:", indent(code.good, "    ")]
+        return "\n".join(parts) + "\n"
+    found = _function(topic) or _field(topic) or _key(topic)
+    if found is None:
+        meant = nearest(topic, _topics())
+        more = f"; did you mean `{meant}`?" if meant else ""
+        raise UsageError(f"nothing is called `{topic}`: a code, a key or a function{more}")
+    return found
+
+
+def _topics() -> list[str]:
+    keys = [path for path, _ in schema.paths()]
+    short = [path.rsplit(".", 1)[-1] for path in keys]
+    return [*pages(), *functions.FUNCTIONS, *functions.LATER, *keys, *short]
+
+
+def _function(topic: str) -> str | None:
+    name = topic.removesuffix("()")
+    if name == "entered":
+        return "entered(x)\n\nx as it was when the trade was approved; in `until`.\n"
+    if name in functions.LATER:
+        return f"{functions.LATER[name]}\n\nNot in this version yet (E0207).\n"
+    found = functions.FUNCTIONS.get(name)
+    if found is None:
+        return None
+    return f"{found.signature}\n\n{fill(found.doc[0].upper() + found.doc[1:] + '.', _WIDTH)}\n"
+
+
+def _field(topic: str) -> str | None:
+    """Explain `book.imbalance`, `this.cost` or, after a market's name, `bin.book.bid`."""
+    parts = topic.split(".")
+    if len(parts) < 2:
+        return None
+    group, name = parts[-2], parts[-1]
+    found = functions.FIELDS.get(group, functions.CELLS.get(group, {})).get(name)
+    if found is None and parts[0] in functions.CELLS:
+        found = functions.CELLS[parts[0]].get(name)
+    if found is None:
+        return None
+    held = "\nOnly while a trade is held: in `until`." if found.holding else ""
+    return f"{topic} ({found.measure})\n\n{found.doc[0].upper()}{found.doc[1:]}.{held}\n"
+
+
+def _key(topic: str) -> str | None:
+    found = schema.find(topic)
+    if not found:
+        return None
+    return "\n".join(_key_page(path, part) for path, part in found)
+
+
+def _key_page(path: str, part: dict[str, Any]) -> str:
+    lines = [f"{path}", "", fill(part.get("description", ""), _WIDTH)]
+    if part.get("x-later") is True:
+        lines.append("Not in this version yet (E0207).")
+    rows = [("takes", _takes(part)), ("default", part.get("default")), ("e.g.", _example(part))]
+    lines += [f"{label}: {value}" for label, value in rows if value not in (None, "")]
+    children = part.get("properties", {})
+    if children:
+        width = max(map(len, children))
+        required = part.get("required", ())
+        lines += ["", "keys:"]
+        for name, child in children.items():
+            mark = "*" if name in required else " "
+            words = schema.resolved(child).get("description", "")
+            later = " (not yet)" if schema.resolved(child).get("x-later") is True else ""
+            lines.append(f"  {mark} {name:<{width}}  {words}{later}")
+        if required:
+            lines.append("  (* must be there)")
+    return "\n".join(lines) + "\n"
+
+
+def _takes(part: dict[str, Any]) -> str:
+    place = part.get("x-expr")
+    if place is not None:
+        what = {"bool": "a condition", "size": "an amount or a notional", "any": "any value"}
+        noun = what.get(place["type"], place["type"])
+        return f"{noun}, constant" if place.get("constant") else f"{noun}, an expression"
+    if "enum" in part:
+        later = part.get("x-later", ())
+        return " | ".join(f"{w} (not yet)" if w in later else str(w) for w in part["enum"])
+    if "anyOf" in part:
+        return " or ".join(_takes(schema.resolved(b)) for b in part["anyOf"])
+    kinds = part.get("type", "")
+    return kinds if isinstance(kinds, str) else " | ".join(kinds)
+
+
+def _example(part: dict[str, Any]) -> str:
+    return str(part.get("x-example", ""))

@@ -1,0 +1,186 @@
+"""`runner plan`: what would run, in words, and the same as an object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import wrap
+from typing import Any
+
+from runner.base.units import format_duration, format_ratio, plain
+from runner.market.instruments import Kind
+from runner.spec.plan import ExchangePlan, MarketPlan, Network, Plan, Quantity, RulePlan
+
+_WIDTH = 110
+_COLUMN = 12
+
+
+def as_text(plan: Plan) -> str:
+    """Return the plan in words."""
+    rows: list[tuple[str, list[str]]] = [
+        ("markets", [_market(plan, m) for m in plan.markets.values()]),
+        ("params", [f"{p.name} = {p.text}" for p in plan.params.values()]),
+        ("rules", [_rule(plan, r) for r in plan.rules.values()]),
+        ("at most", [", ".join(_limits(plan))]),
+        ("costs", list(_costs(plan))),
+        ("if this machine dies", list(_death(plan))),
+        ("assumes", ["; ".join(plan.assumptions)]),
+    ]
+    head = f"{plan.name}  (version 1, sha {plan.sha[:6]})"
+    lines = [f"{head}  {_networks(plan)}"]
+    if plan.about:
+        lines += wrap(plan.about, _WIDTH)
+    for label, texts in rows:
+        lines += _block(label, texts)
+    return "\n".join(lines) + "\n"
+
+
+def _block(label: str, texts: list[str]) -> Iterator[str]:
+    if len(label) >= _COLUMN:
+        yield label
+        label = ""
+    for text in texts:
+        for i, line in enumerate(wrap(text, _WIDTH - _COLUMN)):
+            yield f"{label:<{_COLUMN}}{'  ' if i else ''}{line}"
+            label = ""
+
+
+def _networks(plan: Plan) -> str:
+    networks = {e.network for e in plan.exchanges.values()}
+    if Network.LIVE in networks:
+        return "LIVE: orders are real money; `start` needs `--live`"
+    names = ", ".join(sorted(networks))
+    if Network.CUSTOM in networks:
+        return f"{names}: orders go to the endpoints written in the file"
+    return f"{names}, no order can reach a mainnet"
+
+
+def _market(plan: Plan, market: MarketPlan) -> str:
+    exchange = plan.exchanges[market.exchange]
+    streams = []
+    for stream in market.streams.values():
+        text = str(stream.kind)
+        if stream.every_ns:
+            text += f" of {format_duration(stream.every_ns)}"
+        if stream.max_age_ns is not None:
+            text += f" stale after {format_duration(stream.max_age_ns)}"
+        streams.append(text + (" (implied)" if stream.implied else ""))
+    return f"{market.name} = {market.symbol} on {exchange.type}: {', '.join(streams)}"
+
+
+def _rule(plan: Plan, rule: RulePlan) -> str:
+    parts = [f"{rule.name}: enters when {rule.when_text}"]
+    if rule.for_ns:
+        parts[0] += f" for {format_duration(rule.for_ns)}"
+    if rule.max_skew_ns is not None:
+        parts.append(f"books within {format_duration(rule.max_skew_ns)} of each other")
+    legs = " and ".join(f"{leg.side} {leg.market}" for leg in rule.legs)
+    parts.append(f"then {legs}")
+    if rule.trade is not None:
+        leaves = [f"when {rule.until_text}"] if rule.until_text else []
+        if rule.max_hold_ns is not None:
+            leaves.append(f"after {format_duration(rule.max_hold_ns)}")
+        parts.append(f"leaves {' or '.join(leaves)}" if leaves else "leaves never by itself")
+    if rule.cooldown_ns:
+        parts.append(f"rests {format_duration(rule.cooldown_ns)}")
+    others = [r.name for r in plan.rules.values() if excludes(rule, r)]
+    if others:
+        parts.append(f"excludes {', '.join(others)}")
+    return "; ".join(parts)
+
+
+def excludes(one: RulePlan, two: RulePlan) -> bool:
+    """Return whether two rules may hold opposite sides of one market and so exclude each other."""
+    if one.name == two.name or (one.net and two.net):
+        return False
+    return any(a.market == b.market and a.side is not b.side for a in one.legs for b in two.legs)
+
+
+def _limits(plan: Plan) -> Iterator[str]:
+    risk = plan.risk
+    for name, quantity in risk.max_position.items():
+        yield f"{_q(quantity)} on {name}"
+    for asset, value in risk.max_net_position.items():
+        yield f"{plain(value)} {asset} unmatched"
+    if not risk.max_net_position:
+        yield "no limit on what is unmatched (`max_net_position` is not set)"
+    for name, quantity in risk.max_exposure.items():
+        yield f"{_q(quantity)} exposure of {name}"
+    if risk.max_order is not None:
+        yield f"{_q(risk.max_order)} an order"
+    for name, quantity in risk.max_order_by_market.items():
+        yield f"{_q(quantity)} an order on {name}"
+    if risk.max_daily_loss is not None:
+        yield f"{_q(risk.max_daily_loss.amount)} lost a day, then {risk.max_daily_loss.then}"
+    if risk.max_orders is not None:
+        yield f"{risk.max_orders.count} entries in {format_duration(risk.max_orders.per_ns)}"
+
+
+def _costs(plan: Plan) -> Iterator[str]:
+    for rule in plan.rules.values():
+        fees: dict[str, float] = {}
+        collars = 0.0
+        for leg in rule.legs:
+            market = plan.markets[leg.market]
+            rate = market.instrument.fees
+            opening = rate.maker if leg.order.tif == "post_only" else rate.taker
+            closing = rate.taker if rule.trade is not None else 0.0
+            fees[leg.market] = fees.get(leg.market, 0.0) + opening + closing
+            collars += leg.order.collar or 0.0
+            collars += rule.trade.close.collar if rule.trade is not None else 0.0
+        detail = " + ".join(f"{format_ratio(v)} {n}" for n, v in fees.items())
+        total = format_ratio(sum(fees.values()))
+        trip = "round trip" if rule.trade is not None else "one order"
+        more = f"collars may take {format_ratio(collars)} more"
+        yield f"{rule.name}: {trip} {detail} = {total}; {more}"
+
+
+def _death(plan: Plan) -> Iterator[str]:
+    parts = [_after_death(e) for e in plan.exchanges.values()]
+    perpetual = any(m.instrument.kind is Kind.PERPETUAL for m in plan.markets.values())
+    yield "; ".join([*parts, "positions stay" if perpetual else "holdings stay"])
+
+
+def _after_death(exchange: ExchangePlan) -> str:
+    if exchange.dead_man_ns:
+        return f"{exchange.name} cancels entries after {format_duration(exchange.dead_man_ns)}"
+    return f"{exchange.name} keeps what rests"
+
+
+def _q(quantity: Quantity) -> str:
+    return f"{plain(quantity.value)} {quantity.unit}"
+
+
+def as_object(plan: Plan) -> dict[str, Any]:
+    """Return the plan as plain values (`format` 1.0)."""
+    return {
+        "format": "1.0",
+        "name": plan.name,
+        "file": plan.file,
+        "sha": plan.sha,
+        "params": {p.name: p.value for p in plan.params.values()},
+        "exchanges": {
+            e.name: {"type": e.type, "network": str(e.network)} for e in plan.exchanges.values()
+        },
+        "markets": {m.name: _market_object(m) for m in plan.markets.values()},
+        "rules": {r.name: _rule_object(plan, r) for r in plan.rules.values()},
+        "limits": list(_limits(plan)),
+        "assumptions": list(plan.assumptions),
+    }
+
+
+def _market_object(market: MarketPlan) -> dict[str, Any]:
+    streams = {
+        str(s.kind): {"max_age_ms": None if s.max_age_ns is None else s.max_age_ns / 1e6}
+        for s in market.streams.values()
+    }
+    return {"exchange": market.exchange, "symbol": market.symbol, "streams": streams}
+
+
+def _rule_object(plan: Plan, rule: RulePlan) -> dict[str, Any]:
+    return {
+        "when": rule.when_text,
+        "until": rule.until_text or None,
+        "legs": [{"market": leg.market, "side": str(leg.side)} for leg in rule.legs],
+        "reads": sorted({*rule.when_streams, *rule.until_streams}),
+        "excludes": [r.name for r in plan.rules.values() if excludes(rule, r)],
+    }

@@ -1,0 +1,340 @@
+"""Read `rules:`: conditions, verbs, legs, hedge and close, into drafts that keep their places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runner.lang.check import CONDITION, NUMBER, Want
+from runner.lang.diagnostics import Mark
+from runner.lang.nodes import Entry, Mapping, Node, Scalar, Sequence
+from runner.lang.scope import ThisScope
+from runner.lang.tree import Expr, Named, entered_of, streams_of
+from runner.market.instruments import Side
+from runner.spec.context import Context, flag, section, text, word
+from runner.spec.markets import MarketDraft
+from runner.spec.plan import (
+    ClosePlan,
+    HedgePlan,
+    LegPlan,
+    OrderPlan,
+    Rate,
+    RulePlan,
+    SingleOrderPlan,
+    SizePlan,
+    TradePlan,
+)
+from runner.spec.signals import SizingDraft, size_types
+from runner.spec.suggest import hint
+
+DEFAULT_COLLAR = 0.0005
+SECOND = 1_000_000_000
+
+
+@dataclass(slots=True)
+class LegDraft:
+    """A leg; `market` is None when its reference did not resolve."""
+
+    market: MarketDraft | None
+    side: Side | None
+    mark: Mark
+    weight: Expr | None = None
+    has_weight: bool = False
+    order: OrderPlan = field(default_factory=OrderPlan)
+    has_collar: bool = False
+
+    @property
+    def rests(self) -> bool:
+        """Whether its order may stay in the book."""
+        return self.order.tif in ("gtc", "post_only")
+
+
+@dataclass(slots=True)
+class SizeDraft:
+    """A size with its bounds and its place."""
+
+    expr: Expr | None
+    max: Expr | None
+    min: Expr | None
+    mark: Mark
+    name: str = ""
+
+
+@dataclass(slots=True)
+class RuleDraft:
+    """A rule. `verb` is `trade` or `order`; None when it is missing or not there yet."""
+
+    name: str
+    key: Mark
+    node: Mapping
+    path: str
+    when: Expr | None = None
+    until: Expr | None = None
+    verb: str | None = None
+    verb_key: Mark = field(default_factory=lambda: Mark(1, 1, 2))
+    verb_node: Mapping | None = None
+    size: SizeDraft | None = None
+    legs: list[LegDraft] = field(default_factory=list)
+    hedge: HedgePlan | None = None
+    close: ClosePlan | None = None
+    for_ns: int = 0
+    max_hold_ns: int | None = None
+    max_skew_ns: int | None = None
+    cooldown_ns: int = 0
+    firings: Rate | None = None
+
+    @property
+    def markets(self) -> list[MarketDraft]:
+        """The markets of its legs that resolved."""
+        return [leg.market for leg in self.legs if leg.market is not None]
+
+    @property
+    def exprs(self) -> list[Expr]:
+        """Every tree of the rule."""
+        size = self.size
+        bounds = [size.expr, size.max, size.min] if size else []
+        legs = [e for leg in self.legs for e in (leg.weight, leg.order.price)]
+        return [e for e in (self.when, self.until, *bounds, *legs) if e is not None]
+
+
+def first_leg(node: Mapping) -> str | None:
+    """Return the name of the market of a rule's first leg, before anything is checked."""
+    trade = section(node, "trade")
+    legs = trade.get("legs")
+    at: Node | None = section(node, "order")
+    if isinstance(legs, Sequence) and legs.items:
+        at = legs.items[0]
+    return text(at, "market") if isinstance(at, Mapping) else None
+
+
+def read_rules(
+    root: Mapping,
+    markets: dict[str, MarketDraft],
+    sizing: dict[str, SizingDraft],
+    ctx: Context,
+) -> dict[str, RuleDraft]:
+    """Read the section."""
+    drafts = {}
+    for entry in section(root, "rules"):
+        if isinstance(entry.value, Mapping) and not entry.value.bad and not entry.key.bad:
+            reader = _Rule(entry, markets, sizing, ctx)
+            drafts[entry.key.text] = reader.read()
+    return drafts
+
+
+class _Rule:
+    def __init__(
+        self,
+        entry: Entry,
+        markets: dict[str, MarketDraft],
+        sizing: dict[str, SizingDraft],
+        ctx: Context,
+    ) -> None:
+        assert isinstance(entry.value, Mapping)
+        self._markets, self._sizing, self._ctx = markets, sizing, ctx
+        name = entry.key.text
+        self._draft = RuleDraft(name, entry.key.mark, entry.value, f"rules.{name}")
+        first = markets.get(first_leg(entry.value) or "")
+        base, quote = (first.base, first.quote) if first else (None, None)
+        self._entering = ThisScope(name, base, quote)
+        self._holding = ThisScope(name, base, quote, holding=True)
+
+    def read(self) -> RuleDraft:
+        draft, ctx, node, path = self._draft, self._ctx, self._draft.node, self._draft.path
+        draft.when = ctx.expr(node.get("when"), CONDITION, f"{path}.when", self._entering)
+        draft.until = ctx.expr(node.get("until"), CONDITION, f"{path}.until", self._holding)
+        draft.for_ns = ctx.duration(node, "for", path) or 0
+        draft.max_hold_ns = ctx.duration(node, "max_hold", path)
+        draft.max_skew_ns = ctx.duration(node, "max_skew", path)
+        draft.firings = ctx.rate(node, "max_firings", path)
+        for verb in ("trade", "order"):
+            at = node.get(verb)
+            if isinstance(at, Mapping) and not at.bad:
+                draft.verb, draft.verb_node, draft.verb_key = verb, at, node.key(verb)
+        if draft.verb_node is not None:
+            self._verb(draft.verb_node, f"{path}.{draft.verb}")
+        cooldown = ctx.duration(node, "cooldown", path)
+        draft.cooldown_ns = (
+            cooldown if cooldown is not None else SECOND if draft.verb == "trade" else 0
+        )
+        if "when" not in node and draft.verb is not None:
+            ctx.add("E0203", f"rule `{draft.name}` lacks `when`", draft.key, "", path)
+        return draft
+
+    # --- verbs -----------------------------------------------------------------------------------
+
+    def _verb(self, node: Mapping, path: str) -> None:
+        draft = self._draft
+        if draft.verb == "order":
+            draft.legs = [self._leg(node, path, node, path)]
+            draft.size = self._size(node, path)
+            for key in ("until", "max_hold", "max_skew"):
+                if key in draft.node:
+                    message = f"`{key}` belongs to `trade`: nothing of an `order` is unwound"
+                    at = draft.node.key(key)
+                    self._ctx.add("E0203", message, at, "", f"{draft.path}.{key}")
+            return
+        legs = node.get("legs")
+        if isinstance(legs, Sequence) and not legs.bad:
+            for i, leg in enumerate(legs.items):
+                if isinstance(leg, Mapping) and not leg.bad:
+                    inner = f"{path}.legs.{i}"
+                    order = section(leg, "order")
+                    draft.legs.append(self._leg(leg, inner, order, f"{inner}.order"))
+        draft.size = self._size(node, path)
+        draft.hedge = self._hedge(node, path)
+        draft.close = self._close(node, path)
+
+    def _leg(self, node: Mapping, path: str, order: Mapping, order_path: str) -> LegDraft:
+        market = self._reference(node, path)
+        side = text(node, "side")
+        leg = LegDraft(market, Side(side) if side else None, node.mark)
+        leg.weight = self._ctx.expr(node.get("weight"), NUMBER, f"{path}.weight", self._entering)
+        leg.has_weight = "weight" in node
+        leg.order = self._order(order, order_path, market)
+        leg.has_collar = "collar" in order
+        return leg
+
+    def _reference(self, node: Mapping, path: str) -> MarketDraft | None:
+        at = node.get("market")
+        if not isinstance(at, Scalar) or at.bad:
+            return None
+        found = self._markets.get(at.text)
+        if found is None:
+            label = hint(at.text, self._markets)
+            message = f"no market is named `{at.text[:60]}`"
+            self._ctx.add("E0204", message, at.mark, label, f"{path}.market")
+        return found
+
+    def _order(self, node: Mapping, path: str, market: MarketDraft | None) -> OrderPlan:
+        ctx = self._ctx
+        kind, tif = word(node, "type", "limit"), word(node, "tif", "ioc")
+        collar = ctx.ratio(node, "collar", path)
+        base, quote = (market.base, market.quote) if market else (None, None)
+        want = Want((ctx.scope.price(quote, base),), "a price")
+        price = ctx.expr(node.get("price"), want, f"{path}.price", self._entering)
+        ttl = ctx.duration(node, "ttl", path)
+        if "price" in node and "collar" in node:
+            message = "an order has a `price` or a `collar`, not both"
+            ctx.add("E0203", message, node.key("collar"), "", f"{path}.collar")
+        elif kind == "market" and ("price" in node or "collar" in node):
+            message = "a market order has neither `price` nor `collar`"
+            ctx.add("E0203", message, node.key("type"), "", path)
+        elif kind == "limit" and tif in ("gtc", "post_only") and "price" not in node:
+            message = f"an order that rests (`tif: {tif}`) needs a `price`"
+            ctx.add("E0203", message, node.key("tif"), "", f"{path}.tif")
+        if kind == "market" or "price" in node:
+            return OrderPlan(kind, tif, None, price, ttl)
+        return OrderPlan(kind, tif, DEFAULT_COLLAR if collar is None else collar, None, ttl)
+
+    def _size(self, node: Mapping, path: str) -> SizeDraft:
+        ctx, draft = self._ctx, self._draft
+        names = [m.name for m in draft.markets]
+        unsure = len(names) < len(draft.legs) or any(
+            m.base is None or m.quote is None for m in draft.markets
+        )
+        wanted = () if unsure else size_types(self._markets, names, ctx)
+        want = Want(wanted, "an amount or a notional")
+        expr = ctx.expr(node.get("size"), want, f"{path}.size", self._entering)
+        bound = want if expr is None else Want((expr.type,), f"an {expr.type}")
+        top = ctx.expr(node.get("max_size"), bound, f"{path}.max_size", self._entering)
+        low = ctx.expr(node.get("min_size"), bound, f"{path}.min_size", self._entering)
+        at = node.get("size")
+        size = SizeDraft(expr, top, low, at.mark if at is not None else draft.verb_key)
+        named = self._sizing.get(expr.name) if isinstance(expr, Named) and expr.sizing else None
+        if named is not None:
+            size.name = named.name
+            for key, own, theirs in (("max_size", top, named.max), ("min_size", low, named.min)):
+                if own is not None and theirs is not None:
+                    message = f"`sizing.{named.name}` has a bound of its own already"
+                    ctx.add("E0203", message, node.key(key), "", f"{path}.{key}")
+            size.max, size.min = top or named.max, low or named.min
+        return size
+
+    def _hedge(self, node: Mapping, path: str) -> HedgePlan | None:
+        at = node.get("hedge")
+        if not isinstance(at, Mapping) or at.bad:
+            return None
+        ctx, path = self._ctx, f"{path}.hedge"
+        currencies = [c for m in self._draft.markets for c in (m.base, m.quote) if c is not None]
+        gap = ctx.quantity(at, "max_gap", path, currencies, "`max_gap`") if currencies else None
+        within, worst = ctx.duration(at, "repair_within", path), ctx.ratio(at, "worst", path)
+        if gap is None:
+            return None
+        return HedgePlan(
+            gap,
+            word(at, "policy", "together"),
+            word(at, "repair", "cheaper"),
+            2 * SECOND if within is None else within,
+            0.0015 if worst is None else worst,
+            word(at, "on_failure", "flatten"),
+            word(at, "on_unknown", "wait"),
+        )
+
+    def _close(self, node: Mapping, path: str) -> ClosePlan:
+        """Read `close`; what is absent is the leg's collar, and `worst` 0 until risk is read."""
+        at, path = section(node, "close"), f"{path}.close"
+        ctx = self._ctx
+        collar, worst = ctx.ratio(at, "collar", path), ctx.ratio(at, "worst", path)
+        retry = ctx.duration(at, "retry", path)
+        legs = [leg.order.collar for leg in self._draft.legs if leg.order.collar is not None]
+        if collar is None:
+            collar = max(legs, default=DEFAULT_COLLAR)
+        if worst is not None and worst < collar:
+            message = "`worst` is less than the collar of the first try"
+            ctx.add("E0203", message, at.key("worst"), "", f"{path}.worst")
+        return ClosePlan(
+            word(at, "tif", "ioc"),
+            collar,
+            250_000_000 if retry is None else retry,
+            -1.0 if worst is None else worst,
+            word(at, "then", "hold"),
+        )
+
+
+def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
+    """Make the plan of a rule without error."""
+    node = draft.node
+    assert draft.when is not None and draft.size is not None and draft.size.expr is not None
+    size_expr = draft.size.expr
+    size = SizePlan(
+        size_expr, size_expr.type.currency or "", draft.size.min, draft.size.max, draft.size.name
+    )
+    legs = tuple(_plan_leg(leg) for leg in draft.legs)
+    trade = order = None
+    if draft.verb == "trade":
+        close = draft.close or ClosePlan()
+        if close.worst < 0:
+            worst = max(price_collar, close.collar)
+            close = ClosePlan(close.tif, close.collar, close.retry_ns, worst, close.then)
+        trade = TradePlan(size, legs, draft.hedge, close)
+    else:
+        assert draft.verb_node is not None
+        order = SingleOrderPlan(size, legs[0], flag(draft.verb_node, "reduce_only"))
+    sizes = [e for e in draft.exprs if e is not draft.until]
+    return RulePlan(
+        name=draft.name,
+        line=draft.key.line,
+        when=draft.when,
+        until=draft.until,
+        entered=entered_of(draft.until),
+        for_ns=draft.for_ns,
+        max_hold_ns=draft.max_hold_ns,
+        max_skew_ns=draft.max_skew_ns,
+        cooldown_ns=draft.cooldown_ns,
+        on_missing=word(node, "on_missing", "hold"),
+        rearm=word(node, "rearm", "edge"),
+        once=flag(node, "once"),
+        trade=trade,
+        order=order,
+        when_streams=streams_of(*sizes),
+        until_streams=streams_of(draft.until),
+        when_text=text(node, "when") or "",
+        until_text=text(node, "until") or "",
+        net=word(node, "mode", "exclusive") == "net",
+        max_firings=draft.firings or firings,
+    )
+
+
+def _plan_leg(leg: LegDraft) -> LegPlan:
+    assert leg.market is not None and leg.side is not None
+    return LegPlan(leg.market.name, leg.side, leg.weight, leg.order)

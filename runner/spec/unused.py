@@ -1,0 +1,57 @@
+"""Signals, sizings and params that nothing uses (W0409)."""
+
+from __future__ import annotations
+
+import re
+
+from runner.lang.diagnostics import Mark
+from runner.lang.nodes import Mapping
+from runner.spec.context import Context, section
+from runner.spec.signals import names_in
+
+_PARAM = re.compile(r"(?<![\w.])params\.(\w+)")
+_SIZING = re.compile(r"(?<![\w.])sizing\.(\w+)")
+
+
+def check(root: Mapping, signal_texts: dict[str, str], ctx: Context) -> None:
+    """Report names that no rule uses, directly or through a signal that one uses.
+
+    By the texts, not the trees: an expression in error still uses what it names.
+    """
+    places = [(path, text) for path, text in ctx.texts if not path.startswith("signals.")]
+    texts = [text for path, text in places if not path.startswith("sizing.")]
+    used_sizing = {name for text in texts for name in _SIZING.findall(text)}
+    texts += [text for path, text in places if _named(path, "sizing", used_sizing)]
+    used = _used_signals(texts, signal_texts)
+    for entry in section(root, "signals"):
+        name = entry.key.text
+        if name not in used and not ctx.has_error(f"signals.{name}"):
+            _report("signal", name, entry.key.mark, f"signals.{name}", ctx)
+    for entry in section(root, "sizing"):
+        name = entry.key.text
+        if name not in used_sizing and not ctx.has_error(f"sizing.{name}"):
+            _report("sizing", name, entry.key.mark, f"sizing.{name}", ctx)
+    params = {name for _, text in ctx.texts for name in _PARAM.findall(text)}
+    for entry in section(root, "params"):
+        name = entry.key.text
+        if name not in params and not ctx.has_error(f"params.{name}"):
+            _report("param", name, entry.key.mark, f"params.{name}", ctx)
+
+
+def _named(path: str, section_: str, names: set[str]) -> bool:
+    parts = path.split(".")
+    return parts[0] == section_ and parts[1] in names
+
+
+def _used_signals(texts: list[str], signal_texts: dict[str, str]) -> set[str]:
+    used: set[str] = set()
+    waiting = set().union(*(names_in(t) for t in texts)) & signal_texts.keys() if texts else set()
+    while waiting:
+        name = waiting.pop()
+        used.add(name)
+        waiting |= (names_in(signal_texts[name]) & signal_texts.keys()) - used
+    return used
+
+
+def _report(kind: str, name: str, mark: Mark, path: str, ctx: Context) -> None:
+    ctx.add("W0409", f"{kind} `{name}` is used by nothing", mark, "", path)
