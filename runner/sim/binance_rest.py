@@ -111,7 +111,9 @@ class BinanceRest:
         key: Key | None,
         budget: Budget,
         now_ms: Callable[[], int],
+        note: Callable[[str, Params, str], None] = lambda label, params, outcome: None,
     ) -> None:
+        self._note = note
         self._routes = routes
         self._key = key
         self.budget = budget
@@ -121,6 +123,8 @@ class BinanceRest:
         """Answer one request."""
         now = self._now()
         orders = False
+        params: Params = {}
+        outcome = "accepted"
         try:
             route = self._routes.get((call.method, call.path))
             if route is None:
@@ -136,6 +140,8 @@ class BinanceRest:
             reply = json_reply(value)
         except ApiError as error:
             reply = error.reply()
+            outcome = str(error.code)
+        self._note(call.label, params, outcome)
         reply.headers.update(self.budget.headers(now, orders))
         return reply
 

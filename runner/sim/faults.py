@@ -35,6 +35,7 @@ NAMES: dict[str, str] = {
     "429": "answer that the rate limit is exceeded; args.retry_after seconds",
     "418": "ban the address for args.retry_after seconds (Binance; Bybit answers 403)",
     "unavailable": "answer args.status (503), args.body; processed before when args.executed",
+    "key_rights": "change what the exchange says a key may do, by args",
     "listen_key_expired": "expire the listen key (Binance)",
 }
 

@@ -117,6 +117,7 @@ class Venue:
         self.trades: dict[str, deque[PublicTrade]] = {s: deque(maxlen=1000) for s in instruments}
         self.requests: dict[str, list[Request]] = {}
         self.listeners: list[Listener] = []
+        self.on_touch: list[Callable[[str], None]] = []
         self.on_trade: list[Callable[[str, PublicTrade], None]] = []
         self.lookup: dict[str, Order] = {}
         self._next_order = start_id
@@ -242,6 +243,7 @@ class Venue:
             self._end(order, Status.POST_ONLY_WOULD_TAKE if post else Status.EXPIRED)
             return order
         self._match(order, limit)
+        self._touched(symbol)
         return order
 
     def _check_cid(self, order: Order) -> None:
@@ -360,6 +362,12 @@ class Venue:
             order.resting = None
         self._end(order, status)
 
+    def _touched(self, symbol: str) -> None:
+        """A user's order changed a book: real-time streams show it at once."""
+        self.books[symbol].ts_ms = self.now_ms()
+        for tell in self.on_touch:
+            tell(symbol)
+
     def _tell(self, order: Order, happening: Happening, fill: Fill | None) -> None:
         for listener in self.listeners:
             listener.order(order, happening, fill)
@@ -369,6 +377,7 @@ class Venue:
         if order is None or not order.status.open:
             raise Refusal(Why.NO_ORDER)
         self._withdraw(order, Status.CANCELED)
+        self._touched(order.instrument.symbol)
         return order
 
     def cancel_all(self, symbol: str | None) -> list[Order]:
@@ -406,6 +415,7 @@ class Venue:
         self._tell(order, Happening.AMENDED, None)
         if order.resting is None:
             self._match(order, tick)
+        self._touched(symbol)
         return order
 
     def find(self, symbol: str | None, cid: str) -> Order | None:

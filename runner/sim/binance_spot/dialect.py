@@ -33,6 +33,7 @@ class BinanceSpot:
     def __init__(self, venue: Venue, faults: Faults) -> None:
         self.venue = venue
         self.wire = Wire(self, faults)
+        venue.on_touch.append(lambda symbol: self.feed.instant(symbol, venue.now_ms()))
         venue.on_trade.append(lambda symbol, trade: self.feed.traded(symbol, trade))
         self.streams = BinanceStreams(venue, lambda: self.wire, False, lambda channel: "public", 5)
         self.feed = self.streams.feed

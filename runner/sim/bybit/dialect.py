@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from runner.sim.binance_rest import Key
 from runner.sim.bybit import market
+from runner.sim.bybit.account import BybitAccount
+from runner.sim.bybit.orders import BybitOrders
+from runner.sim.bybit.private import Door, PrivateTopics, TradeSocket
 from runner.sim.bybit.rest import BybitRest, Route
 from runner.sim.bybit.streams import PublicTopics, encode
 from runner.sim.faults import Fault, Faults
@@ -17,6 +21,10 @@ from runner.sim.venue import Rules, Venue
 from runner.sim.wire import Call, Reply, Session, Wire
 
 RULES = Rules(maker_ppm=200, taker_ppm=550, cid_unique=True, post_only_refuses=False, max_open=500)
+_QUOTAS = {"realtime": 50, "history": 50, "execution": 50, "position": 50, "wallet": 50,
+           "account-info": 50}  # fmt: skip
+"""Requests a second and endpoint; 10 where nothing else is said."""
+
 _MAX_ARGS = 21_000
 _KINDS = {"/v5/public/linear": "public", "/v5/private": "private", "/v5/trade": "trade"}
 
@@ -32,10 +40,68 @@ class BybitLinear:
         self.venue = venue
         self.key = key
         self.wire = Wire(self, faults)
+        venue.on_touch.append(lambda symbol: self.feed.instant(symbol, venue.now_ms()))
         venue.on_trade.append(lambda symbol, trade: self.feed.traded(symbol, trade))
         self.feed = Feed(PublicTopics(venue).make, self._deliver)
         self.quotas: dict[str, Rolling] = {}
-        self._rest = BybitRest(self._routes(), key, self.quotas, venue.now_ms)
+        self._orders = BybitOrders(venue, key.key)
+        self._account = BybitAccount(venue, faults)
+        door = Door(key, venue.now_ms)
+        self._private = PrivateTopics(venue, door, lambda: self.wire)
+        venue.listeners.append(self._private)
+        orders = self._order_routes()
+        routes = self._routes() | self._account_routes()
+        routes |= {("POST", f"/v5/order/{name}"): route for name, route in orders.items()}
+        for route in routes.values():
+            if route.quota:
+                self.quotas.setdefault(route.quota, Rolling(_QUOTAS.get(route.quota, 10)))
+        self._rest = BybitRest(routes, key, self.quotas, venue.now_ms, self._note)
+        self._trade = TradeSocket(
+            {f"order.{name}": route for name, route in orders.items()},
+            self.quotas, door, venue.now_ms, lambda: self.wire, self._note,
+        )  # fmt: skip
+
+    def _order_routes(self) -> dict[str, Route]:
+        orders = self._orders
+        return {
+            "create": Route(orders.create, True, "create"),
+            "amend": Route(orders.amend, True, "amend"),
+            "cancel": Route(orders.cancel, True, "cancel"),
+            "cancel-all": Route(orders.cancel_all, True, "cancel-all"),
+            "create-batch": Route(orders.create_batch, True, "create-batch", items=True),
+            "amend-batch": Route(orders.amend_batch, True, "amend-batch", items=True),
+            "cancel-batch": Route(orders.cancel_batch, True, "cancel-batch", items=True),
+        }
+
+    def _account_routes(self) -> dict[tuple[str, str], Route]:
+        orders, account = self._orders, self._account
+        return {
+            ("GET", "/v5/order/realtime"): Route(orders.realtime, True, "realtime"),
+            ("GET", "/v5/order/history"): Route(orders.history, True, "history"),
+            ("GET", "/v5/execution/list"): Route(orders.executions, True, "execution"),
+            ("GET", "/v5/position/list"): Route(account.positions, True, "position"),
+            ("GET", "/v5/account/wallet-balance"): Route(account.wallet, True, "wallet"),
+            ("GET", "/v5/account/fee-rate"): Route(account.fee_rate, True, "fee-rate"),
+            ("GET", "/v5/account/info"): Route(account.info, True, "account-info"),
+            ("GET", "/v5/user/query-api"): Route(account.query_api, True, "query-api"),
+            ("POST", "/v5/position/set-leverage"): Route(
+                account.set_leverage, True, "set-leverage"
+            ),
+            ("POST", "/v5/position/switch-mode"): Route(account.switch_mode, True, "switch-mode"),
+            ("POST", "/v5/account/set-margin-mode"): Route(
+                account.set_margin_mode, True, "set-margin-mode"
+            ),
+        }
+
+    def _note(self, label: str, params: Any, outcome: str) -> None:
+        """Write a request that reached an order route into the ledger."""
+        if "order" not in label or not isinstance(params, Mapping):
+            return
+        items = params.get("request") or [params]
+        for item in items:
+            if isinstance(item, dict) and item.get("orderLinkId"):
+                self.venue.note(str(item["orderLinkId"]), label, outcome)
+        self._private.flush()
 
     def _routes(self) -> dict[tuple[str, str], Route]:
         venue = self.venue
@@ -71,7 +137,9 @@ class BybitLinear:
 
     def rest(self, call: Call) -> Reply:
         """Answer a REST request."""
-        return self._rest.answer(call)
+        reply = self._rest.answer(call)
+        self._private.flush()
+        return reply
 
     def opened(self, session: Session) -> None:
         """Take a new socket."""
@@ -86,7 +154,13 @@ class BybitLinear:
             session.send(encode({"success": False, "ret_msg": "error:invalid json",
                                  "conn_id": session.conn_id, "op": ""}))  # fmt: skip
             return
-        self._public(session, request)
+        match session.kind:
+            case "private":
+                self._private.message(session, request)
+            case "trade":
+                self._trade.message(session, request)
+            case _:
+                self._public(session, request)
 
     def _public(self, session: Session, request: dict[str, Any]) -> None:
         operation = request.get("op")
@@ -124,6 +198,7 @@ class BybitLinear:
     def closed(self, session: Session) -> None:
         """Forget a socket."""
         self.feed.drop(session)
+        self._private.closed(session)
 
     def fault_reply(self, fault: Fault) -> Reply:
         """Build the answer of a fault."""
@@ -131,4 +206,5 @@ class BybitLinear:
 
     def step(self, step: int, now_ms: int) -> None:
         """Publish what is due."""
+        self._private.flush()
         self.feed.step(step, now_ms)

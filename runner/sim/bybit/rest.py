@@ -58,7 +58,9 @@ class BybitRest:
         key: Key,
         quotas: dict[str, Rolling],
         now_ms: Callable[[], int],
+        note: Callable[[str, Params, str], None],
     ) -> None:
+        self._note = note
         self._routes = routes
         self._key = key
         self._quotas = quotas
@@ -73,6 +75,8 @@ class BybitRest:
             self._shut_until = max(self._shut_until, now + IP_PAUSE_MS)
             return Reply(403, b"access too frequent")
         headers: dict[str, str] = {}
+        params: Params = {}
+        outcome = "accepted"
         try:
             route = self._routes.get((call.method, call.path))
             if route is None:
@@ -84,10 +88,13 @@ class BybitRest:
             answer = route.run(params)
             if not isinstance(answer, Answer):
                 answer = Answer(answer)
-            return json_reply(envelope(0, "OK", answer, now), headers=headers)
+            reply = json_reply(envelope(0, "OK", answer, now), headers=headers)
         except RetError as error:
             body = envelope(error.code, error.msg, Answer({}), now)
-            return json_reply(body, error.status, headers or error.headers)
+            reply = json_reply(body, error.status, headers or error.headers)
+            outcome = str(error.code)
+        self._note(call.label, params, outcome)
+        return reply
 
     def _spend(self, route: Route, params: Params, now: int) -> dict[str, str]:
         if not route.quota:
