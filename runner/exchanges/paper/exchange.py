@@ -145,7 +145,8 @@ class PaperExchange:
         """Do what is due at `now`, in order; return the events that reach us."""
         self.venue.offset = wall - now
         for payment in self._funding.come_due(wall):
-            self._later(now, partial(self._pay, payment))
+            at = min(now, payment.at - self.venue.offset)
+            self._later(at, partial(self._pay, payment))
         out: list[Event] = []
         while self._agenda and self._agenda[0][0] <= now:
             at, _, act = heapq.heappop(self._agenda)

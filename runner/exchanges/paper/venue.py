@@ -44,6 +44,10 @@ class Market:
     working: dict[str, PaperOrder] = field(default_factory=dict)
     """waiting and resting orders by client id, oldest first"""
 
+    def ready(self, now: int) -> bool:
+        """Tell whether orders may be judged: the book is valid and there is a price to judge by."""
+        return self.view.valid(now) and self.reference(now) is not None
+
     def reference(self, now: int) -> Decimal | None:
         """Return the mark, else the mid, else the last mid known."""
         if self.mark is not None:
@@ -95,7 +99,7 @@ class Venue:
         """Judge and match an order; return False when it waits for a valid book."""
         market = self._at(order, at)
         order.arrived, order.ts = at, at + self.offset
-        if market.view.valid(at):
+        if market.ready(at):
             self._judge(market, order, at)
             return True
         order.stage = Stage.WAITING
@@ -127,7 +131,7 @@ class Venue:
     def _judge(self, market: Market, order: PaperOrder, at: int) -> None:
         self.seed_base(market, at)
         reference = market.reference(at)
-        assert reference is not None, "a valid book has a middle"
+        assert reference is not None, "ready markets have a reference"
         bound = self._bound(market, order, reference)
         side, lots = order.intent.side, self._allowed(order)
         takes = walk(market.view, market.instrument, side, lots, bound, market.own)
@@ -184,7 +188,7 @@ class Venue:
     def book_changed(self, market: Market, now: int) -> None:
         """Judge what waits and fill what the book crosses."""
         self.now = now
-        if not market.view.valid(now):
+        if not market.ready(now):
             return
         if market.own:
             market.own.refresh(market.view, market.instrument)
