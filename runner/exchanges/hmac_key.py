@@ -7,9 +7,12 @@ key when the object is made; a signature copies the two states (0.7 us, `hmac.ne
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from runner.base.secret import Secret
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 _BLOCK: Final = 64
 _IPAD: Final = bytes(value ^ 0x36 for value in range(256))
@@ -20,6 +23,9 @@ class HmacKey:
     """A secret ready to sign. Shows nothing of it."""
 
     __slots__ = ("_inner", "_outer")
+
+    _inner: Hash
+    _outer: Hash
 
     def __init__(self, secret: Secret) -> None:
         key = secret.reveal().encode()
@@ -36,6 +42,14 @@ class HmacKey:
         outer = self._outer.copy()
         outer.update(inner.digest())
         return outer.hexdigest()
+
+    def after(self, prefix: bytes) -> HmacKey:
+        """Return a key that signs `prefix` + message when given the message."""
+        key = HmacKey.__new__(HmacKey)
+        key._outer = self._outer
+        key._inner = self._inner.copy()
+        key._inner.update(prefix)
+        return key
 
     def __repr__(self) -> str:
         return "HmacKey(***)"

@@ -1,0 +1,483 @@
+"""Orders on Binance USD-M: requests made and signed, answers and user stream read.
+
+Theory of operation. Place and cancel go over the WebSocket API (`order_entry: websocket`) or by
+REST; the rest is REST. The signature covers the parameters: in REST the query as it is sent, on
+the socket all parameters sorted by name (binance-usdm.md, section 2). On the socket every request
+of ours begins with `apiKey=K&newClientOrderId=` once sorted, so the hash has taken that already.
+
+A place asks for RESULT: an answer that says how an IOC order ended saves the wait for the user
+stream. Fills come from the stream alone, which has their trade ids.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from runner.base.errors import ExchangeError, FileError
+from runner.engine.commands import Intent, OrderType, Tif
+from runner.engine.events import Account, Event, Fill, OrderView
+from runner.engine.proof import Journaled
+from runner.exchanges.api import (
+    AccountSetup,
+    BudgetRule,
+    Credentials,
+    Decoded,
+    HttpRequest,
+    Keepalive,
+    KeyFacts,
+    MarketBinding,
+    Outcome,
+    Request,
+    SocketKind,
+    SocketRequest,
+    SocketSpec,
+)
+from runner.exchanges.binance_usdm import answers, wire
+from runner.exchanges.binance_usdm.market import ENDPOINTS
+from runner.exchanges.binance_usdm.user import UserStream
+from runner.exchanges.endpoints import resolve
+from runner.exchanges.hmac_key import HmacKey
+from runner.exchanges.pending import Names, Pending
+from runner.exchanges.wire import FOREIGN, MS, lots, parse
+from runner.market.instruments import Side
+
+TIFS: Final[Mapping[Tif, str]] = {
+    Tif.GTC: "GTC",
+    Tif.IOC: "IOC",
+    Tif.FOK: "FOK",
+    Tif.POST_ONLY: "GTX",
+}
+MARGIN_MODES: Final[Mapping[str, str]] = {"cross": "CROSSED", "isolated": "ISOLATED"}
+BUDGETS: Final = (
+    BudgetRule("orders_10s", 300, 10_000_000_000),
+    BudgetRule("orders_1m", 1200, 60_000_000_000),
+    BudgetRule("weight_1m", 2400, 60_000_000_000),
+)
+KEEPALIVE: Final = Keepalive(every_ns=15_000_000_000, silence_ns=45_000_000_000)
+_WINDOW_MS: Final = 5_000
+_SYMBOL: Final = re.compile(r"[A-Z0-9_]{2,32}")
+
+
+class BinanceUsdmOrders:
+    """See `runner.exchanges.api.OrderCodec`."""
+
+    budgets = BUDGETS
+
+    def __init__(
+        self,
+        network: str,
+        bindings: Sequence[MarketBinding],
+        credentials: Credentials,
+        urls: Mapping[str, str],
+        order_entry: str,
+        exchange: str,
+        prefix: str,
+    ) -> None:
+        for binding in bindings:
+            if not _SYMBOL.fullmatch(binding.symbol):
+                raise FileError(f"binance_usdm: {binding.symbol!r} cannot be a symbol")
+        self.network = network
+        self._urls = urls
+        self._exchange = exchange
+        self._by_symbol = {binding.symbol: binding for binding in bindings}
+        self._key = credentials.key.reveal()
+        self._sign = HmacKey(credentials.secret)
+        self._sign_place = self._sign.after(f"apiKey={self._key}&newClientOrderId=".encode())
+        self._headers = {"X-MBX-APIKEY": self._key}
+        self._socket_entry = order_entry == "websocket" and "trade" in urls
+        self._stream = UserStream(exchange, self._by_symbol, prefix)
+        self._pending = Pending()
+        self._names = Names()
+        self._peek = msgspec.json.Decoder(wire.Peek, strict=False)
+        self._reply = msgspec.json.Decoder(wire.Reply, strict=False)
+
+    # -- sockets
+
+    def private_sockets(self, listen_key: str | None) -> list[SocketSpec]:
+        """Return the user stream (with a listen key) and the trade socket."""
+        markets = tuple(binding.market for binding in self._by_symbol.values())
+        specs = []
+        if listen_key is not None:
+            url = f"{self._urls['private']}/ws?listenKey={listen_key}"
+            specs.append(SocketSpec("private", url, SocketKind.PRIVATE, (), KEEPALIVE, markets))
+        if self._socket_entry:
+            url = self._urls["trade"]
+            specs.append(SocketSpec("trade", url, SocketKind.TRADE, (), KEEPALIVE, markets))
+        return specs
+
+    def listen_key(self, renew: str | None = None) -> HttpRequest | None:
+        """Return the request for a listen key, or for keeping one (valid 60 min)."""
+        return self._http("PUT" if renew else "POST", "/fapi/v1/listenKey", "")
+
+    def parse_listen_key(self, body: bytes) -> str:
+        """Return the listen key."""
+        return parse(body, wire.ListenKey, "binance_usdm listenKey").listenKey
+
+    def login(self, socket: str, now_ms: int) -> tuple[bytes, ...]:
+        """Return nothing: HMAC keys sign each request."""
+        return ()
+
+    def after_login(self, socket: str) -> tuple[bytes, ...]:
+        """Return nothing: the URL names what is wanted."""
+        return ()
+
+    # -- orders
+
+    def place(self, order: Journaled, now_ms: int, request_id: str) -> Request:
+        """Return the signed request that places an order."""
+        intent = order.intent
+        if self._socket_entry:
+            return self._place_on_socket(intent, now_ms, request_id)
+        query = (
+            f"symbol={intent.symbol}&side={intent.side.upper()}&type={intent.type.upper()}"
+            f"{_limit_part(intent)}{'&reduceOnly=true' if intent.reduce_only else ''}"
+            f"&quantity={intent.qty_text}&newClientOrderId={intent.cid}&newOrderRespType=RESULT"
+        )
+        return self._signed(
+            "POST",
+            "/fapi/v1/order",
+            query,
+            now_ms,
+            window_ms=intent.window_ns // MS,
+            weight=0,
+            counts_order=True,
+        )
+
+    def _place_on_socket(self, intent: Intent, now_ms: int, request_id: str) -> SocketRequest:
+        cid, qty, symbol, key = intent.cid, intent.qty_text, intent.symbol, self._key
+        side = "BUY" if intent.side is Side.BUY else "SELL"
+        window = intent.window_ns // MS
+        if intent.type is OrderType.LIMIT:
+            price, tif = intent.price_text, TIFS[intent.tif]
+            if not price:
+                raise ExchangeError(f"{cid}: a limit order without a price")
+            signed = (
+                f"{cid}&newOrderRespType=RESULT&price={price}&quantity={qty}&recvWindow={window}"
+                f"{'&reduceOnly=true' if intent.reduce_only else ''}&side={side}&symbol={symbol}"
+                f"&timeInForce={tif}&timestamp={now_ms}&type=LIMIT"
+            )
+            part = f'"type":"LIMIT","timeInForce":"{tif}","price":"{price}"'
+        else:
+            signed = (
+                f"{cid}&newOrderRespType=RESULT&quantity={qty}&recvWindow={window}"
+                f"{'&reduceOnly=true' if intent.reduce_only else ''}&side={side}&symbol={symbol}"
+                f"&timestamp={now_ms}&type=MARKET"
+            )
+            part = '"type":"MARKET"'
+        signature = self._sign_place.sign(signed.encode())
+        reduce = ',"reduceOnly":"true"' if intent.reduce_only else ""
+        frame = (
+            f'{{"id":"{request_id}","method":"order.place","params":{{"apiKey":"{key}",'
+            f'"newClientOrderId":"{cid}","newOrderRespType":"RESULT","symbol":"{symbol}",'
+            f'"side":"{side}",{part},"quantity":"{qty}"{reduce},"recvWindow":{window},'
+            f'"timestamp":{now_ms},"signature":"{signature}"}}}}'
+        )
+        self._pending.add(request_id, "place", cid)
+        return SocketRequest(request_id, frame.encode(), "order.place", True)
+
+    def cancel(self, symbol: str, cid: str, now_ms: int, request_id: str) -> Request:
+        """Return the signed request that cancels an order by its client id."""
+        if not self._socket_entry:
+            query = f"symbol={symbol}&origClientOrderId={cid}"
+            return self._signed("DELETE", "/fapi/v1/order", query, now_ms)
+        signed = (
+            f"apiKey={self._key}&origClientOrderId={cid}&recvWindow={_WINDOW_MS}&symbol={symbol}"
+            f"&timestamp={now_ms}"
+        )
+        frame = (
+            f'{{"id":"{request_id}","method":"order.cancel","params":{{"apiKey":"{self._key}",'
+            f'"origClientOrderId":"{cid}","symbol":"{symbol}","recvWindow":{_WINDOW_MS},'
+            f'"timestamp":{now_ms},"signature":"{self._sign.sign(signed.encode())}"}}}}'
+        )
+        self._pending.add(request_id, "cancel", cid)
+        return SocketRequest(request_id, frame.encode(), "order.cancel")
+
+    def cancel_all(self, symbol: str, now_ms: int, request_id: str) -> Request:
+        """Return the request that cancels all plain orders of a symbol (algo orders stay)."""
+        return self._signed("DELETE", "/fapi/v1/allOpenOrders", f"symbol={symbol}", now_ms)
+
+    def query(self, symbol: str, cid: str, now_ms: int) -> list[HttpRequest]:
+        """Return the one request that shows an order, open or closed."""
+        query = f"symbol={symbol}&origClientOrderId={cid}"
+        return [self._signed("GET", "/fapi/v1/order", query, now_ms)]
+
+    def parse_query(self, cid: str, status: int, body: bytes) -> tuple[Outcome, OrderView | None]:
+        """Return (ACCEPTED, view), (REJECTED, None) for "does not exist", else (UNKNOWN, None)."""
+        if status != 200:
+            gone = answers.failure_of(status, body).code == -2013
+            return (Outcome.REJECTED if gone else Outcome.UNKNOWN), None
+        order = answers.read_order(body)
+        if order is None or order.clientOrderId != cid:
+            return Outcome.UNKNOWN, None
+        try:
+            return Outcome.ACCEPTED, self._view(order)
+        except ExchangeError:
+            return Outcome.UNKNOWN, None
+
+    def reply(
+        self,
+        cid: str,
+        operation: str,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        t: int,
+        wall: int,
+    ) -> tuple[Outcome, list[Event]]:
+        """Judge an HTTP answer to place, cancel or cancel_all."""
+        if status == 200:
+            if operation == "cancel_all":
+                failure = answers.failure_of(status, body)
+                return (Outcome.UNKNOWN if failure.code else Outcome.ACCEPTED), []
+            order = answers.read_order(body)
+            if order is not None:
+                return Outcome.ACCEPTED, self._success(operation, cid, order, t, wall)
+        return self._refused(operation, cid, status, answers.failure_of(status, body), t, wall)
+
+    def decode(
+        self,
+        socket: str,
+        frame: bytes | memoryview,
+        t: int,
+        wall: int,
+        conn: int,
+        more: bool,
+        out: Decoded,
+    ) -> None:
+        """Decode one frame of the user stream or the trade socket. Never raises."""
+        data = frame if type(frame) is bytes else bytes(frame)
+        try:
+            peek = self._peek.decode(data)
+            if peek.e:
+                self._event(peek.e, data, t, wall, out)
+            elif peek.status:
+                self._answer(data, t, wall, out)
+            else:
+                out.unrecognised += 1
+        except (*FOREIGN, ExchangeError):
+            out.unrecognised += 1
+
+    def _event(self, name: str, data: bytes, t: int, wall: int, out: Decoded) -> None:
+        if name == "ORDER_TRADE_UPDATE":
+            events, exchange_id, cid = self._stream.order(data, t, wall)
+            self._names.learn(exchange_id, cid)
+            out.events.extend(events)
+        elif name == "TRADE_LITE":
+            out.events.extend(self._stream.trade_lite(data, t, wall))
+        elif name == "ACCOUNT_UPDATE":
+            out.events.extend(self._stream.account(data, t, wall))
+        elif name == "ACCOUNT_CONFIG_UPDATE":
+            out.events.extend(self._stream.config(data, t, wall))
+        elif name == "listenKeyExpired":
+            out.notices.append("listen_key_expired")
+        elif name == "MARGIN_CALL":
+            out.notices.append("margin_call")
+        elif name == "serverShutdown":
+            out.notices.append("closing")
+        elif name not in ("ALGO_UPDATE", "STRATEGY_UPDATE", "GRID_UPDATE"):
+            out.unrecognised += 1
+
+    def _answer(self, data: bytes, t: int, wall: int, out: Decoded) -> None:
+        reply = self._reply.decode(data)
+        out.budgets.extend(answers.rate_limits(reply.rateLimits))
+        if reply.id is None:
+            text = reply.error.msg if reply.error else ""
+            out.notices.append(f"refused {reply.status} {text}".rstrip())
+            return
+        operation, cid = self._pending.take(str(reply.id))
+        order = answers.read_order(bytes(reply.result)) if reply.result is not None else None
+        if reply.status == 200 and order is not None:
+            verdict = Outcome.ACCEPTED
+            events = self._success(operation, cid, order, t, wall)
+        else:
+            failure = reply.error or wire.Failure()
+            verdict, events = self._refused(operation, cid, reply.status, failure, t, wall)
+        out.replies.append((str(reply.id), verdict, events))
+
+    def _success(
+        self, operation: str, cid: str, order: wire.Order, t: int, wall: int
+    ) -> list[Event]:
+        cid = cid or order.clientOrderId
+        self._names.learn(str(order.orderId), cid)
+        binding = self._by_symbol.get(order.symbol)
+        return answers.success(operation, cid, order, binding, t, wall)
+
+    def _refused(
+        self, operation: str, cid: str, status: int, failure: wire.Failure, t: int, wall: int
+    ) -> tuple[Outcome, list[Event]]:
+        outcome = Outcome.UNKNOWN if status == 200 else answers.verdict(status, failure)
+        return outcome, answers.refusal(operation, cid, outcome, status, failure, t, wall)
+
+    # -- reading the account
+
+    def open_orders(self, now_ms: int) -> list[HttpRequest]:
+        """Return one request for each bound symbol (all at once weighs 40)."""
+        return [
+            self._signed("GET", "/fapi/v1/openOrders", f"symbol={symbol}", now_ms)
+            for symbol in self._by_symbol
+        ]
+
+    def parse_open_orders(self, body: bytes) -> list[OrderView]:
+        """Return open orders, ours and others'; ExchangeError on nonsense."""
+        orders = parse(body, list[wire.Order], "binance_usdm openOrders")
+        return [self._view(order) for order in orders]
+
+    def fills(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest:
+        """Return the request for own trades since a time (0: the last ones; at most 7 days)."""
+        since = f"&startTime={since_ms}&limit=1000" if since_ms else ""
+        return self._signed(
+            "GET", "/fapi/v1/userTrades", f"symbol={symbol}{since}", now_ms, weight=5
+        )
+
+    def parse_fills(self, body: bytes) -> list[Fill]:
+        """Return fills; `cid` is "" where the order's client id was never learnt (see `learn`)."""
+        fills = []
+        for row in parse(body, list[wire.UserTrade], "binance_usdm userTrades"):
+            binding = self._by_symbol.get(row.symbol)
+            if binding is not None:
+                fills.append(
+                    Fill(cid=self._names.cid(str(row.orderId)), trade_id=str(row.id),
+                         lots=lots(binding.instrument, row.qty), price=row.price,
+                         fee=row.commission, fee_asset=row.commissionAsset, maker=row.maker,
+                         ts=row.time * MS, source="history")
+                )  # fmt: skip
+        return fills
+
+    def account(self, now_ms: int) -> list[HttpRequest]:
+        """Return the requests for balances, and for the position of each bound symbol."""
+        risks = [
+            self._signed("GET", "/fapi/v3/positionRisk", f"symbol={symbol}", now_ms, weight=5)
+            for symbol in self._by_symbol
+        ]
+        return [self._signed("GET", "/fapi/v3/account", "", now_ms, weight=5), *risks]
+
+    def parse_account(self, bodies: Sequence[bytes], t: int, wall: int) -> Account:
+        """Return the whole account; ExchangeError on nonsense."""
+        return answers.account(bodies, self._exchange, self._stream, t, wall)
+
+    def fees(self, symbol: str, now_ms: int) -> HttpRequest | None:
+        """Return the request for the account's own fee rates."""
+        query = f"symbol={symbol}"
+        return self._signed("GET", "/fapi/v1/commissionRate", query, now_ms, weight=20)
+
+    def parse_fees(self, body: bytes) -> tuple[float, float]:
+        """Return (maker, taker) as ratios."""
+        rates = parse(body, wire.Commission, "binance_usdm commissionRate")
+        return rates.makerCommissionRate, rates.takerCommissionRate
+
+    def setup(self, symbols: Sequence[str], now_ms: int) -> list[HttpRequest]:
+        """Return the requests for position mode, leverage and margin mode."""
+        configs = [
+            self._signed("GET", "/fapi/v1/symbolConfig", f"symbol={symbol}", now_ms, weight=5)
+            for symbol in symbols
+        ]
+        return [self._signed("GET", "/fapi/v1/positionSide/dual", "", now_ms, weight=30), *configs]
+
+    def parse_setup(self, bodies: Sequence[bytes]) -> AccountSetup:
+        """Return the settings; ExchangeError on nonsense."""
+        return answers.setup(bodies)
+
+    def set_leverage(self, symbol: str, leverage: int, now_ms: int) -> HttpRequest:
+        """Return the request that sets a symbol's leverage."""
+        query = f"symbol={symbol}&leverage={leverage}"
+        return self._signed("POST", "/fapi/v1/leverage", query, now_ms)
+
+    def set_margin_mode(self, symbol: str, mode: str, now_ms: int) -> HttpRequest | None:
+        """Return the request that sets a symbol's margin mode: cross or isolated."""
+        query = f"symbol={symbol}&marginType={MARGIN_MODES[mode]}"
+        return self._signed("POST", "/fapi/v1/marginType", query, now_ms)
+
+    def set_position_mode(self, mode: str, now_ms: int) -> HttpRequest | None:
+        """Return the request that sets the account's position mode: one_way or hedge."""
+        query = f"dualSidePosition={'true' if mode == 'hedge' else 'false'}"
+        return self._signed("POST", "/fapi/v1/positionSide/dual", query, now_ms)
+
+    def parse_set(self, status: int, body: bytes) -> None:
+        """Accept the answer to a setting; Rejected unless it is so now."""
+        answers.done(status, body)
+
+    def learn(self, exchange_id: str, cid: str) -> None:
+        """Tell which client id an order id belongs to."""
+        self._names.learn(exchange_id, cid)
+
+    def key_facts(self, now_ms: int) -> HttpRequest | None:
+        """Return the request for the key's permissions; None where the network has none."""
+        base = self._urls.get("sapi")
+        if base is None and self.network in ("sim", "custom"):
+            base = self._urls["rest"]
+        if base is None:
+            return None
+        return self._signed("GET", "/sapi/v1/account/apiRestrictions", "", now_ms, base=base)
+
+    def parse_key_facts(self, body: bytes) -> KeyFacts:
+        """Return what the exchange says of the key."""
+        return answers.key_facts(body)
+
+    def budgets_from(self, headers: Mapping[str, str]) -> list[tuple[str, int, int, int]]:
+        """Read the used budgets from an answer's headers."""
+        return answers.budgets(headers)
+
+    # -- signing
+
+    def _signed(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        now_ms: int,
+        *,
+        window_ms: int = _WINDOW_MS,
+        weight: int = 1,
+        counts_order: bool = False,
+        base: str = "",
+    ) -> HttpRequest:
+        """Return a request whose signature is its last parameter."""
+        query = f"{query}&" if query else ""
+        query = f"{query}recvWindow={window_ms}&timestamp={now_ms}"
+        query = f"{query}&signature={self._sign.sign(query.encode())}"
+        return self._http(method, path, query, weight, counts_order, base)
+
+    def _http(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        weight: int = 1,
+        counts_order: bool = False,
+        base: str = "",
+    ) -> HttpRequest:
+        url = f"{base or self._urls['rest']}{path}" + (f"?{query}" if query else "")
+        label = f"{method} {path}"
+        return HttpRequest(method, url, self._headers, b"", label, weight, counts_order)
+
+    def _view(self, order: wire.Order) -> OrderView:
+        self._names.learn(str(order.orderId), order.clientOrderId)
+        return answers.view(order, self._by_symbol.get(order.symbol))
+
+
+def _limit_part(intent: Intent) -> str:
+    if intent.type is not OrderType.LIMIT:
+        return ""
+    if not intent.price_text:
+        raise ExchangeError(f"{intent.cid}: a limit order without a price")
+    return f"&timeInForce={TIFS[intent.tif]}&price={intent.price_text}"
+
+
+def order_codec(
+    network: str,
+    bindings: Sequence[MarketBinding],
+    credentials: Credentials,
+    endpoints: Mapping[str, str] | None,
+    order_entry: str,
+    exchange: str,
+    prefix: str,
+) -> BinanceUsdmOrders:
+    """Return the codec; FileError for a network or endpoint that is not allowed."""
+    urls = resolve("binance_usdm", ENDPOINTS, network, endpoints)
+    if "private" not in urls:
+        raise FileError("binance_usdm: `endpoints` lacks private")
+    return BinanceUsdmOrders(network, bindings, credentials, urls, order_entry, exchange, prefix)

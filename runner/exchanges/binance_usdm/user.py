@@ -1,0 +1,173 @@
+"""The user stream of Binance USD-M turned into events of orders, fills and accounts.
+
+A trade may come twice: TRADE_LITE first, without its fee, then ORDER_TRADE_UPDATE with it. Both
+become a `Fill` with the same trade id; whoever keeps fills counts one and takes the fee from the
+second. Orders whose client id is not of this program are external: of them only what moves a
+position is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from runner.engine.events import (
+    Account,
+    Ack,
+    Balance,
+    Done,
+    End,
+    Event,
+    External,
+    Fill,
+    Position,
+)
+from runner.exchanges.api import MarketBinding
+from runner.exchanges.binance_usdm import wire
+from runner.exchanges.wire import MS, is_ours, lots, number, units
+
+ENDS: Final[Mapping[str, End]] = {
+    "FILLED": End.FILLED,
+    "CANCELED": End.CANCELED,
+    "EXPIRED": End.EXPIRED,
+    "EXPIRED_IN_MATCH": End.EXPIRED,
+    "REJECTED": End.REJECTED,
+}
+"""Terminal statuses; any other is still open, as far as we know."""
+_ONE: Final = Decimal(1)
+_FORCED: Final = (
+    ("autoclose-", "liquidation"),
+    ("adl_autoclose", "adl"),
+    ("settlement_autoclose-", "settlement"),
+)
+_TRANSFERS: Final = frozenset(
+    "DEPOSIT WITHDRAW ADMIN_DEPOSIT ADMIN_WITHDRAW ASSET_TRANSFER MARGIN_TRANSFER".split()
+)
+
+
+class UserStream:
+    """Decodes the events of one account."""
+
+    __slots__ = ("_account", "_by_symbol", "_config", "_exchange", "_order", "_prefix", "_trade")
+
+    def __init__(self, exchange: str, by_symbol: Mapping[str, MarketBinding], prefix: str) -> None:
+        self._exchange = exchange
+        self._by_symbol = by_symbol
+        self._prefix = prefix
+        self._order = msgspec.json.Decoder(wire.OrderUpdate, strict=False)
+        self._trade = msgspec.json.Decoder(wire.TradeLite, strict=False)
+        self._account = msgspec.json.Decoder(wire.AccountUpdate, strict=False)
+        self._config = msgspec.json.Decoder(wire.ConfigUpdate, strict=False)
+
+    def order(self, frame: bytes, t: int, wall: int) -> tuple[list[Event], str, str]:
+        """Decode ORDER_TRADE_UPDATE; also return exchange id and client id of an own order."""
+        update = self._order.decode(frame)
+        part = update.o
+        binding = self._by_symbol.get(part.s)
+        if binding is None or not is_ours(part.c, self._prefix):
+            return self._external(update, binding, t, wall), "", ""
+        ts = update.T * MS
+        exchange_id = str(part.i)
+        events: list[Event] = []
+        if part.x in ("NEW", "AMENDMENT"):
+            events.append(Ack(cid=part.c, exchange_id=exchange_id, ts=ts, t=t, wall=wall))
+        elif part.x in ("TRADE", "CALCULATED"):
+            events.append(
+                Fill(cid=part.c, trade_id=str(part.t), lots=lots(binding.instrument, part.l),
+                     price=number(part.L), fee=number(part.n) if part.n else None,
+                     fee_asset=part.N, maker=part.m, ts=ts, t=t, wall=wall)
+            )  # fmt: skip
+        end = ENDS.get(part.X)
+        if end is not None:
+            filled = lots(binding.instrument, part.z)
+            events.append(
+                Done(cid=part.c, end=end, filled_lots=filled, ts=ts, t=t, wall=wall,
+                     code="" if part.X in ("FILLED", "CANCELED") else part.X)
+            )  # fmt: skip
+        return events, exchange_id, part.c
+
+    def trade_lite(self, frame: bytes, t: int, wall: int) -> list[Event]:
+        """Decode TRADE_LITE of an own order."""
+        trade = self._trade.decode(frame)
+        binding = self._by_symbol.get(trade.s)
+        if binding is None or not is_ours(trade.c, self._prefix):
+            return []
+        return [
+            Fill(cid=trade.c, trade_id=str(trade.t), lots=lots(binding.instrument, trade.l),
+                 price=number(trade.L), maker=trade.m, ts=trade.T * MS, t=t, wall=wall)
+        ]  # fmt: skip
+
+    def account(self, frame: bytes, t: int, wall: int) -> list[Event]:
+        """Decode ACCOUNT_UPDATE: what changed, and what was paid or moved.
+
+        `free` is the cross wallet balance: the stream does not tell the margin in use.
+        """
+        update = self._account.decode(frame)
+        part = update.a
+        events: list[Event] = [
+            Account(
+                exchange=self._exchange,
+                balances=tuple(Balance(asset=b.a, total=b.wb, free=b.cw) for b in part.B),
+                positions=tuple(
+                    Position(symbol=p.s, lots=self.position_lots(p.s, p.pa), entry=p.ep)
+                    for p in part.P
+                ),
+                t=t,
+                wall=wall,
+            )
+        ]
+        what = "funding" if part.m == "FUNDING_FEE" else ""
+        if part.m in _TRANSFERS:
+            what = "transfer"
+        if what:
+            market = self._market(part.P[0].s) if part.P else ""
+            events.extend(
+                External(exchange=self._exchange, what=what, market=market, amount=b.bc,
+                         asset=b.a, id=f"{what}-{update.T}-{b.a}", t=t, wall=wall)
+                for b in part.B
+                if b.bc
+            )  # fmt: skip
+        return events
+
+    def config(self, frame: bytes, t: int, wall: int) -> list[Event]:
+        """Decode ACCOUNT_CONFIG_UPDATE: somebody changed the leverage."""
+        part = self._config.decode(frame).ac
+        if part is None:
+            return []
+        return [
+            External(exchange=self._exchange, what="leverage", market=self._market(part.s),
+                     amount=float(part.l), t=t, wall=wall)
+        ]  # fmt: skip
+
+    def position_lots(self, symbol: str, amount: str) -> int:
+        """Return a signed position in lots; of a foreign symbol whole units, at least one."""
+        binding = self._by_symbol.get(symbol)
+        if binding is not None:
+            return lots(binding.instrument, amount)
+        value = number(amount)
+        whole = int(value)
+        return whole or (value > 0) - (value < 0)
+
+    def _external(
+        self, update: wire.OrderUpdate, binding: MarketBinding | None, t: int, wall: int
+    ) -> list[Event]:
+        part = update.o
+        if part.x not in ("TRADE", "CALCULATED"):
+            return []
+        what = next((name for mark, name in _FORCED if part.c.startswith(mark)), "fill")
+        if binding is not None:
+            size = lots(binding.instrument, part.l)
+        else:
+            size = max(units(part.l, _ONE), 1)
+        return [
+            External(exchange=self._exchange, what=what, market=self._market(part.s),
+                     lots=size if part.S == "BUY" else -size, price=number(part.L),
+                     amount=-number(part.n), asset=part.N, id=str(part.t), t=t, wall=wall)
+        ]  # fmt: skip
+
+    def _market(self, symbol: str) -> str:
+        binding = self._by_symbol.get(symbol)
+        return binding.market if binding is not None else ""

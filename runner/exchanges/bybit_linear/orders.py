@@ -1,0 +1,474 @@
+"""Orders on Bybit linear: requests made and signed, answers and private pushes read.
+
+Theory of operation. The trade socket is logged in once; its requests carry time and window but no
+signature. REST signs time + key + window + (query | body) into headers. Place and cancel go over
+the trade socket (`order_entry: websocket`, not on demo, which has none), the rest is REST.
+
+An answer to a place means accepted, not more: how the order fared comes on the private socket.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from runner.base.errors import ExchangeError, FileError
+from runner.engine.commands import Intent, OrderType, Tif
+from runner.engine.events import Account, Event, Fill, OrderView
+from runner.engine.proof import Journaled
+from runner.exchanges.api import (
+    AccountSetup,
+    BudgetRule,
+    Credentials,
+    Decoded,
+    HttpRequest,
+    KeyFacts,
+    MarketBinding,
+    Outcome,
+    Request,
+    SocketKind,
+    SocketRequest,
+    SocketSpec,
+)
+from runner.exchanges.bybit_linear import answers, private, wire
+from runner.exchanges.bybit_linear.errors import NO_ORDER
+from runner.exchanges.bybit_linear.market import ENDPOINTS, PING
+from runner.exchanges.endpoints import resolve
+from runner.exchanges.hmac_key import HmacKey
+from runner.exchanges.pending import Pending
+from runner.exchanges.wire import FOREIGN, MS, header_int, number
+from runner.market.instruments import Side
+
+TIFS: Final[Mapping[Tif, str]] = {
+    Tif.GTC: "GTC",
+    Tif.IOC: "IOC",
+    Tif.FOK: "FOK",
+    Tif.POST_ONLY: "PostOnly",
+}
+MARGIN_MODES: Final[Mapping[str, str]] = {"cross": "REGULAR_MARGIN", "isolated": "ISOLATED_MARGIN"}
+SECOND: Final = 1_000_000_000
+BUDGETS: Final = (
+    BudgetRule("order_create", 10, SECOND, rolling=True),
+    BudgetRule("order_cancel", 10, SECOND, rolling=True),
+    BudgetRule("http_5s", 600, 5 * SECOND, rolling=True),
+)
+_OPERATIONS: Final[Mapping[str, str]] = {
+    "order.create": "order_create",
+    "order.cancel": "order_cancel",
+}
+_WINDOW_MS: Final = 5_000
+_LOGIN_MS: Final = 10_000
+_SYMBOL: Final = re.compile(r"[A-Z0-9-]{2,32}")
+_TOPICS: Final = (
+    b'{"req_id":"subscribe","op":"subscribe","args":["order","execution","position","wallet"]}'
+)
+
+
+class BybitLinearOrders:
+    """See `runner.exchanges.api.OrderCodec`."""
+
+    budgets = BUDGETS
+
+    def __init__(
+        self,
+        bindings: Sequence[MarketBinding],
+        credentials: Credentials,
+        urls: Mapping[str, str],
+        order_entry: str,
+        exchange: str,
+        prefix: str,
+    ) -> None:
+        for binding in bindings:
+            if not _SYMBOL.fullmatch(binding.symbol):
+                raise FileError(f"bybit_linear: {binding.symbol!r} cannot be a symbol")
+        self._urls = urls
+        self._by_symbol = {binding.symbol: binding for binding in bindings}
+        self._key = credentials.key.reveal()
+        self._sign = HmacKey(credentials.secret)
+        self._socket_entry = order_entry == "websocket" and "trade" in urls
+        self._reader = answers.Reader(exchange, self._by_symbol, prefix)
+        self._pending = Pending()
+        self._peek = msgspec.json.Decoder(private.Peek, strict=False)
+        self._reply = msgspec.json.Decoder(private.Reply, strict=False)
+        self._orders = msgspec.json.Decoder(private.Push[private.Order], strict=False)
+        self._executions = msgspec.json.Decoder(private.Push[private.Execution], strict=False)
+        self._positions = msgspec.json.Decoder(private.Push[private.PositionRow], strict=False)
+        self._wallets = msgspec.json.Decoder(private.Push[private.Wallet], strict=False)
+
+    # -- sockets
+
+    def private_sockets(self, listen_key: str | None) -> list[SocketSpec]:
+        """Return the private socket and the trade socket; both need a login."""
+        markets = tuple(binding.market for binding in self._by_symbol.values())
+        specs = [
+            SocketSpec(
+                "private", self._urls["private"], SocketKind.PRIVATE, (), PING, markets, True
+            )
+        ]
+        if self._socket_entry:
+            url = self._urls["trade"]
+            specs.append(SocketSpec("trade", url, SocketKind.TRADE, (), PING, markets, True))
+        return specs
+
+    def listen_key(self, renew: str | None = None) -> HttpRequest | None:
+        """Return None: Bybit's private socket is logged in instead."""
+        return None
+
+    def parse_listen_key(self, body: bytes) -> str:
+        """Refuse: there is none."""
+        raise ExchangeError("bybit_linear has no listen keys")
+
+    def login(self, socket: str, now_ms: int) -> tuple[bytes, ...]:
+        """Return the frame that logs a private or trade socket in."""
+        expires = now_ms + _LOGIN_MS
+        signature = self._sign.sign(f"GET/realtime{expires}".encode())
+        name = "reqId" if socket == "trade" else "req_id"
+        frame = f'{{"{name}":"login","op":"auth","args":["{self._key}",{expires},"{signature}"]}}'
+        return (frame.encode(),)
+
+    def after_login(self, socket: str) -> tuple[bytes, ...]:
+        """Return the subscriptions of the private socket."""
+        return () if socket == "trade" else (_TOPICS,)
+
+    # -- orders
+
+    def place(self, order: Journaled, now_ms: int, request_id: str) -> Request:
+        """Return the request that places an order."""
+        intent = order.intent
+        body = _order_text(intent)
+        window = intent.window_ns // MS
+        if not self._socket_entry:
+            return self._post("/v5/order/create", body, now_ms, window, counts_order=True)
+        self._pending.add(request_id, "place", intent.cid)
+        return _socket_request("order.create", body, now_ms, window, request_id, True)
+
+    def cancel(self, symbol: str, cid: str, now_ms: int, request_id: str) -> Request:
+        """Return the request that cancels an order by its client id."""
+        body = f'{{"category":"linear","symbol":"{symbol}","orderLinkId":"{cid}"}}'
+        if not self._socket_entry:
+            return self._post("/v5/order/cancel", body, now_ms)
+        self._pending.add(request_id, "cancel", cid)
+        return _socket_request("order.cancel", body, now_ms, _WINDOW_MS, request_id, False)
+
+    def cancel_all(self, symbol: str, now_ms: int, request_id: str) -> Request:
+        """Return the request that cancels all plain orders of a symbol.
+
+        `orderFilter` keeps conditional orders, which protect positions (R-77).
+        """
+        body = f'{{"category":"linear","symbol":"{symbol}","orderFilter":"Order"}}'
+        return self._post("/v5/order/cancel-all", body, now_ms)
+
+    def query(self, symbol: str, cid: str, now_ms: int) -> list[HttpRequest]:
+        """Return the requests to ask in turn: live and recent orders, then the history."""
+        query = f"category=linear&orderLinkId={cid}&symbol={symbol}"
+        return [
+            self._get("/v5/order/realtime", query, now_ms),
+            self._get("/v5/order/history", query, now_ms),
+        ]
+
+    def parse_query(self, cid: str, status: int, body: bytes) -> tuple[Outcome, OrderView | None]:
+        """Return (ACCEPTED, view), (REJECTED, None) for "not listed here", else (UNKNOWN, None)."""
+        failed = answers.failure_of(body)
+        if status != 200 or failed is None:
+            return Outcome.UNKNOWN, None
+        if failed.retCode:
+            gone = failed.retCode in NO_ORDER
+            return (Outcome.REJECTED if gone else Outcome.UNKNOWN), None
+        try:
+            rows = answers.result(body, wire.Listing[private.Order], "order").list
+            for row in rows:
+                if row.orderLinkId == cid:
+                    return Outcome.ACCEPTED, self._reader.view(row)
+        except ExchangeError:
+            return Outcome.UNKNOWN, None
+        return (Outcome.UNKNOWN if rows else Outcome.REJECTED), None
+
+    def reply(
+        self,
+        cid: str,
+        operation: str,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        t: int,
+        wall: int,
+    ) -> tuple[Outcome, list[Event]]:
+        """Judge an HTTP answer to place, cancel or cancel_all."""
+        failed = answers.failure_of(body)
+        outcome = answers.verdict(status, failed.retCode if failed else None)
+        placed = private.Placed()
+        if outcome is Outcome.ACCEPTED and operation != "cancel_all":
+            try:
+                placed = answers.result(body, private.Placed, operation)
+            except ExchangeError:
+                outcome = Outcome.UNKNOWN
+        code = str(failed.retCode) if failed and failed.retCode else f"http {status}"
+        text = failed.retMsg if failed else body[:200].decode("utf-8", "replace")
+        return outcome, answers.events(operation, cid, outcome, code, text, placed, t, wall)
+
+    # -- frames
+
+    def decode(
+        self,
+        socket: str,
+        frame: bytes | memoryview,
+        t: int,
+        wall: int,
+        conn: int,
+        more: bool,
+        out: Decoded,
+    ) -> None:
+        """Decode one frame of the private or the trade socket. Never raises."""
+        data = frame if type(frame) is bytes else bytes(frame)
+        try:
+            peek = self._peek.decode(data)
+            if peek.topic:
+                self._push(peek.topic, data, t, wall, out)
+            elif peek.op in _OPERATIONS:
+                self._answer(data, t, wall, out)
+            else:
+                self._control(peek, out)
+        except (*FOREIGN, ExchangeError):
+            out.unrecognised += 1
+
+    def _push(self, topic: str, data: bytes, t: int, wall: int, out: Decoded) -> None:
+        kind = topic.partition(".")[0]
+        reader = self._reader
+        if kind == "order":
+            for order in self._orders.decode(data).data:
+                out.events.extend(reader.order(order, t, wall))
+        elif topic in ("execution", "execution.linear"):
+            for execution in self._executions.decode(data).data:
+                out.events.extend(reader.execution(execution, t, wall))
+        elif kind == "position":
+            rows = self._positions.decode(data).data
+            out.events.append(reader.account((), rows, False, t, wall))
+        elif kind == "wallet":
+            wallets = self._wallets.decode(data).data
+            out.events.append(reader.account(wallets, (), False, t, wall))
+        else:
+            out.unrecognised += 1
+
+    def _answer(self, data: bytes, t: int, wall: int, out: Decoded) -> None:
+        reply = self._reply.decode(data)
+        header = reply.header
+        if header is not None and header.limit:
+            used = header.limit - header.left
+            out.budgets.append((_OPERATIONS[reply.op], used, header.limit, header.reset * MS))
+        operation, cid = self._pending.take(reply.reqId)
+        placed = answers.placed_in(bytes(reply.data)) if reply.data is not None else None
+        placed = placed or private.Placed()
+        outcome = answers.verdict(200, reply.retCode)
+        cid = cid or placed.orderLinkId
+        operation = operation or ("place" if reply.op == "order.create" else "cancel")
+        code = str(reply.retCode)
+        events = answers.events(operation, cid, outcome, code, reply.retMsg, placed, t, wall)
+        out.replies.append((reply.reqId, outcome, events))
+
+    def _control(self, peek: private.Peek, out: Decoded) -> None:
+        failed = peek.success is False or peek.retCode != 0
+        text = peek.ret_msg or peek.retMsg
+        if peek.op == "auth":
+            out.notices.append(f"login_failed {peek.retCode} {text}" if failed else "login_ok")
+        elif peek.op == "subscribe":
+            out.notices.append(f"refused {text}" if failed else "subscribed")
+        elif failed:
+            out.notices.append(f"refused {peek.retCode} {text}")
+        elif peek.op not in ("ping", "pong"):
+            out.unrecognised += 1
+
+    # -- reading the account
+
+    def open_orders(self, now_ms: int) -> list[HttpRequest]:
+        """Return one request for each bound symbol."""
+        return [
+            self._get("/v5/order/realtime", f"category=linear&symbol={symbol}", now_ms)
+            for symbol in self._by_symbol
+        ]
+
+    def parse_open_orders(self, body: bytes) -> list[OrderView]:
+        """Return open orders, ours and others'; ExchangeError on nonsense."""
+        rows = answers.result(body, wire.Listing[private.Order], "order/realtime").list
+        views = [self._reader.view(row) for row in rows]
+        return [view for view in views if view.status in ("open", "partial")]
+
+    def fills(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest:
+        """Return the request for own executions since a time (0: the last ones; 7 days)."""
+        since = f"&startTime={since_ms}&limit=100" if since_ms else ""
+        return self._get("/v5/execution/list", f"category=linear&symbol={symbol}{since}", now_ms)
+
+    def parse_fills(self, body: bytes) -> list[Fill]:
+        """Return the fills among the executions; funding and liquidations are none."""
+        rows = answers.result(body, wire.Listing[private.Execution], "execution/list").list
+        return [
+            self._reader.fill(row, self._by_symbol[row.symbol], "history", 0, 0)
+            for row in rows
+            if row.symbol in self._by_symbol and row.execType == "Trade"
+        ]
+
+    def account(self, now_ms: int) -> list[HttpRequest]:
+        """Return the requests for the wallet, and for the position of each bound symbol."""
+        return [
+            self._get("/v5/account/wallet-balance", "accountType=UNIFIED", now_ms),
+            *self._position_lists(self._by_symbol, now_ms),
+        ]
+
+    def parse_account(self, bodies: Sequence[bytes], t: int, wall: int) -> Account:
+        """Return the whole account; ExchangeError on nonsense."""
+        if not bodies:
+            raise ExchangeError("bybit_linear account: no answer")
+        wallets = answers.result(bodies[0], wire.Listing[private.Wallet], "wallet-balance").list
+        rows = [
+            row
+            for body in bodies[1:]
+            for row in answers.result(body, wire.Listing[private.PositionRow], "position").list
+            if number(row.size)
+        ]
+        return self._reader.account(wallets, rows, True, t, wall)
+
+    def fees(self, symbol: str, now_ms: int) -> HttpRequest | None:
+        """Return the request for the account's own fee rates."""
+        return self._get("/v5/account/fee-rate", f"category=linear&symbol={symbol}", now_ms)
+
+    def parse_fees(self, body: bytes) -> tuple[float, float]:
+        """Return (maker, taker) as ratios."""
+        rows = answers.result(body, wire.Listing[private.FeeRate], "fee-rate").list
+        if not rows:
+            raise ExchangeError("bybit_linear fee-rate: no rates")
+        return number(rows[0].makerFeeRate), number(rows[0].takerFeeRate)
+
+    def setup(self, symbols: Sequence[str], now_ms: int) -> list[HttpRequest]:
+        """Return the requests for margin mode, position mode and leverage."""
+        info = self._get("/v5/account/info", "", now_ms)
+        return [info, *self._position_lists(symbols, now_ms)]
+
+    def parse_setup(self, bodies: Sequence[bytes]) -> AccountSetup:
+        """Return the settings; ExchangeError on nonsense."""
+        return answers.setup(bodies)
+
+    def set_leverage(self, symbol: str, leverage: int, now_ms: int) -> HttpRequest:
+        """Return the request that sets a symbol's leverage, both ways alike."""
+        body = (
+            f'{{"category":"linear","symbol":"{symbol}","buyLeverage":"{leverage}",'
+            f'"sellLeverage":"{leverage}"}}'
+        )
+        return self._post("/v5/position/set-leverage", body, now_ms)
+
+    def set_margin_mode(self, symbol: str, mode: str, now_ms: int) -> HttpRequest | None:
+        """Return the request that sets the margin mode, which is the whole account's."""
+        body = f'{{"setMarginMode":"{MARGIN_MODES[mode]}"}}'
+        return self._post("/v5/account/set-margin-mode", body, now_ms)
+
+    def set_position_mode(self, mode: str, now_ms: int) -> HttpRequest | None:
+        """Return the request that sets the position mode: of the symbol, or of all USDT ones."""
+        symbols = list(self._by_symbol)
+        whose = f'"symbol":"{symbols[0]}"' if len(symbols) == 1 else '"coin":"USDT"'
+        body = f'{{"category":"linear",{whose},"mode":{3 if mode == "hedge" else 0}}}'
+        return self._post("/v5/position/switch-mode", body, now_ms)
+
+    def parse_set(self, status: int, body: bytes) -> None:
+        """Accept the answer to a setting; Rejected unless it is so now."""
+        answers.done(status, body)
+
+    def learn(self, exchange_id: str, cid: str) -> None:
+        """Do nothing: Bybit's executions name the client id."""
+
+    def key_facts(self, now_ms: int) -> HttpRequest | None:
+        """Return the request for the key's permissions."""
+        return self._get("/v5/user/query-api", "", now_ms)
+
+    def parse_key_facts(self, body: bytes) -> KeyFacts:
+        """Return what the exchange says of the key."""
+        return answers.key_facts(body)
+
+    def budgets_from(self, headers: Mapping[str, str]) -> list[tuple[str, int, int, int]]:
+        """Read the counter of the answered endpoint; which one it was the caller knows."""
+        limit = header_int(headers, "X-Bapi-Limit")
+        left = header_int(headers, "X-Bapi-Limit-Status")
+        reset = header_int(headers, "X-Bapi-Limit-Reset-Timestamp")
+        if limit is None or left is None:
+            return []
+        return [("endpoint", limit - left, limit, (reset or 0) * MS)]
+
+    # -- signing
+
+    def _position_lists(
+        self, symbols: Sequence[str] | Mapping[str, object], now_ms: int
+    ) -> list[HttpRequest]:
+        return [
+            self._get("/v5/position/list", f"category=linear&symbol={symbol}", now_ms)
+            for symbol in symbols
+        ]
+
+    def _headers(self, text: str, now_ms: int, window_ms: int) -> dict[str, str]:
+        signed = f"{now_ms}{self._key}{window_ms}{text}"
+        return {
+            "Content-Type": "application/json",
+            "X-BAPI-API-KEY": self._key,
+            "X-BAPI-TIMESTAMP": str(now_ms),
+            "X-BAPI-RECV-WINDOW": str(window_ms),
+            "X-BAPI-SIGN": self._sign.sign(signed.encode()),
+        }
+
+    def _get(self, path: str, query: str, now_ms: int) -> HttpRequest:
+        url = f"{self._urls['rest']}{path}" + (f"?{query}" if query else "")
+        headers = self._headers(query, now_ms, _WINDOW_MS)
+        return HttpRequest("GET", url, headers, label=f"GET {path}")
+
+    def _post(
+        self,
+        path: str,
+        body: str,
+        now_ms: int,
+        window_ms: int = _WINDOW_MS,
+        counts_order: bool = False,
+    ) -> HttpRequest:
+        headers = self._headers(body, now_ms, window_ms)
+        url = f"{self._urls['rest']}{path}"
+        return HttpRequest("POST", url, headers, body.encode(), f"POST {path}", 1, counts_order)
+
+
+def _order_text(intent: Intent) -> str:
+    side = "Buy" if intent.side is Side.BUY else "Sell"
+    reduce = ',"reduceOnly":true' if intent.reduce_only else ""
+    if intent.type is not OrderType.LIMIT:
+        return (
+            f'{{"category":"linear","symbol":"{intent.symbol}","side":"{side}",'
+            f'"orderType":"Market","qty":"{intent.qty_text}","orderLinkId":"{intent.cid}"{reduce}}}'
+        )
+    if not intent.price_text:
+        raise ExchangeError(f"{intent.cid}: a limit order without a price")
+    return (
+        f'{{"category":"linear","symbol":"{intent.symbol}","side":"{side}","orderType":"Limit",'
+        f'"qty":"{intent.qty_text}","price":"{intent.price_text}",'
+        f'"timeInForce":"{TIFS[intent.tif]}","orderLinkId":"{intent.cid}"{reduce}}}'
+    )
+
+
+def _socket_request(
+    op: str, body: str, now_ms: int, window_ms: int, request_id: str, counts_order: bool
+) -> SocketRequest:
+    frame = (
+        f'{{"reqId":"{request_id}","header":{{"X-BAPI-TIMESTAMP":"{now_ms}",'
+        f'"X-BAPI-RECV-WINDOW":"{window_ms}"}},"op":"{op}","args":[{body}]}}'
+    )
+    return SocketRequest(request_id, frame.encode(), op, counts_order)
+
+
+def order_codec(
+    network: str,
+    bindings: Sequence[MarketBinding],
+    credentials: Credentials,
+    endpoints: Mapping[str, str] | None,
+    order_entry: str,
+    exchange: str,
+    prefix: str,
+) -> BybitLinearOrders:
+    """Return the codec; FileError for a network or endpoint that is not allowed."""
+    urls = resolve("bybit_linear", ENDPOINTS, network, endpoints)
+    if "private" not in urls:
+        raise FileError("bybit_linear: `endpoints` lacks private")
+    return BybitLinearOrders(bindings, credentials, urls, order_entry, exchange, prefix)
