@@ -1,0 +1,120 @@
+"""What we know of each exchange: readiness, clock, balances, positions, rate budgets.
+
+The exchange's positions are compared with the ledgers at quiescent points only: no order of the
+symbol unsettled, and `GRACE` passed since the last fill and the last word of the exchange, because
+the two travel on different roads. A difference that stands is asked about (`Reconcile`); one that
+a whole picture confirms makes the symbol REDUCING, and after `FREEZE_AFTER` freezes the run (R-39).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from runner.engine.events import Account, Budget, ClockReading, Readiness, Ready
+from runner.engine.timers import MS, SECOND
+from runner.lang.cells import AccountCell
+
+CLOCK_UNCERTAINTY: Final = 100 * MS
+CLOCK_STEP: Final = 250 * MS
+CLOCK_MAX_AGE: Final = 300 * SECOND
+GRACE: Final = 1 * SECOND
+FREEZE_AFTER: Final = 60 * SECOND
+NO_TIME: Final = -(1 << 62)
+
+
+@dataclass(slots=True)
+class ExchangeClock:
+    """The last time sync of an exchange (R-06). Times in ns."""
+
+    offset: int = 0
+    uncertainty: int = 0
+    at: int = NO_TIME
+    stepped: int = 0
+    """by how much the last reading moved against the one before"""
+    ok: bool = False
+
+    def read(self, reading: ClockReading) -> None:
+        """Take a reading; a failed one leaves the last good time as it was."""
+        self.ok = reading.ok
+        if not reading.ok:
+            return
+        known = self.at != NO_TIME
+        self.stepped = abs(reading.offset - self.offset) if known else 0
+        self.offset, self.uncertainty, self.at = reading.offset, reading.uncertainty, reading.t
+
+
+@dataclass(slots=True)
+class Held:
+    """A position as the exchange told it, in lots, and when."""
+
+    lots: int = 0
+    at: int = NO_TIME
+    entry: float = float("nan")
+    liquidation: float = 0.0
+
+
+@dataclass(slots=True)
+class Venue:
+    """One exchange of the file."""
+
+    name: str
+    cell: AccountCell
+    state: Readiness = Readiness.STARTING
+    reason: str = ""
+    was_ready: bool = False
+    ready_at: int = NO_TIME
+    """when it was last known to be ready"""
+    facts: set[str] = field(default_factory=set)
+    """markets whose facts the exchange has told"""
+    clock: ExchangeClock = field(default_factory=ExchangeClock)
+    free: dict[str, float] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)
+    """margin and money taken by fills since the exchange last told the balance"""
+    held: dict[str, Held] = field(default_factory=dict)
+    """by symbol"""
+    heard: bool = False
+    """an account picture has come"""
+    budgets: dict[str, Budget] = field(default_factory=dict)
+    picture_at: int = NO_TIME
+    """when the last whole picture (`Reconciled`) was begun"""
+
+    @property
+    def takes_orders(self) -> bool:
+        """Whether a reducing order may be sent: the channel is up, books perhaps still merging."""
+        return self.state in (Readiness.READY, Readiness.RECONCILING) and self.was_ready
+
+    def on_ready(self, event: Ready) -> None:
+        """Change readiness."""
+        if self.state is Readiness.READY or event.state is Readiness.READY:
+            self.ready_at = event.t
+        self.was_ready = self.was_ready or event.state is Readiness.READY
+        self.state, self.reason = event.state, event.reason
+
+    def on_account(self, event: Account) -> None:
+        """Take balances and positions; in a full picture what is absent is zero."""
+        self.heard = True
+        if event.full:
+            self.free.clear()
+            for symbol, held in self.held.items():
+                self.held[symbol] = Held(0, event.t, held.entry)
+        for balance in event.balances:
+            self.free[balance.asset] = balance.free
+            self.spent.pop(balance.asset, None)
+        for told in event.positions:
+            self.held[told.symbol] = Held(told.lots, event.t, told.entry, told.liquidation)
+        if event.equity is not None:
+            self.cell.equity = event.equity
+        if event.margin_used is not None:
+            self.cell.margin_used = event.margin_used
+
+    def available(self, asset: str) -> float | None:
+        """Return what is free of an asset for new orders; None when the exchange never told."""
+        free = self.free.get(asset)
+        if free is None:
+            return 0.0 if self.heard else None
+        return free - self.spent.get(asset, 0.0)
+
+    def spend(self, asset: str, amount: float) -> None:
+        """Count what a fill took until the exchange tells the balance again."""
+        self.spent[asset] = self.spent.get(asset, 0.0) + amount

@@ -1,0 +1,305 @@
+"""Leaving: tries until the ledger is empty, the legs of a trade together (trading.md, 3; R-76).
+
+Theory of operation. Each try asks every leg with something left what it can do now:
+
+    GO       a limit at the far touch plus collar (the collar doubles with each try up to `worst`,
+             counted from the mid at the decision), or a reduce-only market order where the file
+             says `then: market` or the book stayed away for `repair_within`
+    WAIT     its book is away, but not for long yet: the whole trade waits
+    BLOCKED  its exchange cannot take orders, or the price is past `worst`
+
+When all can go, all of what is left goes in one pass. When one is blocked, the others keep what
+matches it and only their surplus is reduced: the trade is *held*, and told. Under the operator's
+halt every leg counts as blocked, so that positions stay and only a gap is closed.
+
+What is below the exchange's minimum stays in the ledger as a residual and does not hold up the end.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from runner.engine.accounts import GRACE
+from runner.engine.commands import OrderType, Purpose, Tif
+from runner.engine.desk import Desk
+from runner.engine.limits import Mode, cancel_order
+from runner.engine.orders import Order
+from runner.engine.passes import Pass, send
+from runner.engine.sizing import Draft, too_small
+from runner.engine.timers import MS, SECOND
+from runner.engine.trade import Leaving, Leg, Trade
+from runner.market.instruments import Side
+from runner.spec.plan import ClosePlan
+
+if TYPE_CHECKING:
+    from runner.engine.rules import RuleRun
+
+WAIT_FOR_BOOK: Final = 50 * MS
+HELD_LOOK: Final = 1 * SECOND
+
+
+class Can(StrEnum):
+    """What a leg can do now."""
+
+    GO = "go"
+    WAIT = "wait"
+    BLOCKED = "blocked"
+
+
+@dataclass(slots=True)
+class Offer:
+    """A leg's answer: at which price it would close, or why not."""
+
+    leg: Leg
+    side: Side
+    lots: int
+    can: Can
+    type: OrderType = OrderType.LIMIT
+    ticks: int = 0
+    price: float = math.nan
+    why: str = ""
+
+
+class Closing:
+    """The closes of all rules."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def begin(self, run: RuleRun, reason: str, *, commanded: bool = False, only: str = "") -> None:
+        """Start to leave a trade, or take a fresh decision on one that is leaving."""
+        trade = run.trade
+        assert trade is not None
+        trade.leaving = Leaving(reason, self.desk.now, commanded=commanded, only=only)
+        self.step(run)
+
+    def on_order(self, run: RuleRun) -> None:
+        """An order of a leaving trade changed: go on when nothing is in flight."""
+        trade = run.trade
+        assert trade is not None and trade.leaving is not None
+        self.desk.rules.groups.watch_doubt(run)
+        if self._unsettled(run):
+            return
+        if not self._left(trade):
+            self.desk.rules.left(run)
+            return
+        trade.leaving.tries += 1
+        self._again(run, trade, _close(trade).retry_ns)
+
+    def step(self, run: RuleRun) -> None:
+        """Make the next try, if the time for one has come."""
+        trade = run.trade
+        if trade is None or trade.leaving is None:
+            return
+        unsettled = self._unsettled(run)
+        if unsettled:
+            for order in unsettled:
+                if not order.immediate and not order.cancel_asked and not order.terminal:
+                    cancel_order(self.desk, order)
+            return
+        left = self._left(trade)
+        if not left:
+            self.desk.rules.left(run)
+        elif self.desk.limits.mode is Mode.FROZEN:
+            self._again(run, trade, HELD_LOOK)
+        else:
+            self._try(run, trade, [self._offer(trade, leg) for leg in left])
+
+    def _try(self, run: RuleRun, trade: Trade, offers: list[Offer]) -> None:
+        leaving = trade.leaving
+        assert leaving is not None
+        blocked = [o for o in offers if o.can is Can.BLOCKED]
+        if not blocked and any(o.can is Can.WAIT for o in offers):
+            self._again(run, trade, WAIT_FOR_BOOK)
+            return
+        purpose = Purpose.CLOSE
+        if blocked:
+            self._hold(run, trade, blocked)
+            purpose = Purpose.REPAIR
+            keep = max(_share(o) for o in offers if o.can is not Can.GO)
+            for offer in offers:
+                offer.lots -= min(offer.lots, math.ceil(keep * offer.leg.planned - 1e-9))
+        elif leaving.held:
+            leaving.held = False
+        going = [o for o in offers if o.can is Can.GO and not self._residual(o)]
+        if not going or not self._send(run, trade, purpose, going):
+            leaving.tries += 1
+            self._again(run, trade, HELD_LOOK if blocked else _close(trade).retry_ns)
+
+    def _send(self, run: RuleRun, trade: Trade, purpose: Purpose, going: list[Offer]) -> bool:
+        desk = self.desk
+        trade.attempt += 1
+        drafts = [
+            Draft(o.leg.index, o.leg.market, o.side, o.type, Tif.IOC, o.lots, o.ticks, o.price)
+            for o in going
+        ]
+        assert trade.leaving is not None
+        wanted = Pass(
+            rule=run.plan,
+            purpose=purpose,
+            drafts=drafts,
+            parents=[abs(o.leg.ledger.lots) for o in going],
+            attempt=trade.attempt,
+            streams=[o.leg.listed.book.key for o in going if o.leg.listed.book is not None],
+            mids=[trade.leaving.mids.get(o.leg.market, math.nan) for o in going],
+            worst=_close(trade).worst,
+            cover=[covered(desk, o.leg, o.lots) for o in going],
+        )
+        refusal = send(desk, wanted)
+        if refusal is not None:
+            desk.traces.refused(run.plan.name, run.state, refusal.code, refusal.text)
+        return refusal is None
+
+    def _hold(self, run: RuleRun, trade: Trade, blocked: list[Offer]) -> None:
+        leaving = trade.leaving
+        assert leaving is not None
+        if leaving.held:
+            return
+        leaving.held = True
+        why = "; ".join(f"{o.leg.market}: {o.why}" for o in blocked)
+        self.desk.tell("page", f"{run.plan.name} held, leaving by {leaving.reason}: {why}")
+        self.desk.record("held", rule=run.plan.name, reason=leaving.reason, text=why)
+        self.desk.rules.touch(run.plan.name)
+
+    # -- what a leg can do
+
+    def _left(self, trade: Trade) -> list[Leg]:
+        """Return the legs with something left that can be sold or bought back."""
+        only = trade.leaving.only if trade.leaving is not None else ""
+        legs = []
+        for leg in trade.legs:
+            lots = abs(leg.ledger.lots)
+            if not lots or (only and leg.market != only):
+                continue
+            side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
+            price = leg.listed.last_mid()
+            draft = Draft(leg.index, leg.market, side, OrderType.MARKET, Tif.IOC, lots, 0, price)
+            instrument = leg.listed.instrument
+            reduce_only = leg.listed.perpetual and covered(self.desk, leg, lots)
+            small = too_small(draft, instrument, reduce_only=reduce_only)
+            if small is None or small.code == "max_qty":
+                legs.append(leg)
+        return legs
+
+    def _residual(self, offer: Offer) -> bool:
+        if offer.lots <= 0:
+            return True
+        draft = Draft(
+            offer.leg.index, offer.leg.market, offer.side, offer.type, Tif.IOC, offer.lots,
+            offer.ticks, offer.price,
+        )  # fmt: skip
+        exempt = offer.leg.listed.perpetual and covered(self.desk, offer.leg, offer.lots)
+        return too_small(draft, offer.leg.listed.instrument, reduce_only=exempt) is not None
+
+    def _offer(self, trade: Trade, leg: Leg) -> Offer:
+        desk, leaving = self.desk, trade.leaving
+        assert leaving is not None
+        side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
+        offer = Offer(leg, side, self._closable(leg), Can.BLOCKED)
+        venue = desk.venue_of(leg.market)
+        mid = leg.listed.mid()
+        if mid == mid:
+            leaving.mids.setdefault(leg.market, mid)
+        if desk.limits.mode is Mode.KEPT and not leaving.commanded:
+            offer.why = "halted by the operator"
+        elif not venue.takes_orders:
+            offer.why = f"{venue.name} is {venue.state}"
+        elif offer.lots <= 0:
+            offer.why = "the exchange shows no position to close"
+        else:
+            self._price(trade, offer)
+        return offer
+
+    def _price(self, trade: Trade, offer: Offer) -> None:
+        """Find the leg's price of this try, or why there is none."""
+        leaving, close = trade.leaving, _close(trade)
+        assert leaving is not None
+        listed, sign = offer.leg.listed, offer.side.sign
+        touch = listed.touch(offer.side)
+        if touch != touch:
+            self._without_book(trade, offer)
+            return
+        leaving.missing_since = -1
+        bound = leaving.mids[offer.leg.market] * (1 + sign * close.worst)
+        reach = min(close.collar * 2.0 ** min(leaving.tries, 64), close.worst)
+        price = touch * (1 + sign * reach)
+        if (price - bound) * sign > 0:
+            price = bound
+        if (touch - price) * sign <= 0:
+            offer.can = Can.GO
+            offer.ticks = listed.instrument.ticks_for(price, offer.side)
+            offer.price = offer.ticks * listed.instrument.tick_f
+        elif close.then == "market" and reach >= close.worst and listed.perpetual:
+            self._at_market(offer)
+        else:
+            offer.why = f"price {touch:.10g} past worst {bound:.10g}"
+
+    def _without_book(self, trade: Trade, offer: Offer) -> None:
+        leaving = trade.leaving
+        assert leaving is not None
+        if leaving.missing_since < 0:
+            leaving.missing_since = self.desk.now
+        waited = self.desk.now - leaving.missing_since
+        if waited < trade.repair_within:
+            offer.can = Can.WAIT
+        elif offer.leg.listed.perpetual and covered(self.desk, offer.leg, offer.lots):
+            self._at_market(offer)
+        else:
+            offer.why = "no book"
+
+    def _at_market(self, offer: Offer) -> None:
+        offer.can, offer.type, offer.ticks = Can.GO, OrderType.MARKET, 0
+        offer.price = offer.leg.listed.last_mid()
+
+    def _closable(self, leg: Leg) -> int:
+        """Return what the ledger holds, but never more than the exchange says we hold."""
+        lots = abs(leg.ledger.lots)
+        top = leg.listed.instrument.max_qty
+        if top:
+            lots = min(lots, int(top / leg.listed.instrument.lot))
+        held = told(self.desk, leg.market)
+        if held is None or not leg.listed.perpetual or self.desk.plan.rules[leg.ledger.rule].net:
+            return lots
+        return min(lots, max(0, held * (1 if leg.ledger.lots > 0 else -1)))
+
+    def _unsettled(self, run: RuleRun) -> list[Order]:
+        return self.desk.rules.groups.unsettled(run)
+
+    def _again(self, run: RuleRun, trade: Trade, wait: int) -> None:
+        self.desk.timers.at(self.desk.now + wait, self._look, (run, trade, trade.leaving))
+
+    def _look(self, subject: tuple[RuleRun, Trade, Leaving]) -> None:
+        run, trade, leaving = subject
+        if run.trade is trade and trade.leaving is leaving:
+            self.step(run)
+
+
+def told(desk: Desk, market: str) -> int | None:
+    """Return the exchange's position in lots, None while its word is older than our last fill."""
+    listed = desk.markets[market]
+    held = desk.venue_of(market).held.get(listed.instrument.symbol)
+    filled = desk.rules.last_fill.get(market)
+    if held is None or (filled is not None and held.at < filled + GRACE):
+        return None
+    return held.lots
+
+
+def covered(desk: Desk, leg: Leg, lots: int) -> bool:
+    """Whether the exchange's position covers a reduction of a leg by `lots`."""
+    if not leg.listed.perpetual:
+        return False
+    held = told(desk, leg.market)
+    position = held if held is not None else desk.ledgers.expected(leg.market)
+    direction = 1 if leg.ledger.lots > 0 else -1
+    return position * direction >= lots
+
+
+def _share(offer: Offer) -> float:
+    return abs(offer.leg.ledger.lots) / offer.leg.planned
+
+
+def _close(trade: Trade) -> ClosePlan:
+    return trade.rule.trade.close if trade.rule.trade is not None else ClosePlan()

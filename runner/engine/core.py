@@ -1,0 +1,367 @@
+"""The engine: `handle(event) -> commands`, pure and deterministic (interfaces.md, section 2).
+
+Theory of operation. An event sets the time, moves the state it belongs to, and lets the parts
+react; what they want from the world collects in the desk's output. Nothing here reads a clock,
+opens a socket or draws a random number: the same events give the same commands.
+
+A market event takes the short way: apply it, feed the windows that read the stream, ask the test of
+each rule that reads it; if none answers and nothing is held there, the shared empty tuple returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from runner.engine import build, orderflow, snapshot
+from runner.engine.accounts import Venue
+from runner.engine.commands import Command, Resync, Trace
+from runner.engine.cost import DayCell, HeldCell, TradeCell
+from runner.engine.desk import Desk, MarketLike
+from runner.engine.events import (
+    Account,
+    Ack,
+    Bar,
+    Budget,
+    CancelReply,
+    ClockReading,
+    Depth,
+    Done,
+    Event,
+    External,
+    Facts,
+    Feed,
+    Fill,
+    Found,
+    Funding,
+    Host,
+    Mark,
+    Operator,
+    Ready,
+    Reconciled,
+    Reject,
+    Timer,
+    Top,
+    Trade,
+    Unknown,
+)
+from runner.engine.gate import Gate
+from runner.engine.ledger import Ledgers
+from runner.engine.limits import Limits
+from runner.engine.rules import RuleRun, Rules
+from runner.engine.snapshot import Saved
+from runner.engine.timers import SECOND, Timers
+from runner.engine.trace import Funnel, Traces
+from runner.engine.worldflow import World
+from runner.lang.cells import AccountCell
+from runner.spec.plan import Plan
+
+NOTHING: Final[tuple[Command, ...]] = ()
+ANCHOR_EVERY: Final = 5 * SECOND
+SWEEP_EVERY: Final = 10 * SECOND
+
+
+class Watch:
+    """What hangs on one stream: its windows, the rules that read it, and whether it values us."""
+
+    __slots__ = ("feed", "held", "market", "rules")
+
+    def __init__(self, market: str, feed: Callable[[int], object] | None) -> None:
+        self.market = market
+        self.feed = feed
+        self.rules: list[RuleRun] = []
+        self.held = False
+
+
+class Engine:
+    """One strategy's state machine.
+
+    `program` is a builder that gets the streams and the cells (see `build.compiled`). `restored`
+    is what `snapshot.Saved` describes; the first event then restores it, because only then the
+    times are known.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        program: build.Builder,
+        market: MarketLike,
+        run_id: str,
+        *,
+        restored: Saved | None = None,
+        adopt: bool = False,
+    ) -> None:
+        self.plan = plan
+        self.market = market
+        self.restored = restored
+        self.orphans: list[str] = []
+        """rules of open trades in the journal that the file does not have (any more)"""
+        venues = {name: Venue(name, AccountCell()) for name in plan.exchanges}
+        markets, instruments = build.listed(plan, market.streams)
+        desk = Desk(plan, run_id, markets, instruments, venues, Ledgers(instruments), Timers())
+        self.desk = desk
+        desk.traces = Traces(desk)
+        desk.limits = Limits(desk)
+        desk.gate = Gate(desk)
+        self.trade_cells = {name: TradeCell(desk, rule) for name, rule in plan.rules.items()}
+        self.held_cells = {name: HeldCell(desk, m) for name, m in markets.items()}
+        desk.rules = Rules(desk, market.streams, self.trade_cells)
+        desk.rules.on_flush = self._write_rows
+        cells = build.Cells(
+            accounts={name: venue.cell for name, venue in venues.items()},
+            positions=self.held_cells,
+            rules=self.trade_cells,
+            pnl=DayCell(desk),
+        )
+        desk.program = program(market.streams, cells)
+        desk.rules.bind()
+        self.world = World(desk, market, adopt=adopt)
+        self._watches = self._build_watches()
+        self._apply = market.apply
+        self._started = False
+        self._acts: dict[type, Callable[[Any], None]] = {
+            Feed: self._on_feed,
+            ClockReading: self._on_clock,
+            Ready: self.world.on_ready,
+            Budget: self.world.on_budget,
+            Facts: self._on_facts,
+            Account: self.world.on_account,
+            Reconciled: self.world.on_reconciled,
+            External: self.world.on_external,
+            Operator: self.world.on_operator,
+            Host: self.world.on_host,
+            Ack: lambda e: orderflow.on_ack(desk, e),
+            Reject: lambda e: orderflow.on_reject(desk, e),
+            Unknown: lambda e: orderflow.on_unknown(desk, e),
+            Fill: lambda e: orderflow.on_fill(desk, e),
+            Done: lambda e: orderflow.on_done(desk, e),
+            Found: lambda e: orderflow.on_found(desk, e),
+            CancelReply: lambda e: orderflow.on_cancel_reply(desk, e),
+            Timer: self._on_timer,
+        }
+
+    # -- what the host calls
+
+    @property
+    def due(self) -> int:
+        """Monotonic ns of the next timer; the host hands over a `Timer` at it."""
+        due = self.desk.timers.due
+        other = self.market.due
+        if other < due:
+            due = other
+        other = self.desk.program.due
+        return other if other < due else due
+
+    def handle(self, event: Event) -> Sequence[Command]:
+        """Take one event; return what the host must do, in order."""
+        desk = self.desk
+        if desk.after:
+            self._run_after()
+        desk.now = now = event.t
+        desk.wall = event.wall
+        kind = type(event)
+        if kind in _MARKET and self._started:
+            stream = self._apply(event)
+            if self.market.resyncs:
+                self._resyncs()
+            if stream is not None:
+                watch = self._watches[stream.key]
+                if watch.feed is not None:
+                    watch.feed(now)
+                if event.more:  # type: ignore[attr-defined]
+                    for run in watch.rules:
+                        if run.test(now):
+                            desk.rules.step(run, True)
+                elif watch.held or desk.rules.deferred:
+                    self._held(watch, now)
+                else:
+                    for run in watch.rules:
+                        if run.test(now):
+                            desk.rules.step(run)
+        else:
+            self._other(event, kind)
+        if not desk.out and not desk.rules.dirty:
+            return NOTHING
+        desk.rules.flush()
+        out, desk.out = desk.out, []
+        return out
+
+    def later(self) -> Sequence[Command]:
+        """Return what could wait until the commands of `handle` were carried out: traces.
+
+        Calling it is optional: the next `handle` returns them first otherwise.
+        """
+        desk = self.desk
+        if desk.after:
+            self._run_after()
+        if not desk.out:
+            return NOTHING
+        out, desk.out = desk.out, []
+        return out
+
+    def why(self, rule: str, count: int = 5) -> list[tuple[int, int, Trace]]:
+        """Return the last traces of a rule: (monotonic ns, wall ns, trace)."""
+        self._run_after()  # their commands come with the next `handle`
+        return self.desk.traces.last(rule, count)
+
+    @property
+    def funnels(self) -> Mapping[str, Funnel]:
+        """Counts per rule for the report."""
+        return self.desk.traces.funnels
+
+    @property
+    def quiet(self) -> bool:
+        """Whether every order is settled."""
+        return not self.desk.orders.open
+
+    @property
+    def flat(self) -> bool:
+        """Whether no rule holds a trade."""
+        return all(run.trade is None for run in self.desk.rules.runs.values())
+
+    def snapshot(self) -> Saved:
+        """Return all lasting state, as the journal's youngest rows would give it."""
+        desk = self.desk
+        rules = {name: snapshot.rule_row(desk, run) for name, run in desk.rules.runs.items()}
+        return Saved(
+            rules=rules, run=snapshot.run_row(desk), fills=frozenset(desk.orders.seen_fills)
+        )
+
+    # -- the ways of an event
+
+    def _held(self, watch: Watch, now: int) -> None:
+        """A market event while something is held there or waited for the last frame."""
+        rules = self.desk.rules
+        if rules.deferred:
+            rules.run_deferred()
+        if watch.held:
+            self.desk.limits.evaluate()
+        for run in watch.rules:
+            if run.test(now):
+                rules.step(run)
+
+    def _other(self, event: Event, kind: type) -> None:
+        desk = self.desk
+        if not self._started:
+            self._start()
+        if desk.rules.deferred and kind is not Timer:
+            desk.rules.run_deferred()
+        if kind in _MARKET:
+            self._first_market(event)
+            return
+        act = self._acts.get(kind)
+        if act is None:
+            raise TypeError(f"the engine knows no event {kind.__name__}")
+        act(event)
+        if kind is not Timer:
+            self._refresh()
+            desk.rules.step_all()
+
+    def _first_market(self, event: Event) -> None:
+        """The first event of a run is a market event: the long way round."""
+        stream = self._apply(event)
+        self._resyncs()
+        if stream is not None:
+            watch = self._watches[stream.key]
+            if watch.feed is not None:
+                watch.feed(self.desk.now)
+            self.desk.rules.step_all(hold=bool(getattr(event, "more", False)))
+
+    def _start(self) -> None:
+        """Do what needs the time: restore, the day, the regular timers."""
+        self._started = True
+        desk = self.desk
+        for cell in self.trade_cells.values():
+            cell.price_fees(desk.now)
+        if self.restored is not None:
+            self.orphans = snapshot.restore(desk, self.restored)
+            self.world.after_restore()
+        desk.limits.start_day()
+        desk.timers.at(desk.now + ANCHOR_EVERY, self._anchors)
+        desk.timers.at(desk.now + SWEEP_EVERY, self._sweep)
+        self._refresh()
+
+    def _on_timer(self, event: Timer) -> None:
+        desk, now = self.desk, self.desk.now
+        stale = self.market.on_timer(now) if self.market.due <= now else ()
+        if desk.program.due <= now:
+            desk.program.on_timer(now)
+        for stream in stale:
+            self._stream_changed(stream)
+        if desk.timers.due <= now:
+            desk.timers.run(now)
+            self._refresh()
+        if stale:
+            desk.rules.step_all()
+
+    def _on_feed(self, event: Feed) -> None:
+        for stream in self.market.on_feed(event):
+            self._stream_changed(stream)
+        self._resyncs()
+
+    def _on_clock(self, event: ClockReading) -> None:
+        self.world.on_clock(event)
+        self.market.on_clock(event)
+
+    def _on_facts(self, event: Facts) -> None:
+        self.world.on_facts(event)
+        for cell in self.trade_cells.values():
+            cell.price_fees(self.desk.now)
+
+    def _stream_changed(self, stream: Any) -> None:
+        watch = self._watches[stream.key]
+        if watch.feed is not None:
+            watch.feed(self.desk.now)
+        if watch.held:
+            self.desk.limits.evaluate()
+
+    def _resyncs(self) -> None:
+        for market, reason in self.market.resyncs:
+            self.desk.emit(Resync(market=market, reason=reason))
+        self.market.resyncs.clear()
+
+    def _anchors(self, _: Any) -> None:
+        self.desk.gate.mark_anchors()
+        self.desk.timers.at(self.desk.now + ANCHOR_EVERY, self._anchors)
+
+    def _sweep(self, _: Any) -> None:
+        self.world.sweep()
+        self.desk.timers.at(self.desk.now + SWEEP_EVERY, self._sweep)
+
+    # -- keeping the derived up to date
+
+    def _refresh(self) -> None:
+        """Bring cells and the marks of held markets up to date after orders or accounts moved."""
+        by_market = self.desk.ledgers.by_market
+        held = {name for name, ledgers in by_market.items() if any(x.lots for x in ledgers)}
+        for cell in self.held_cells.values():
+            cell.refresh()
+        for watch in self._watches.values():
+            watch.held = watch.market in held
+
+    def _run_after(self) -> None:
+        waiting, self.desk.after = self.desk.after, []
+        for act in waiting:
+            act()
+
+    def _write_rows(self, names: list[str]) -> None:
+        desk = self.desk
+        for name in names:
+            if name:
+                desk.record("rule", name=name, json=snapshot.rule_row(desk, desk.rules.runs[name]))
+            else:
+                desk.record("run", json=snapshot.run_row(desk))
+
+    def _build_watches(self) -> dict[str, Watch]:
+        feeds = self.desk.program.on_stream
+        watches = {
+            key: Watch(stream.market, feeds.get(key)) for key, stream in self.market.streams.items()
+        }
+        for run in self.desk.rules.runs.values():
+            keys = [*run.program.when_streams, *run.program.until_streams]
+            for key in dict.fromkeys(keys):
+                watches[key].rules.append(run)
+        return watches
+
+
+_MARKET: Final = frozenset({Top, Depth, Trade, Mark, Funding, Bar})

@@ -1,0 +1,158 @@
+"""The risk gate: the only maker of `Approved` (R-01).
+
+Theory of operation. A proposal is all orders of one entry, repair or close. The checks run in the
+order of R-02, each over the whole proposal; the first no denies everything, with a stable code and
+the figures, and changes nothing. An order *reduces* when it closes what the rule's ledger holds and
+all exits in flight together stay within it; such orders are exempt from the checks that would only
+keep us in a position (trading.md, section 3). Limits count from approval on: approved orders enter
+`desk.orders` before the next proposal is judged, at their full size until proven terminal (R-03).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from runner.engine.codes import Refusal
+from runner.engine.commands import Intent, Purpose
+from runner.engine.desk import Desk
+from runner.engine.proof import Approved, _approve
+from runner.spec.plan import Quantity, RiskPlan, RulePlan
+
+DEFAULT_OPEN_ORDERS = 20
+
+
+@dataclass(slots=True)
+class Proposal:
+    """Orders to be judged together."""
+
+    rule: RulePlan
+    purpose: Purpose
+    intents: Sequence[Intent]
+    prices: Sequence[float]
+    """the price each is judged by (its limit; the far touch of a market order)"""
+    parents: Sequence[int]
+    """lots that each order's parent leg still has to give (R-12)"""
+    streams: Sequence[str] = ()
+    """keys of the streams that the decision read"""
+    mids: Sequence[float] = ()
+    """reductions: the mid of each market at the decision"""
+    worst: float = 0.0
+    """reductions: how far past that mid a limit may be"""
+    reduces: list[bool] = field(default_factory=list)
+    """per order, filled by the gate"""
+
+    @property
+    def adds_risk(self) -> bool:
+        return not all(self.reduces)
+
+
+Check = Callable[["Gate", Proposal], Refusal | None]
+
+
+class Gate:
+    """The checks, their limits, and what they must remember."""
+
+    def __init__(self, desk: Desk) -> None:
+        # Here, because the checks' modules read this one's types.
+        from runner.engine import checks_order, checks_risk, checks_world
+
+        self.desk = desk
+        risk = desk.plan.risk
+        self.risk: RiskPlan = risk
+        self.max_position: dict[str, Quantity] = dict(risk.max_position)
+        self.max_order: dict[str, Quantity] = dict(risk.max_order_by_market)
+        self.max_order_all: Quantity | None = risk.max_order
+        self.max_net: dict[str, Decimal] = dict(risk.max_net_position)
+        self.entries: deque[int] = deque()
+        """times of approved entry orders, for `max_orders`"""
+        self.firings: dict[str, deque[int]] = {rule: deque() for rule in desk.plan.rules}
+        self.recent: dict[tuple[str, str, int, int], int] = {}
+        """(market, side, lots, ticks) -> when last approved"""
+        self.anchors: dict[str, tuple[float, float]] = {}
+        """market -> mids of the last two 5 s marks, the older first (R-07)"""
+        self.reducing_symbols: dict[str, str] = {}
+        """market -> why no new risk is taken there"""
+        self.checks: list[Check] = [
+            *checks_world.CHECKS,
+            *checks_order.BEFORE_POSITION,
+            *checks_risk.POSITION,
+            *checks_order.PATTERNS,
+            *checks_risk.BUDGETS,
+        ]
+
+    def judge(self, proposal: Proposal) -> tuple[Approved, ...] | Refusal:
+        """Approve all orders of a proposal or none."""
+        proposal.reduces = [self._reduces(proposal.rule.name, i) for i in proposal.intents]
+        for check in self.checks:
+            refusal = check(self, proposal)
+            if refusal is not None:
+                return refusal
+        self._remember(proposal)
+        return tuple(_approve(intent) for intent in proposal.intents)
+
+    def tighten(self, key: str, value: Decimal) -> None:
+        """Lower a limit while running, e.g. `max_position.bin` (R-09).
+
+        Raises ValueError when it would loosen, KeyError for a limit that is not there.
+        """
+        name, _, where = key.partition(".")
+        if name == "max_net_position":
+            _must_lower(key, self.max_net[where], value)
+            self.max_net[where] = value
+            return
+        tables = {"max_position": self.max_position, "max_order": self.max_order}
+        if name == "max_order" and not where:
+            if self.max_order_all is None:
+                raise KeyError(key)
+            _must_lower(key, self.max_order_all.value, value)
+            self.max_order_all = Quantity(value, self.max_order_all.unit)
+            return
+        old = tables[name][where]
+        _must_lower(key, old.value, value)
+        tables[name][where] = Quantity(value, old.unit)
+
+    def mark_anchors(self) -> None:
+        """Keep each traded market's mid of now and of 5 s ago for the check of walks."""
+        for name, listed in self.desk.markets.items():
+            if listed.plan.traded:
+                mid = listed.mid()
+                self.anchors[name] = (self.anchors.get(name, (mid, mid))[1], mid)
+
+    def exits_in_flight(self, rule: str, market: str) -> int:
+        """Return the lots of unsettled orders that reduce a ledger."""
+        ledger = self.desk.ledgers.of(rule, market)
+        total = 0
+        for order in self.desk.orders.working(market):
+            intent = order.intent
+            if intent.rule == rule and intent.side.sign * ledger.lots < 0:
+                total += order.open_lots
+        return total
+
+    def _reduces(self, rule: str, intent: Intent) -> bool:
+        if intent.purpose is Purpose.ENTRY:
+            return False
+        held = self.desk.ledgers.of(rule, intent.market).lots
+        if held * intent.side.sign >= 0:
+            return False
+        return intent.lots + self.exits_in_flight(rule, intent.market) <= abs(held)
+
+    def _remember(self, proposal: Proposal) -> None:
+        now = self.desk.now
+        entry = proposal.purpose is Purpose.ENTRY
+        for intent in proposal.intents:
+            self.recent[intent.market, intent.side, intent.lots, intent.ticks] = now
+            if entry:
+                self.entries.append(now)
+        if entry:
+            self.firings[proposal.rule.name].append(now)
+        if len(self.recent) > 256:
+            horizon = now - self.risk.same_order_within_ns
+            self.recent = {k: t for k, t in self.recent.items() if t >= horizon}
+
+
+def _must_lower(key: str, old: Decimal, new: Decimal) -> None:
+    if new < 0 or new > old:
+        raise ValueError(f"{key}: {new} is not below {old}; a limit is loosened by a restart only")

@@ -1,0 +1,280 @@
+"""Entering: the group of an entry, its repair, and what happens when that fails (R-30 to R-34).
+
+Theory of operation. All legs leave in one pass. Nothing is decided while an order of the group is
+unsettled: what it did is not known. When all are settled:
+
+    nothing filled                 -> the rule rests ("no_fill" or "rejected CODE")
+    legs match within `max_gap`    -> the rule is active
+    else                           -> repair: complete the short legs or trim the long ones,
+                                      whichever costs less at the books now, until `repair_within`
+                                      is over; then `on_failure`
+
+`repair_within` counts from the moment the gap opened or an order came into doubt. If orders are
+still in doubt at its end, the run is REDUCING and a person is told with both possible exposures;
+when the last is resolved, the repair gets its time anew. While the run is not active nothing is
+completed: the legs are only trimmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite, nan
+from typing import TYPE_CHECKING, Final
+
+from runner.engine.closing import covered
+from runner.engine.codes import Refusal
+from runner.engine.commands import OrderType, Purpose, Tif
+from runner.engine.desk import Desk
+from runner.engine.limits import Mode, cancel_order
+from runner.engine.orders import Order, OrderState
+from runner.engine.passes import Pass, send
+from runner.engine.sizing import Draft, entry_drafts, too_small
+from runner.engine.timers import MS
+from runner.engine.trade import Leg, Trade, new_trade
+from runner.market.instruments import Side
+
+if TYPE_CHECKING:
+    from runner.engine.rules import RuleRun
+
+REPAIR_RETRY: Final = 100 * MS
+
+
+class Groups:
+    """Entries and repairs of all rules."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def enter(self, run: RuleRun) -> Refusal | None:
+        """Size, judge and send a rule's entry; the refusal when it may not."""
+        desk, plan = self.desk, run.plan
+        drafts = entry_drafts(plan.legs, run.program, desk.markets, desk.now)
+        if isinstance(drafts, Refusal):
+            return drafts
+        wanted = Pass(
+            rule=plan,
+            purpose=Purpose.ENTRY,
+            drafts=drafts,
+            parents=[d.lots for d in drafts],
+            attempt=0,
+            streams=run.program.when_streams,
+        )
+        return send(desk, wanted, lambda: self._begin(run, drafts))
+
+    def _begin(self, run: RuleRun, drafts: Sequence[Draft]) -> None:
+        entered = run.program.enter(self.desk.now)
+        trade = new_trade(self.desk, run.plan, [d.lots for d in drafts], entered)
+        self.desk.rules.entered(run, trade)
+
+    def on_order(self, run: RuleRun, order: Order) -> None:
+        """Something happened to an order of a group that is entering."""
+        trade = run.trade
+        assert trade is not None
+        if order.state is OrderState.REJECTED and order.filled == 0:
+            trade.rejected = order.code or "rejected"
+        if not trade.within_gap():
+            self._cancel_resting(run)
+        self.watch_doubt(run)
+        if not self.unsettled(run):
+            self.judge(run)
+
+    def unsettled(self, run: RuleRun) -> list[Order]:
+        """Return the orders of a rule that may still change."""
+        name = run.plan.name
+        return [o for o in self.desk.orders.open.values() if o.intent.rule == name]
+
+    def judge(self, run: RuleRun) -> None:
+        """Decide what a settled group has become."""
+        trade = run.trade
+        if trade is None:
+            return
+        if trade.empty:
+            self.desk.rules.nothing_held(run)
+        elif trade.within_gap():
+            self.desk.rules.activate(run, "filled")
+        elif 0 <= trade.doubt_since <= self.desk.now - trade.repair_within:
+            self._failed(run, trade)
+        else:
+            self._repair(run, trade)
+
+    # -- doubt: a gap, or an order that may or may not exist
+
+    def watch_doubt(self, run: RuleRun) -> None:
+        """Start, stop or renew the clock of `repair_within`."""
+        trade = run.trade
+        if trade is None:
+            return
+        open_orders = self.unsettled(run)
+        doubt = any(o.uncertain for o in open_orders) or not trade.within_gap()
+        if doubt and trade.doubt_since < 0:
+            self._start_doubt(run, trade)
+        elif not doubt:
+            trade.doubt_since = -1
+        if trade.doubt_told and not any(o.uncertain for o in open_orders):
+            trade.doubt_told = False
+            self.desk.limits.drop(f"unknown:{run.plan.name}")
+            if doubt:
+                self._start_doubt(run, trade)
+
+    def _start_doubt(self, run: RuleRun, trade: Trade) -> None:
+        trade.doubt_since = self.desk.now
+        due = self.desk.now + trade.repair_within
+        self.desk.timers.at(due, self._doubt_over, (run, trade, trade.doubt_since))
+
+    def _doubt_over(self, subject: tuple[RuleRun, Trade, int]) -> None:
+        run, trade, since = subject
+        if run.trade is not trade or trade.doubt_since != since:
+            return
+        in_doubt = self.unsettled(run)
+        if in_doubt:
+            self._tell_doubt(run, trade, in_doubt)
+        elif self.desk.rules.is_entering(run):
+            self.judge(run)
+
+    def _tell_doubt(self, run: RuleRun, trade: Trade, in_doubt: list[Order]) -> None:
+        trade.doubt_told = True
+        known, other = [], []
+        for leg in trade.legs:
+            base = leg.listed.instrument.base
+            lots = leg.ledger.lots
+            maybe = lots + sum(
+                o.open_lots * o.intent.side.sign for o in in_doubt if o.intent.market == leg.market
+            )
+            known.append(f"{leg.market} {leg.base(lots):.8g} {base}")
+            other.append(f"{leg.market} {leg.base(maybe):.8g} {base}")
+        text = (
+            f"{run.plan.name}: {', '.join(o.intent.cid for o in in_doubt)} not known after"
+            f" {trade.repair_within // MS}ms; exposure is {', '.join(known)} or {', '.join(other)}"
+        )
+        self.desk.limits.add(f"unknown:{run.plan.name}", Mode.REDUCING, "unknown", text)
+        self.desk.tell("page", text)
+
+    def _cancel_resting(self, run: RuleRun) -> None:
+        for order in self.unsettled(run):
+            if not order.immediate and not order.cancel_asked and not order.terminal:
+                cancel_order(self.desk, order)
+
+    # -- repair
+
+    def _repair(self, run: RuleRun, trade: Trade) -> None:
+        if trade.doubt_since < 0:
+            self._start_doubt(run, trade)
+        for leg in trade.legs:
+            mid = leg.listed.mid()
+            if leg.market not in trade.repair_mids and mid == mid:
+                trade.repair_mids[leg.market] = mid
+        for drafts in self._options(trade):
+            refusal = self._send_repair(run, trade, drafts)
+            if refusal is None:
+                self.desk.traces.funnels[run.plan.name].repairs += 1
+                return
+            self.desk.traces.refused(run.plan.name, run.state, refusal.code, refusal.text)
+        self.desk.timers.at(self.desk.now + REPAIR_RETRY, self._again, (run, trade))
+
+    def _again(self, subject: tuple[RuleRun, Trade]) -> None:
+        run, trade = subject
+        if run.trade is trade and self.desk.rules.is_entering(run) and not self.unsettled(run):
+            self.judge(run)
+
+    def _options(self, trade: Trade) -> list[list[Draft]]:
+        """Return the possible repairs, the better first."""
+        hedge = trade.rule.trade.hedge if trade.rule.trade is not None else None
+        policy = hedge.repair if hedge is not None else "cheaper"
+        if self.desk.limits.mode is not Mode.ACTIVE:
+            policy = "unwind"
+        complete = self._drafts(trade, completing=True) if policy != "unwind" else []
+        unwind = self._drafts(trade, completing=False)
+        if policy == "cheaper" and complete and unwind:
+            if self._cost(trade, complete) <= self._cost(trade, unwind):
+                return [complete, unwind]
+            return [unwind, complete]
+        return [option for option in (complete, unwind) if option]
+
+    def _drafts(self, trade: Trade, *, completing: bool) -> list[Draft]:
+        """Return the orders that would even the legs; empty when one of them is not possible."""
+        shares = [leg.share for leg in trade.legs]
+        goal = max(shares) if completing else min(shares)
+        drafts = []
+        for leg in trade.legs:
+            target = goal * leg.planned
+            lots = int(target - leg.filled + 1e-6) if completing else round(leg.filled - target)
+            if lots <= 0:
+                continue
+            side = leg.side if completing else leg.side.opposite
+            draft = self._draft(trade, leg, side, lots)
+            instrument = leg.listed.instrument
+            exempt = not completing and leg.listed.perpetual
+            if draft is None or too_small(draft, instrument, reduce_only=exempt) is not None:
+                return []
+            drafts.append(draft)
+        return drafts
+
+    def _draft(self, trade: Trade, leg: Leg, side: Side, lots: int) -> Draft | None:
+        touch, mid = leg.listed.touch(side), trade.repair_mids.get(leg.market, nan)
+        bound = mid * (1 + side.sign * _worst(trade))
+        if not isfinite(touch) or not isfinite(bound) or (touch - bound) * side.sign > 0:
+            return None
+        ticks = leg.listed.instrument.ticks_for(bound, side)
+        price = ticks * leg.listed.instrument.tick_f
+        return Draft(leg.index, leg.market, side, OrderType.LIMIT, Tif.IOC, lots, ticks, price)
+
+    def _cost(self, trade: Trade, drafts: Sequence[Draft]) -> float:
+        """Return what a repair costs in quote, fees counted.
+
+        Completing costs what the price has run away since the decision; trimming costs what the
+        leg loses against its entry. The fees of the fills so far are spent either way.
+        """
+        cost = 0.0
+        for draft in drafts:
+            leg = trade.legs[draft.leg]
+            base = leg.base(draft.lots)
+            buy = draft.side.sign > 0
+            book = leg.listed.book
+            price = book.fill_price(buy, base, nan) if book is not None else nan
+            price = price if price == price else leg.listed.touch(draft.side)
+            before = leg.touch if draft.side is leg.side else leg.ledger.entry
+            cost += base * ((price - before) * draft.side.sign)
+            cost += base * price * leg.listed.instrument.fees.taker
+        return cost
+
+    def _send_repair(self, run: RuleRun, trade: Trade, drafts: Sequence[Draft]) -> Refusal | None:
+        desk = self.desk
+        trade.attempt += 1
+        legs = [trade.legs[d.leg] for d in drafts]
+        wanted = Pass(
+            rule=run.plan,
+            purpose=Purpose.REPAIR,
+            drafts=drafts,
+            parents=[
+                leg.planned - leg.filled if d.side is leg.side else abs(leg.ledger.lots)
+                for leg, d in zip(legs, drafts, strict=True)
+            ],
+            attempt=trade.attempt,
+            streams=[leg.listed.book.key for leg in legs if leg.listed.book is not None],
+            mids=[trade.repair_mids[leg.market] for leg in legs],
+            worst=_worst(trade),
+            cover=[
+                d.side is not leg.side and covered(desk, leg, d.lots)
+                for leg, d in zip(legs, drafts, strict=True)
+            ],
+        )
+        return send(desk, wanted)
+
+    def _failed(self, run: RuleRun, trade: Trade) -> None:
+        """The legs could not be evened in time, and every order is settled."""
+        hedge = run.plan.trade.hedge if run.plan.trade is not None else None
+        policy = hedge.on_failure if hedge is not None else "flatten"
+        text = f"{run.plan.name}: legs {trade.gap():.8g} apart after {trade.repair_within // MS}ms"
+        self.desk.tell("page", f"{text}; {policy}")
+        trade.failed = True
+        if policy == "keep":
+            self.desk.rules.activate(run, "unhedged, kept")
+            return
+        self.desk.rules.leave(run, "failure")
+        if policy == "halt":
+            self.desk.limits.add(f"unhedged:{run.plan.name}", Mode.HALTED, "unhedged", text)
+
+
+def _worst(trade: Trade) -> float:
+    hedge = trade.rule.trade.hedge if trade.rule.trade is not None else None
+    return hedge.worst if hedge is not None else 0.0

@@ -1,0 +1,284 @@
+"""The run's state and the loss of the day (trading.md, section 5; R-38, R-39).
+
+Theory of operation. The state is the gravest of its causes, each under a key of its own:
+
+    ACTIVE < REDUCING < PAUSED < KEPT < HALTED < FLATTENED < FROZEN
+
+REDUCING goes when its cause goes, PAUSED by `resume` or after its rest, the others by `resume`.
+KEPT is the operator's halt: positions stay. HALTED and FLATTENED close all trades, paired. All of
+them but PAUSED and FROZEN cancel our own working entries; FROZEN sends nothing.
+
+Loss of the day = value at the day's start - value now; value = all that is realised, less fees,
+with funding, and what closing everything that is open would bring now, after fees. It is computed
+on every fill and on every book or mark event of a market that is held. A leg without a live book is
+valued by its partner's move since both were last live together; alone it keeps its last price and
+the loss is uncertain: no new risk, and no halt by it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+from math import nan
+from typing import TYPE_CHECKING, Any, Final
+
+from runner.engine.commands import Cancel, RunState
+from runner.engine.timers import NEVER, SECOND
+
+if TYPE_CHECKING:
+    from runner.engine.desk import Desk, Listed
+    from runner.engine.ledger import Ledger
+
+DAY: Final = 86_400 * SECOND
+TELL_UNCERTAIN: Final = 10 * SECOND
+REJECTS_PER_MINUTE: Final = 10
+UNKNOWNS: Final = 5
+
+
+class Mode(StrEnum):
+    """The run's state, in order of gravity."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    PAUSED = "paused"
+    KEPT = "halted_kept"
+    HALTED = "halted"
+    FLATTENED = "flattened"
+    FROZEN = "frozen"
+
+    @property
+    def shown(self) -> str:
+        """The name the operator knows."""
+        return "halted" if self is Mode.KEPT else self.value
+
+
+_GRAVITY: Final = {mode: i for i, mode in enumerate(Mode)}
+_CANCELS: Final = frozenset({Mode.REDUCING, Mode.KEPT, Mode.HALTED, Mode.FLATTENED})
+_CLOSES: Final = frozenset({Mode.HALTED, Mode.FLATTENED})
+STICKY: Final = frozenset({Mode.KEPT, Mode.HALTED, Mode.FLATTENED, Mode.FROZEN})
+_THEN: Final = {"halt": Mode.HALTED, "freeze": Mode.FROZEN, "pause": Mode.PAUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why the run is not active. `until` is monotonic ns."""
+
+    mode: Mode
+    code: str
+    text: str
+    until: int = NEVER
+
+
+class Limits:
+    """Run state and daily loss."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.mode = Mode.ACTIVE
+        self.reason = ""
+        self.code = ""
+        self.causes: dict[str, Cause] = {}
+        self.day = 0
+        """which day it is, counted from the epoch, by the plan's day start"""
+        self.day_start = 0.0
+        """value at the start of the day"""
+        self.value = 0.0
+        self.uncertain = ""
+        """markets whose price is not known; empty when the loss is certain"""
+        self._uncertain_since = -1
+        self._last_mid: dict[str, float] = {}
+        self._common: dict[str, dict[str, float]] = {}
+        """rule -> mids of its markets when all were last live together"""
+        self._rejects: deque[int] = deque()
+        self._started = False
+
+    @property
+    def day_loss(self) -> float:
+        """Loss of the day, positive when lost, in quote."""
+        return self.day_start - self.value
+
+    # -- the state
+
+    def add(self, key: str, mode: Mode, code: str, text: str, until: int = NEVER) -> None:
+        """Add a cause (or replace the one of this key) and take its consequences."""
+        old = self.causes.get(key)
+        if old is not None and (old.mode, old.code) == (mode, code):
+            return
+        self.causes[key] = Cause(mode, code, text, until)
+        if until != NEVER:
+            self.desk.timers.at(until, self._rested, key)
+        self.settle()
+        if mode in _CANCELS:
+            self.cancel_entries()
+        if mode in _CLOSES:
+            self.desk.rules.leave_all(code)
+
+    def drop(self, key: str) -> None:
+        """Take a cause away."""
+        if self.causes.pop(key, None) is not None:
+            self.settle()
+
+    def resume(self) -> None:
+        """Take away what the operator may: everything but causes that still stand by themselves."""
+        for key, cause in list(self.causes.items()):
+            if cause.mode in STICKY or cause.mode is Mode.PAUSED:
+                del self.causes[key]
+        self.settle()
+
+    def cancel_entries(self) -> None:
+        """Cancel all our working entries."""
+        for order in list(self.desk.orders.entries()):
+            if not order.terminal and not order.cancel_asked:
+                cancel_order(self.desk, order)
+
+    def on_reject(self) -> None:
+        """Count a reject; more than ten a minute pause the run (R-39)."""
+        now = self.desk.now
+        self._rejects.append(now)
+        while self._rejects and now - self._rejects[0] > 60 * SECOND:
+            self._rejects.popleft()
+        if len(self._rejects) > REJECTS_PER_MINUTE:
+            text = f"rejects: {len(self._rejects)} / {REJECTS_PER_MINUTE} per minute"
+            self.add("rejects", Mode.PAUSED, "rejects", text)
+
+    def on_unknown(self, count: int) -> None:
+        """More than five orders in doubt pause the run (R-39)."""
+        if count > UNKNOWNS:
+            self.add("unknowns", Mode.PAUSED, "unknowns", f"unknown orders: {count} / {UNKNOWNS}")
+
+    def settle(self) -> None:
+        """Derive the state from the causes; say so when it changed."""
+        gravest = max(self.causes.values(), key=lambda c: _GRAVITY[c.mode], default=None)
+        mode = gravest.mode if gravest else Mode.ACTIVE
+        code = gravest.code if gravest else ""
+        self.reason = gravest.text if gravest else ""
+        if (mode, code) == (self.mode, self.code):
+            return
+        self.mode, self.code = mode, code
+        self.desk.emit(RunState(state=mode.shown, code=code, text=self.reason))
+        self.desk.rules.touch_run()
+        if mode in STICKY:
+            self.desk.tell("page", f"{mode.shown}: {self.reason}")
+
+    def _rested(self, key: str) -> None:
+        cause = self.causes.get(key)
+        if cause is not None and cause.until <= self.desk.now:
+            self.drop(key)
+
+    # -- the day
+
+    def start_day(self) -> None:
+        """Set the timer of the day's end; called with the first event's wall time known."""
+        plan = self.desk.plan.risk.max_daily_loss
+        offset = plan.day_start_ns if plan is not None else 0
+        today = (self.desk.wall - offset) // DAY
+        if not self._started:
+            self._started = True
+            if self.day == 0:
+                self.day = today
+        if today > self.day:
+            self.evaluate()
+            self.day = today
+            self.day_start = self.value
+            self.desk.record("day", day=today, start=self.day_start)
+            self.desk.rules.touch_run()
+        next_day = (today + 1) * DAY + offset
+        self.desk.timers.at(self.desk.now + next_day - self.desk.wall, self._day_over, None)
+
+    def _day_over(self, _: Any) -> None:
+        self.start_day()
+
+    def evaluate(self) -> None:
+        """Value everything now and halt when the day's limit is reached."""
+        self._note_mids()
+        value, uncertain = 0.0, ""
+        for ledger in self.desk.ledgers:
+            value += ledger.realised - ledger.fees + ledger.funding
+            if ledger.lots:
+                price = self._exit_price(ledger)
+                if price != price:
+                    uncertain = ledger.market
+                    price = self._last_mid.get(ledger.market, ledger.entry)
+                instrument = self.desk.instruments[ledger.market]
+                lot_base = instrument.lot_base_f
+                value += ledger.unrealised(price, lot_base)
+                value -= abs(ledger.lots) * lot_base * price * instrument.fees.taker
+        self.value = value
+        self._note_uncertain(uncertain)
+        plan = self.desk.plan.risk.max_daily_loss
+        if plan is None or uncertain or self.day_start - value < float(plan.amount.value):
+            return
+        if "max_daily_loss" not in self.causes:
+            text = f"loss of the day {self.day_loss:.8g} / {plan.amount.value} {plan.amount.unit}"
+            self.add("max_daily_loss", _THEN[plan.then], "max_daily_loss", text)
+
+    def _exit_price(self, ledger: Ledger) -> float:
+        """Return the price that closes a ledger now; NaN when nothing live tells it."""
+        listed = self.desk.markets[ledger.market]
+        price = closing_price(listed, ledger.lots)
+        if price == price:
+            return price
+        common = self._common.get(ledger.rule, {})
+        then = common.get(ledger.market)
+        if then is None:
+            return nan
+        for market, mid in common.items():
+            now = self.desk.markets[market].mid()
+            if market != ledger.market and now == now:
+                return then * now / mid
+        return nan
+
+    def _note_mids(self) -> None:
+        by_rule: dict[str, list[str]] = {}
+        for ledger in self.desk.ledgers:
+            if ledger.lots:
+                by_rule.setdefault(ledger.rule, []).append(ledger.market)
+        for rule, names in by_rule.items():
+            mids = {name: self.desk.markets[name].mid() for name in names}
+            for name, mid in mids.items():
+                if mid == mid:
+                    self._last_mid[name] = mid
+            if all(mid == mid for mid in mids.values()):
+                self._common[rule] = mids
+
+    def _note_uncertain(self, uncertain: str) -> None:
+        if uncertain and not self.uncertain:
+            self._uncertain_since = self.desk.now
+            since = self._uncertain_since
+            self.desk.timers.at(since + TELL_UNCERTAIN, self._tell_uncertain, since)
+        self.uncertain = uncertain
+
+    def _tell_uncertain(self, since: int) -> None:
+        if self.uncertain and self._uncertain_since == since:
+            self.desk.tell(
+                "page", f"loss of the day uncertain for 10s: no price of {self.uncertain}"
+            )
+
+
+def closing_price(listed: Listed, lots: int) -> float:
+    """Return the average price of closing `lots` now: by the levels, else the touch, else NaN."""
+    book = listed.book
+    if book is None:
+        return nan
+    buy = lots < 0
+    price = book.fill_price(buy, abs(lots) * listed.instrument.lot_base_f, nan)
+    if price == price:
+        return price
+    return book.ask if buy else book.bid
+
+
+def cancel_order(desk: Desk, order: Any) -> None:
+    """Ask for the end of an order; when nothing is heard of it, it is queried."""
+    intent = order.intent
+    order.cancel_asked = True
+    desk.emit(
+        Cancel(cid=intent.cid, exchange=intent.exchange, market=intent.market, symbol=intent.symbol)
+    )
+    desk.timers.at(desk.now + SECOND, _cancel_silent, (desk, order))
+
+
+def _cancel_silent(subject: tuple[Desk, Any]) -> None:
+    desk, order = subject
+    if not order.settled:
+        desk.orders.ask(order)

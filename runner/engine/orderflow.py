@@ -1,0 +1,162 @@
+"""What is said of our orders: each event moves the order, then its rule hears of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runner.engine import checks_risk
+from runner.engine.events import Ack, CancelReply, Done, Fill, Found, Reject, Unknown
+from runner.engine.orders import Order, OrderState, What
+from runner.engine.timers import SECOND
+
+if TYPE_CHECKING:
+    from runner.engine.desk import Desk
+
+KEEP_SETTLED = 3600 * SECOND
+
+
+def on_ack(desk: Desk, event: Ack) -> None:
+    """The exchange has it."""
+    order = _find(desk, event.cid, "ack")
+    if order is None:
+        return
+    was = order.state
+    order.exchange_id = order.exchange_id or event.exchange_id
+    if order.meet(What.ACK):
+        _revived(desk, order, was)
+        _moved(desk, order)
+
+
+def on_reject(desk: Desk, event: Reject) -> None:
+    """A definitive no. Against an order that is known to exist it is asked about instead."""
+    order = _find(desk, event.cid, "reject")
+    if order is None:
+        return
+    if order.meet(What.REJECT):
+        order.code, order.text = event.code or event.outcome, event.text
+        desk.limits.on_reject()
+        _moved(desk, order)
+    elif not order.settled:
+        desk.orders.ask(order)
+
+
+def on_unknown(desk: Desk, event: Unknown) -> None:
+    """It may or may not exist."""
+    order = _find(desk, event.cid, "unknown")
+    if order is None:
+        return
+    if order.meet(What.UNKNOWN):
+        order.text = event.why
+        _moved(desk, order)
+        unknowns = sum(o.state is OrderState.UNKNOWN for o in desk.orders.open.values())
+        desk.limits.on_unknown(unknowns)
+    elif not order.settled and order.immediate:
+        desk.orders.ask(order)
+
+
+def on_fill(desk: Desk, event: Fill) -> None:
+    """Apply an execution exactly once, in any state."""
+    order = desk.orders.all.get(event.cid)
+    if order is None:
+        _foreign_fill(desk, event)
+        return
+    intent = order.intent
+    key = f"{intent.exchange}:{intent.symbol}:{event.trade_id}"
+    was, over = order.state, order.filled + event.lots > intent.lots
+    if key in desk.orders.seen_fills or not order.take(event):
+        return
+    desk.orders.seen_fills.add(key)
+    ledger = desk.ledgers.book(intent.rule, intent.market, intent.side, event, desk.price_of)
+    desk.rules.last_fill[intent.market] = desk.now
+    asset, amount = checks_risk.need(desk, intent, event.price)
+    if not intent.reduce_only:
+        desk.venues[intent.exchange].spend(asset, amount * event.lots / intent.lots)
+    desk.record(
+        "fill", key=key, cid=event.cid, rule=intent.rule, market=intent.market,
+        side=intent.side.value, lots=event.lots, price=event.price, fee=event.fee,
+        fee_asset=event.fee_asset, maker=event.maker, source=event.source, position=ledger.lots,
+    )  # fmt: skip
+    if over:
+        text = f"overfill: {intent.cid} filled {order.filled} / {intent.lots} lots"
+        desk.record("alarm", code="overfill", text=text)
+        desk.tell("page", text)
+    _revived(desk, order, was)
+    _moved(desk, order, filled=True)
+    desk.limits.evaluate()
+
+
+def on_done(desk: Desk, event: Done) -> None:
+    """The exchange says that it is over."""
+    order = _find(desk, event.cid, "done")
+    if order is None:
+        return
+    was = order.state
+    if order.end(event.end, event.filled_lots, event.code):
+        if order.state is OrderState.REJECTED:
+            desk.limits.on_reject()
+        _revived(desk, order, was)
+        _moved(desk, order)
+
+
+def on_found(desk: Desk, event: Found) -> None:
+    """The answer to a query."""
+    order = _find(desk, event.cid, "found")
+    if order is None:
+        return
+    if event.order is None:
+        if not order.terminal:
+            desk.orders.not_found(order)
+        return
+    was = order.state
+    if order.see(event.order):
+        if order.state is OrderState.REJECTED:
+            order.code = order.code or "rejected"
+        _revived(desk, order, was)
+        _moved(desk, order)
+
+
+def on_cancel_reply(desk: Desk, event: CancelReply) -> None:
+    """Accepted: the end comes by itself. Refused: the order is asked about, never assumed gone."""
+    order = _find(desk, event.cid, "cancel_reply")
+    if order is not None and not event.ok and not order.settled:
+        order.cancel_asked = False
+        desk.orders.ask(order)
+
+
+def lost(desk: Desk, order: Order) -> None:
+    """It never arrived, proven: the rule hears of it as of a reject."""
+    desk.record("order", cid=order.intent.cid, state=order.state.value, code=order.code)
+    desk.rules.on_order(order, filled=False)
+
+
+def _find(desk: Desk, cid: str, what: str) -> Order | None:
+    order = desk.orders.all.get(cid)
+    if order is None:
+        desk.record("stray", cid=cid, what=what)
+    return order
+
+
+def _moved(desk: Desk, order: Order, filled: bool = False) -> None:
+    desk.orders.changed(order)
+    desk.record(
+        "order", cid=order.intent.cid, state=order.state.value, filled=order.filled, cum=order.cum,
+        code=order.code,
+    )  # fmt: skip
+    desk.rules.on_order(order, filled)
+
+
+def _revived(desk: Desk, order: Order, was: OrderState) -> None:
+    if was in (OrderState.LOST, OrderState.REJECTED) and order.state is not was:
+        text = f"{order.intent.cid} was {was} and is {order.state}: adopted"
+        desk.record("alarm", code="late", text=text)
+        desk.tell("page", text)
+
+
+def _foreign_fill(desk: Desk, event: Fill) -> None:
+    """A fill of no order we know: an earlier run's that its journal does not hold, or not ours."""
+    for prefix in desk.prefixes.values():
+        if event.cid.startswith(prefix):
+            desk.record("alarm", code="orphan_fill", text=f"{event.cid} {event.trade_id}")
+            desk.tell("page", f"fill {event.trade_id} of the unknown order {event.cid}")
+            return
+    desk.record("stray", cid=event.cid, what="fill")

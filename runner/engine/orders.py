@@ -1,0 +1,355 @@
+"""Our orders, from approval to proven end (R-15 to R-20).
+
+Theory of operation. An order is a small automaton whose moves stand in `MOVES`:
+
+    INTENT -> SENT -> OPEN -> PARTIAL -> FILLED | CANCELED | EXPIRED
+                 \\-> UNKNOWN (may or may not exist)      REJECTED | LOST (never arrived, proven)
+
+A pair that is not in the table is old news and is ignored: terminal states absorb. One exception is
+written down: LOST is our conclusion, not the exchange's word, so a sign of life revives it (and
+raises an alarm).
+
+Fills are a matter of their own: each trade id is applied once, in any state, after the end too.
+`cum` is what the exchange says was filled; an order is *settled* when it is terminal and our fills
+have reached it. Until then it counts against the limits.
+
+What is not certain is asked about: `Asking` sends queries at 50 ms, 200 ms, 1 s, 3 s, once the
+receive window and 2 s are over, then every 10 s, for ever. "Not found" is believed when at least
+three definitive answers said so, the last of them after the window and 2 s, and a reconciliation
+begun later shows neither the order nor a fill. Nothing is ever sent twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Final
+
+from runner.engine.commands import Intent, OrderType, Purpose, Query, Reconcile, Tif
+from runner.engine.events import End, Fill, OrderView
+from runner.engine.timers import MS, SECOND, Timers
+from runner.market.instruments import Side
+
+
+class OrderState(StrEnum):
+    """Where an order is."""
+
+    INTENT = "intent"
+    SENT = "sent"
+    OPEN = "open"
+    PARTIAL = "partial"
+    UNKNOWN = "unknown"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    LOST = "lost"
+
+
+class What(StrEnum):
+    """What an order can meet."""
+
+    SEND = "send"
+    ACK = "ack"
+    REJECT = "reject"
+    UNKNOWN = "unknown"
+    PART = "part"
+    FULL = "full"
+    CANCEL = "cancel"
+    EXPIRE = "expire"
+    NEVER = "never"
+    VOID = "void"
+
+
+TERMINAL: Final = frozenset(
+    {
+        OrderState.FILLED,
+        OrderState.CANCELED,
+        OrderState.EXPIRED,
+        OrderState.REJECTED,
+        OrderState.LOST,
+    }
+)
+
+
+def _moves() -> dict[tuple[OrderState, What], OrderState]:
+    s, w = OrderState, What
+    table = {(s.INTENT, w.SEND): s.SENT, (s.SENT, w.UNKNOWN): s.UNKNOWN}
+    live = (s.INTENT, s.SENT, s.OPEN, s.PARTIAL, s.UNKNOWN)
+    for state in (s.INTENT, s.SENT, s.UNKNOWN, s.LOST):
+        table[state, w.ACK] = s.OPEN
+    for state in (s.INTENT, s.SENT, s.UNKNOWN):
+        table[state, w.REJECT] = s.REJECTED
+    for state in (*live, s.LOST):
+        table[state, w.PART] = s.PARTIAL
+        table[state, w.FULL] = s.FILLED
+        table[state, w.CANCEL] = s.CANCELED
+        table[state, w.EXPIRE] = s.EXPIRED
+        table[state, w.VOID] = s.REJECTED  # acknowledged first, refused by the matching engine
+    table[s.INTENT, w.UNKNOWN] = s.UNKNOWN
+    table[s.UNKNOWN, w.NEVER] = s.LOST
+    return table
+
+
+MOVES: Final = _moves()
+
+_ENDS: Final = {
+    End.CANCELED: What.CANCEL,
+    End.EXPIRED: What.EXPIRE,
+    End.FILLED: What.FULL,
+    End.REJECTED: What.VOID,
+}
+_VIEWS: Final = {
+    "open": What.ACK,
+    "partial": What.ACK,
+    "filled": What.FULL,
+    "canceled": What.CANCEL,
+    "expired": What.EXPIRE,
+    "rejected": What.VOID,
+}
+QUERY_AT: Final = (50 * MS, 200 * MS, 1 * SECOND, 3 * SECOND)
+QUERY_EVERY: Final = 10 * SECOND
+SILENT_AFTER: Final = 1 * SECOND
+MISSING_FILL_AFTER: Final = 100 * MS
+PROOF_MARGIN: Final = 2 * SECOND
+PROOF_ANSWERS: Final = 3
+
+
+class Order:
+    """One order as we know it. Quantities in lots; times monotonic ns."""
+
+    __slots__ = (
+        "answered_at", "asked", "asking_since", "cancel_asked", "code", "cum", "exchange_id",
+        "filled", "intent", "not_found", "proof_from", "sent_at", "state", "text", "trade_ids",
+        "value",
+    )  # fmt: skip
+
+    def __init__(self, intent: Intent) -> None:
+        self.intent = intent
+        self.state = OrderState.INTENT
+        self.filled = 0
+        self.cum = 0
+        self.value = 0.0
+        """sum of price x lots over the fills"""
+        self.trade_ids: set[str] = set()
+        self.exchange_id = ""
+        self.sent_at = intent.t
+        self.code = ""
+        self.text = ""
+        self.cancel_asked = False
+        self.asking_since = -1
+        """since when it is asked about; -1 when it is not"""
+        self.asked = 0
+        self.answered_at = -1
+        self.not_found = 0
+        self.proof_from = -1
+        """a reconciliation begun at or after this decides that it never arrived; -1: too early"""
+
+    @property
+    def terminal(self) -> bool:
+        return self.state in TERMINAL
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more can come of it: terminal, and all its fills are known."""
+        return self.state in TERMINAL and self.filled >= self.cum
+
+    @property
+    def open_lots(self) -> int:
+        """What may still fill, at worst."""
+        if self.state in TERMINAL:
+            return max(self.cum - self.filled, 0)
+        return max(self.intent.lots - self.filled, 0)
+
+    @property
+    def average(self) -> float:
+        """Average price of the fills; NaN without any."""
+        return self.value / self.filled if self.filled else float("nan")
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether its existence or its fills are in doubt."""
+        return self.state is OrderState.UNKNOWN or (self.terminal and not self.settled)
+
+    @property
+    def immediate(self) -> bool:
+        """Whether it ends at once by its own terms."""
+        return self.intent.type is OrderType.MARKET or self.intent.tif in (Tif.IOC, Tif.FOK)
+
+    def meet(self, what: What) -> bool:
+        """Move by the table; False when this is old news."""
+        after = MOVES.get((self.state, what))
+        if after is None or after is self.state:
+            return False
+        self.state = after
+        return True
+
+    def take(self, fill: Fill) -> bool:
+        """Apply a fill once; False when its trade id is known."""
+        if fill.trade_id in self.trade_ids:
+            return False
+        self.trade_ids.add(fill.trade_id)
+        self.filled += fill.lots
+        self.value += fill.price * fill.lots
+        self.meet(What.FULL if self.filled >= self.intent.lots else What.PART)
+        return True
+
+    def end(self, end: End, filled: int, code: str) -> bool:
+        """Apply the exchange's word that it is over, with its cumulative figure."""
+        grown = filled > self.cum
+        self.cum = max(self.cum, filled)
+        moved = self.meet(_ENDS[end])
+        if moved and code:
+            self.code = code
+        return moved or grown
+
+    def see(self, view: OrderView) -> bool:
+        """Apply what a query or a list shows."""
+        grown = view.filled_lots > self.cum
+        self.cum = max(self.cum, view.filled_lots)
+        self.exchange_id = self.exchange_id or view.exchange_id
+        what = _VIEWS.get(view.status, What.ACK)
+        self.not_found = 0
+        self.proof_from = -1
+        return self.meet(what) or grown
+
+
+class Orders:
+    """All orders of the run by client id, and the asking about what is uncertain."""
+
+    def __init__(
+        self, timers: Timers, emit: Callable[[Query | Reconcile], None], clock: Callable[[], int]
+    ) -> None:
+        self._timers = timers
+        self._emit = emit
+        self._now = clock
+        self.all: dict[str, Order] = {}
+        self.open: dict[str, Order] = {}
+        """those not settled"""
+        self.seen_fills: set[str] = set()
+        """fills of earlier runs that are applied already: `exchange:symbol:trade id`"""
+
+    def add(self, intent: Intent) -> Order:
+        """Register an approved intent; it counts from now on."""
+        order = Order(intent)
+        self.all[intent.cid] = order
+        self.open[intent.cid] = order
+        order.meet(What.SEND)
+        self._timers.at(intent.t + SILENT_AFTER, self._silent, order)
+        return order
+
+    def working(self, market: str, side: Side | None = None) -> Iterator[Order]:
+        """Yield the unsettled orders of a market (and side)."""
+        for order in self.open.values():
+            intent = order.intent
+            if intent.market == market and (side is None or intent.side is side):
+                yield order
+
+    def entries(self) -> Iterator[Order]:
+        """Yield the unsettled orders that add risk."""
+        return (o for o in self.open.values() if o.intent.purpose is Purpose.ENTRY)
+
+    def changed(self, order: Order) -> None:
+        """Bring the books of this class up to date after an order moved."""
+        if order.settled:
+            self.open.pop(order.intent.cid, None)
+            order.asking_since = -1
+            return
+        self.open[order.intent.cid] = order
+        if order.state is OrderState.UNKNOWN:
+            self.ask(order)
+        elif order.terminal or order.cum > order.filled:
+            self._timers.at(self._now() + MISSING_FILL_AFTER, self._missing_fill, order)
+        else:
+            order.asking_since = -1
+            if order.immediate:
+                self._timers.at(self._now() + SILENT_AFTER, self._silent, order)
+
+    def ask(self, order: Order) -> None:
+        """Begin to query an order, unless it is being asked about already."""
+        if order.asking_since >= 0:
+            return
+        order.asking_since = self._now()
+        order.asked = 0
+        self._timers.at(order.asking_since + QUERY_AT[0], self._query, order)
+
+    def not_found(self, order: Order) -> None:
+        """Take a definitive "no such order"; three of them, late enough, ask for the proof."""
+        order.not_found += 1
+        order.answered_at = self._now()
+        if order.not_found >= PROOF_ANSWERS and self._now() >= _window_over(order):
+            if order.proof_from < 0:
+                order.proof_from = self._now()
+            self._emit(
+                Reconcile(exchange=order.intent.exchange, reason=f"prove {order.intent.cid}")
+            )
+
+    def prove_lost(self, exchange: str, started: int) -> list[Order]:
+        """Conclude which orders never arrived, after a whole picture begun at `started`."""
+        lost = []
+        for order in list(self.open.values()):
+            intent = order.intent
+            if intent.exchange != exchange or order.state is not OrderState.UNKNOWN:
+                continue
+            if 0 <= order.proof_from <= started and not order.filled:
+                order.code = "never_arrived"
+                order.meet(What.NEVER)
+                self.changed(order)
+                lost.append(order)
+        return lost
+
+    def forget_before(self, t: int, keep: int = 1000) -> None:
+        """Drop settled orders older than `t`, keeping the youngest `keep`."""
+        surplus = len(self.all) - keep
+        for cid in list(self.all):
+            if surplus <= 0:
+                return
+            order = self.all[cid]
+            if order.settled and order.sent_at < t:
+                del self.all[cid]
+                surplus -= 1
+
+    def _silent(self, order: Order) -> None:
+        if order.settled:
+            return
+        if order.meet(What.UNKNOWN):
+            order.text = "no answer within 1 s"
+        if order.state is OrderState.UNKNOWN or order.immediate:
+            self.ask(order)
+
+    def _missing_fill(self, order: Order) -> None:
+        if order.cum <= order.filled:
+            return
+        exchange = order.intent.exchange
+        self._emit(Reconcile(exchange=exchange, reason=f"missing fill {order.intent.cid}"))
+        self._timers.at(self._now() + QUERY_EVERY // 5, self._missing_fill, order)
+
+    def _query(self, order: Order) -> None:
+        if order.settled or order.asking_since < 0:
+            return
+        order.asked += 1
+        intent = order.intent
+        self._emit(
+            Query(
+                cid=intent.cid,
+                exchange=intent.exchange,
+                market=intent.market,
+                symbol=intent.symbol,
+                attempt=order.asked,
+            )
+        )
+        self._timers.at(_next_query(order, self._now()), self._query, order)
+
+
+def _window_over(order: Order) -> int:
+    return order.sent_at + order.intent.window_ns + PROOF_MARGIN
+
+
+def _next_query(order: Order, now: int) -> int:
+    """Return when to ask again: the schedule, and once right after the window is over."""
+    if order.asked < len(QUERY_AT):
+        due = order.asking_since + QUERY_AT[order.asked]
+    else:
+        due = now + QUERY_EVERY
+    over = _window_over(order) + 10 * MS
+    return over if now < over < due else max(due, now + QUERY_AT[0])

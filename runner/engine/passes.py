@@ -1,0 +1,108 @@
+"""A pass: orders that are judged together, journaled in one commit and sent in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from runner.engine.codes import Refusal
+from runner.engine.commands import Intent, OrderType, Purpose, Send
+from runner.engine.desk import Desk
+from runner.engine.gate import Proposal
+from runner.engine.sizing import Draft
+from runner.engine.timers import SECOND
+from runner.market.instruments import Kind
+from runner.spec.plan import RulePlan
+
+ENTRY_WINDOW = 1 * SECOND
+"""receive window of entries: "never arrived" is known soon (trading.md, section 2)"""
+
+
+@dataclass(slots=True)
+class Pass:
+    """What is wanted, before the gate."""
+
+    rule: RulePlan
+    purpose: Purpose
+    drafts: Sequence[Draft]
+    parents: Sequence[int]
+    attempt: int
+    streams: Sequence[str] = ()
+    mids: Sequence[float] = ()
+    worst: float = 0.0
+    cover: Sequence[bool] = field(default_factory=list)
+    """per draft: the exchange's position covers it, so it can be reduce-only"""
+
+
+def send(
+    desk: Desk, wanted: Pass, approved_now: Callable[[], None] | None = None
+) -> Refusal | None:
+    """Let the gate judge a pass; when it approves, count it, journal it and send it.
+
+    `approved_now` runs between the approval and the journal rows, so that these hold its effect.
+    """
+    intents = [_intent(desk, wanted, i) for i in range(len(wanted.drafts))]
+    verdict = desk.gate.judge(
+        Proposal(
+            rule=wanted.rule,
+            purpose=wanted.purpose,
+            intents=intents,
+            prices=[d.price for d in wanted.drafts],
+            parents=wanted.parents,
+            streams=wanted.streams,
+            mids=wanted.mids,
+            worst=wanted.worst,
+        )
+    )
+    if isinstance(verdict, Refusal):
+        return verdict
+    desk.ordinal += 1
+    for approved in verdict:
+        desk.orders.add(approved.intent)
+    if approved_now is not None:
+        approved_now()
+    desk.rules.touch(wanted.rule.name)
+    desk.rules.touch_run()
+    desk.rules.flush()
+    desk.emit(Send(group=desk.ordinal, orders=verdict))
+    return None
+
+
+def _intent(desk: Desk, wanted: Pass, i: int) -> Intent:
+    draft = wanted.drafts[i]
+    listed = desk.markets[draft.market]
+    instrument = listed.instrument
+    entry = wanted.purpose is Purpose.ENTRY
+    covered = bool(wanted.cover) and wanted.cover[i]
+    exchange = desk.plan.exchanges[listed.plan.exchange]
+    market_order = draft.type is OrderType.MARKET
+    single = wanted.rule.order
+    reduce_only = covered if not entry else single is not None and single.reduce_only
+    return Intent(
+        cid=desk.cid(exchange.name, draft.leg, wanted.attempt),
+        rule=wanted.rule.name,
+        group=desk.ordinal + 1,
+        leg=draft.leg,
+        attempt=wanted.attempt,
+        purpose=wanted.purpose,
+        exchange=exchange.name,
+        market=draft.market,
+        symbol=instrument.symbol,
+        side=draft.side,
+        type=draft.type,
+        tif=draft.tif,
+        lots=draft.lots,
+        ticks=draft.ticks,
+        qty_text=instrument.qty_text(draft.lots),
+        price_text="" if market_order else instrument.price_text(draft.ticks),
+        reduce_only=reduce_only and instrument.kind is Kind.PERPETUAL,
+        window_ns=ENTRY_WINDOW if entry else exchange.recv_window_ns,
+        t=desk.now,
+        wall=desk.wall,
+        refs=_refs(desk, wanted.streams),
+    )
+
+
+def _refs(desk: Desk, keys: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
+    streams = desk.rules.streams
+    return tuple((key, streams[key].seq, streams[key].age(desk.now)) for key in keys)

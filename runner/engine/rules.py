@@ -1,0 +1,522 @@
+"""The rule table: warming, idle, pending, entering, active, leaving, cooldown, done, disabled.
+
+Theory of operation (language.md, section 4, as amended by trading.md):
+
+    warming  -> idle       every input seen, windows full, facts known, exchanges reconciled
+    idle     -> pending    `when` definitely true, and armed
+    pending  -> idle       `when` false or missing
+    pending  -> entering   held for `for` (a timer), the gate approves the group
+    pending  -> pending    refused; tried again 250 ms later
+    entering -> active     settled, matched;  -> cooldown nothing held;  -> leaving failed, halted
+    active   -> leaving    `until`, `max_hold`, `on_missing`, halt, flatten
+    leaving  -> cooldown   nothing left but residuals
+    cooldown -> idle, done
+
+A rule is armed again by a definite false of `when` after anything but `until` and an entry that
+filled nothing (`rearm: level` lifts that). Every state has one `test`, the only thing a tick calls;
+the rest of this module runs when it answers true. On an event with newer frames behind it states
+move, but what would send waits for the last frame (`deferred`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from runner.engine.closing import Closing
+from runner.engine.codes import Refusal, Why
+from runner.engine.cost import TradeCell
+from runner.engine.desk import Desk
+from runner.engine.events import Readiness
+from runner.engine.groups import Groups
+from runner.engine.limits import Mode
+from runner.engine.orders import Order
+from runner.engine.timers import MS, SECOND
+from runner.engine.trade import Trade
+from runner.lang.api import RuleProgram
+from runner.market.streams import StreamState
+from runner.spec.plan import RulePlan
+
+RETRY: Final = 250 * MS
+WARM_LOOK: Final = 50 * MS
+MISSING_LOOK: Final = 10 * SECOND
+MISSING_AFTER: Final = 300 * SECOND
+REJECTS_IN_A_ROW: Final = 3
+
+
+class RuleState(StrEnum):
+    """Where a rule is."""
+
+    WARMING = "warming"
+    IDLE = "idle"
+    PENDING = "pending"
+    ENTERING = "entering"
+    ACTIVE = "active"
+    LEAVING = "leaving"
+    COOLDOWN = "cooldown"
+    DONE = "done"
+    DISABLED = "disabled"
+
+
+HOLDING: Final = frozenset({RuleState.ENTERING, RuleState.ACTIVE, RuleState.LEAVING})
+Test = Callable[[int], bool]
+
+
+def _always(_: int) -> bool:
+    return True
+
+
+def _never(_: int) -> bool:
+    return False
+
+
+class RuleRun:
+    """One rule at work."""
+
+    __slots__ = (
+        "armed", "cell", "cooldown_until", "disabled_why", "last_trade", "missing_since", "opposed",
+        "pending_since", "plan", "program", "rejects", "retry_at", "state", "test", "trade",
+        "warm_at",
+    )  # fmt: skip
+
+    def __init__(self, plan: RulePlan, program: RuleProgram, cell: TradeCell) -> None:
+        self.plan = plan
+        self.program = program
+        self.cell = cell
+        self.state = RuleState.WARMING
+        self.armed = True
+        self.test: Test = _always
+        self.trade: Trade | None = None
+        self.last_trade: Trade | None = None
+        self.pending_since = 0
+        self.retry_at = 0
+        self.cooldown_until = 0
+        self.rejects = 0
+        self.disabled_why = ""
+        self.warm_at = 0
+        self.missing_since = -1
+        self.opposed: list[RuleRun] = []
+
+    def watch(self) -> None:
+        """Choose the test of the present state."""
+        state, when = self.state, self.program.when
+        if state is RuleState.IDLE:
+            self.test = when.true if self.armed else when.false
+        elif state in (RuleState.WARMING, RuleState.PENDING):
+            self.test = _always
+        elif state is RuleState.ACTIVE:
+            until = self.program.until
+            self.test = until.true if until is not None else _never
+        elif state is RuleState.COOLDOWN and not self.armed:
+            self.test = when.false
+        else:
+            self.test = _never
+
+
+class Rules:
+    """All rules of a strategy."""
+
+    def __init__(
+        self, desk: Desk, streams: Mapping[str, Any], cells: Mapping[str, TradeCell]
+    ) -> None:
+        self.desk = desk
+        self.streams = streams
+        self.book_keys = {m.book.key for m in desk.markets.values() if m.book is not None}
+        self.last_fill: dict[str, int] = {}
+        """market -> monotonic ns of our last fill there"""
+        self.runs: dict[str, RuleRun] = {}
+        self.deferred: dict[str, RuleRun] = {}
+        """rules that would have sent on an event with newer frames behind it"""
+        self.groups = Groups(desk)
+        self.closing = Closing(desk)
+        self.dirty: dict[str, None] = {}
+        """names of rules (and "" for the run) whose lasting state changed since the last flush"""
+        self.on_flush: Callable[[list[str]], None] = lambda _names: None
+        self._cells = cells
+
+    def bind(self) -> None:
+        """Take the generated code; called once, when the program exists."""
+        for name, plan in self.desk.plan.rules.items():
+            run = RuleRun(plan, self.desk.program.rules[name], self._cells[name])
+            self._cells[name].run = run
+            self.runs[name] = run
+        for run in self.runs.values():
+            run.opposed = [r for r in self.runs.values() if r is not run and _opposed(run, r)]
+
+    # -- what a tick or a timer brings
+
+    def step(self, run: RuleRun, hold: bool = False) -> None:
+        """Take a rule as far as it goes now; `hold`: nothing may be sent on this event."""
+        if run.state is RuleState.WARMING:
+            if not self._warm(run):
+                return
+            self._move(run, RuleState.IDLE, "warm", quiet=True)
+        if run.state is RuleState.IDLE:
+            self._idle(run)
+        if run.state is RuleState.PENDING:
+            self._pending(run, hold)
+        elif run.state is RuleState.ACTIVE:
+            self._active(run, hold)
+        elif run.state is RuleState.COOLDOWN and not run.armed:
+            self._rearm(run)
+
+    def step_all(self, hold: bool = False) -> None:
+        """Look at every rule: something that no stream tells has changed."""
+        for run in self.runs.values():
+            if run.test(self.desk.now):
+                self.step(run, hold)
+
+    def run_deferred(self) -> None:
+        """Do what waited for the last frame of a read."""
+        waiting, self.deferred = self.deferred, {}
+        for run in waiting.values():
+            if run.test(self.desk.now):
+                self.step(run)
+
+    def _warm(self, run: RuleRun) -> bool:
+        now = self.desk.now
+        if now < run.warm_at:
+            return False
+        for leg in run.plan.legs:
+            venue = self.desk.venue_of(leg.market)
+            if venue.state is not Readiness.READY or leg.market not in venue.facts:
+                return False
+        for key in run.program.when_streams:
+            if self.streams[key].state is StreamState.WAITING:
+                return False
+        if self.desk.program.warm(run.plan.name):
+            return True
+        run.warm_at = now + WARM_LOOK
+        return False
+
+    def _idle(self, run: RuleRun) -> None:
+        now = self.desk.now
+        if not run.armed:
+            self._rearm(run)
+        elif run.program.when.true(now):
+            self.desk.traces.funnels[run.plan.name].true += 1
+            run.pending_since = now
+            run.retry_at = 0
+            self._move(run, RuleState.PENDING, "when", quiet=True)
+            if run.plan.for_ns:
+                self.desk.timers.at(now + run.plan.for_ns, self._look, run)
+
+    def _pending(self, run: RuleRun, hold: bool) -> None:
+        now = self.desk.now
+        if not run.program.when.true(now):
+            self._move(run, RuleState.IDLE, "when no longer true", quiet=True)
+        elif now >= run.pending_since + run.plan.for_ns and now >= run.retry_at:
+            if hold:
+                self.deferred[run.plan.name] = run
+            else:
+                self._enter(run)
+
+    def _active(self, run: RuleRun, hold: bool) -> None:
+        until = run.program.until
+        if until is None or not until.true(self.desk.now):
+            return
+        if hold:
+            self.deferred[run.plan.name] = run
+        elif self.desk.limits.mode not in (Mode.KEPT, Mode.FROZEN):
+            self.leave(run, "until")
+
+    def _rearm(self, run: RuleRun) -> None:
+        if run.program.when.false(self.desk.now):
+            run.armed = True
+            run.watch()
+            self.touch(run.plan.name)
+
+    def _enter(self, run: RuleRun) -> None:
+        refusal = self._opposing(run) or self.groups.enter(run)
+        if refusal is None:
+            return
+        now = self.desk.now
+        self.desk.traces.refused(run.plan.name, run.state, refusal.code, refusal.text)
+        if refusal.code is Why.MAX_FIRINGS:
+            self._disable(run, refusal.text)
+            return
+        run.retry_at = now + RETRY
+        self.desk.timers.at(run.retry_at, self._look, run)
+
+    def _opposing(self, run: RuleRun) -> Refusal | None:
+        for other in run.opposed:
+            if other.state in HOLDING:
+                return Refusal(Why.OPPOSED, f"opposed {other.plan.name}")
+        return None
+
+    def _look(self, run: RuleRun) -> None:
+        """A timer of a rule that is idle or pending."""
+        if run.test(self.desk.now):
+            self.step(run)
+
+    # -- the life of a trade
+
+    def entered(self, run: RuleRun, trade: Trade) -> None:
+        """The gate approved a group: the trade exists from now on."""
+        run.trade = trade
+        run.cell.entered = trade.entered
+        self._move(run, RuleState.ENTERING, "approved")
+
+    def activate(self, run: RuleRun, cause: str) -> None:
+        """The legs are settled and match (or are kept as they are)."""
+        trade = run.trade
+        assert trade is not None
+        trade.doubt_since = -1
+        run.rejects = 0
+        if run.state is RuleState.ENTERING and trade.leaving is None:
+            self.desk.traces.funnels[run.plan.name].entries += 1
+        if run.plan.order is not None:
+            self._rest(run, "filled", armed=True)
+            return
+        run.cell.active = True
+        self._move(run, RuleState.ACTIVE, cause)
+        mode = self.desk.limits.mode
+        if mode in (Mode.HALTED, Mode.FLATTENED):
+            self.leave(run, self.desk.limits.code)
+            return
+        self.watch_trade(run)
+        self._active(run, hold=False)
+
+    def watch_trade(self, run: RuleRun) -> None:
+        """Set the timers of an active trade."""
+        trade, plan = run.trade, run.plan
+        assert trade is not None
+        run.missing_since = -1
+        if plan.max_hold_ns is not None:
+            due = max(trade.t + plan.max_hold_ns, self.desk.now)
+            self.desk.timers.at(due, self._held_too_long, (run, trade))
+        if plan.until is not None:
+            self.desk.timers.at(self.desk.now + MISSING_LOOK, self._look_missing, (run, trade))
+
+    def leave(self, run: RuleRun, reason: str, *, commanded: bool = False, only: str = "") -> None:
+        """Begin to close a trade; the operator's word renews a close that is going on."""
+        if run.trade is None or run.plan.order is not None:
+            return
+        if run.state is RuleState.LEAVING and not commanded:
+            return
+        if run.state is not RuleState.LEAVING:
+            run.cell.active = False
+            self._move(run, RuleState.LEAVING, reason)
+        self.closing.begin(run, reason, commanded=commanded, only=only)
+
+    def leave_all(self, reason: str) -> None:
+        """Close all trades (halt, flatten)."""
+        for run in self.runs.values():
+            if run.state in HOLDING:
+                self.leave(run, reason, commanded=reason == "flatten")
+
+    def left(self, run: RuleRun) -> None:
+        """Nothing is left of a trade but residuals."""
+        trade = run.trade
+        assert trade is not None and trade.leaving is not None
+        leaving = trade.leaving
+        if leaving.only and any(leg.filled for leg in trade.legs):
+            trade.leaving = None
+            run.cell.active = True
+            self._move(run, RuleState.ACTIVE, f"closed {leaving.only} alone")
+            self.watch_trade(run)
+            return
+        self.desk.traces.funnels[run.plan.name].exits += 1
+        pnl = sum(leg.ledger.settled_pnl for leg in trade.legs) - trade.baseline
+        self.desk.record(
+            "trade", rule=run.plan.name, group=trade.ordinal, reason=leaving.reason, pnl=pnl
+        )
+        armed = leaving.reason == "until" and not trade.failed
+        self._rest(run, leaving.reason, armed=armed)
+
+    def nothing_held(self, run: RuleRun) -> None:
+        """An entry ended with nothing: no fill, rejected, or trimmed away again."""
+        trade = run.trade
+        assert trade is not None
+        funnel = self.desk.traces.funnels[run.plan.name]
+        unwound = trade.attempt > 0
+        if trade.rejected:
+            funnel.rejected += 1
+            run.rejects += 1
+            reason = f"rejected {trade.rejected}"
+        else:
+            run.rejects = 0
+            reason = "unwound" if unwound else "no fill"
+        if not unwound:
+            funnel.no_fill += 1
+        missed = "; ".join(_missed(trade))
+        self.desk.record(
+            "no_fill", rule=run.plan.name, group=trade.ordinal, reason=reason, missed=missed
+        )
+        self._rest(run, reason, armed=not unwound)
+        if run.rejects >= REJECTS_IN_A_ROW:
+            self._disable(run, f"{run.rejects} rejects in a row, the last {trade.rejected}")
+
+    def _rest(self, run: RuleRun, reason: str, *, armed: bool) -> None:
+        now = self.desk.now
+        once = run.plan.once and reason not in ("no fill",) and not reason.startswith("rejected")
+        run.armed = armed or run.plan.rearm == "level"
+        run.last_trade, run.trade = run.trade, None
+        run.cell.active = False
+        self.desk.limits.drop(f"unknown:{run.plan.name}")
+        if once:
+            self._move(run, RuleState.DONE, reason)
+            return
+        run.cooldown_until = now + run.plan.cooldown_ns
+        self._move(run, RuleState.COOLDOWN, reason)
+        self.desk.timers.at(run.cooldown_until, self.cooled, run)
+
+    def cooled(self, run: RuleRun) -> None:
+        """The rest of a rule is over."""
+        if run.state is RuleState.COOLDOWN and self.desk.now >= run.cooldown_until:
+            self._move(run, RuleState.IDLE, "rested")
+            self._look(run)
+
+    def take_up(self, run: RuleRun) -> None:
+        """Go on with what an earlier run left: its trade, its rest."""
+        if run.state is RuleState.ENTERING:
+            self.groups.watch_doubt(run)
+            if not self.groups.unsettled(run):
+                self.groups.judge(run)
+        elif run.state is RuleState.ACTIVE:
+            self.watch_trade(run)
+        elif run.state is RuleState.LEAVING:
+            self.closing.step(run)
+        elif run.state is RuleState.COOLDOWN:
+            self.desk.timers.at(max(run.cooldown_until, self.desk.now), self.cooled, run)
+
+    def _held_too_long(self, subject: tuple[RuleRun, Trade]) -> None:
+        run, trade = subject
+        if run.trade is not trade or run.state is not RuleState.ACTIVE:
+            return
+        if self.desk.limits.mode in (Mode.KEPT, Mode.FROZEN):
+            self.desk.timers.at(self.desk.now + MISSING_LOOK, self._held_too_long, subject)
+        else:
+            self.leave(run, "max_hold")
+
+    def _look_missing(self, subject: tuple[RuleRun, Trade]) -> None:
+        run, trade = subject
+        until = run.program.until
+        if run.trade is not trade or run.state is not RuleState.ACTIVE or until is None:
+            return
+        now = self.desk.now
+        if until.true(now) or until.false(now):
+            run.missing_since = -1
+        elif run.missing_since < 0:
+            run.missing_since = now
+        elif now - run.missing_since >= MISSING_AFTER and run.plan.on_missing != "hold":
+            text = f"{run.plan.name}: `until` missing for {MISSING_AFTER // SECOND}s"
+            self.desk.tell("page", text)
+            if run.plan.on_missing == "halt":
+                self.desk.limits.add(f"missing:{run.plan.name}", Mode.HALTED, "missing", text)
+            else:
+                self.leave(run, "missing")
+            return
+        self.desk.timers.at(now + MISSING_LOOK, self._look_missing, subject)
+
+    # -- orders
+
+    def on_order(self, order: Order, filled: bool) -> None:
+        """An order of ours changed; its rule decides what that means."""
+        run = self.runs.get(order.intent.rule)
+        if run is None:
+            return
+        self.touch(run.plan.name)
+        if run.state is RuleState.ENTERING:
+            self.groups.on_order(run, order)
+        elif run.state is RuleState.LEAVING:
+            self.closing.on_order(run)
+        elif filled:
+            self.moved_outside(run, f"late fill of {order.intent.cid}")
+
+    def moved_outside(self, run: RuleRun, cause: str) -> None:
+        """A ledger changed unexpectedly: even the legs, or close what is there."""
+        if run.plan.order is not None:
+            return
+        trade = run.trade if run.trade is not None else run.last_trade
+        if trade is None or all(leg.ledger.lots == 0 for leg in trade.legs):
+            if run.trade is not None and run.state is RuleState.ACTIVE:
+                self.leave(run, cause)
+            return
+        self.desk.tell("page", f"{run.plan.name}: {cause}")
+        if run.state is RuleState.ACTIVE:
+            if not trade.within_gap():
+                run.cell.active = False
+                self._move(run, RuleState.ENTERING, cause)
+                self.groups.judge(run)
+            return
+        run.trade = trade
+        trade.leaving = None
+        trade.failed = True
+        self.leave(run, cause)
+
+    # -- the operator, and others' questions
+
+    def resume(self, name: str) -> None:
+        """Let a disabled rule run again."""
+        run = self.runs.get(name)
+        if run is None or run.state is not RuleState.DISABLED:
+            return
+        run.rejects, run.disabled_why = 0, ""
+        self.desk.gate.firings[name].clear()
+        run.armed = run.plan.rearm == "level"
+        self._move(run, RuleState.WARMING, "resumed")
+
+    def disabled(self, name: str) -> bool:
+        return self.runs[name].state is RuleState.DISABLED
+
+    def is_entering(self, run: RuleRun) -> bool:
+        return run.state is RuleState.ENTERING
+
+    def in_flight(self) -> Iterator[Trade]:
+        """Yield the trades that are still expected to end as planned."""
+        for run in self.runs.values():
+            trade = run.trade
+            if trade is None or run.state is not RuleState.ENTERING:
+                continue
+            doubt = trade.doubt_since
+            if doubt < 0 or self.desk.now - doubt <= trade.repair_within:
+                yield trade
+
+    def _disable(self, run: RuleRun, why: str) -> None:
+        run.disabled_why = why
+        self._move(run, RuleState.DISABLED, why)
+        self.desk.tell("page", f"rule {run.plan.name} disabled: {why}")
+
+    # -- moving and remembering
+
+    def _move(self, run: RuleRun, state: RuleState, cause: str, *, quiet: bool = False) -> None:
+        before = run.state
+        run.state = state
+        run.watch()
+        self.desk.traces.moved(run.plan.name, cause, before, state, quiet)
+        if not quiet:
+            self.touch(run.plan.name)
+
+    def touch(self, name: str) -> None:
+        """A rule's lasting state changed: it is journaled with the next flush."""
+        self.dirty[name] = None
+
+    def touch_run(self) -> None:
+        """The run's lasting state changed."""
+        self.dirty[""] = None
+
+    def flush(self) -> None:
+        """Write what changed as journal rows."""
+        if self.dirty:
+            names = list(self.dirty)
+            self.dirty.clear()
+            self.on_flush(names)
+
+
+def _opposed(a: RuleRun, b: RuleRun) -> bool:
+    if a.plan.net and b.plan.net:
+        return False
+    return any(
+        x.market == y.market and x.side is not y.side for x in a.plan.legs for y in b.plan.legs
+    )
+
+
+def _missed(trade: Trade) -> Iterator[str]:
+    """Say by how much each leg's price was missed."""
+    for leg in trade.legs:
+        now = leg.listed.touch(leg.side)
+        if now == now and leg.touch == leg.touch:
+            bps = (now / leg.touch - 1) * leg.side.sign * 1e4
+            yield f"{leg.market} {bps:+.2f}bps"

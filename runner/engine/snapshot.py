@@ -1,0 +1,227 @@
+"""What outlives the process: rules, trades, ledgers, unsettled orders, the day, lasting halts.
+
+Two kinds of journal rows carry it, each complete in itself, the youngest of a name standing:
+`rule` (one per rule: state, trade, ledgers, unsettled orders) and `run` (ordinal, day, sticky
+causes, external lots). They come before the `Send` they belong to, so that they are committed with
+its intents. Monotonic times are saved as wall times: the next run counts from another origin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runner.engine.commands import Intent
+from runner.engine.ledger import Ledger
+from runner.engine.limits import STICKY, Cause, Mode
+from runner.engine.orders import Order, OrderState
+from runner.engine.rules import RuleRun, RuleState
+from runner.engine.trade import Leaving, Leg, Trade
+
+if TYPE_CHECKING:
+    from runner.engine.desk import Desk
+
+
+class Saved(msgspec.Struct, kw_only=True):
+    """What a new engine takes over: the youngest `rule` rows by name, the youngest `run` row.
+
+    `fills` are the keys (`exchange:symbol:trade id`) of all fills that earlier runs applied.
+    """
+
+    rules: dict[str, str] = {}
+    run: str = ""
+    fills: frozenset[str] = frozenset()
+
+
+def rule_row(desk: Desk, run: RuleRun) -> str:
+    """Return a rule's lasting state as JSON text."""
+    to_wall = desk.wall - desk.now
+    row: dict[str, Any] = {
+        "v": 1,
+        "state": run.state.value,
+        "armed": run.armed,
+        "rejects": run.rejects,
+        "disabled": run.disabled_why,
+        "cooldown_until": run.cooldown_until + to_wall,
+        "ledgers": [_ledger(x) for x in desk.ledgers if x.rule == run.plan.name and x.fills],
+        "orders": [
+            _order(o, to_wall) for o in desk.orders.open.values() if o.intent.rule == run.plan.name
+        ],
+    }
+    if run.trade is not None:
+        row["trade"] = _trade(run.trade)
+    return msgspec.json.encode(row).decode()
+
+
+def run_row(desk: Desk) -> str:
+    """Return the run's lasting state as JSON text."""
+    limits = desk.limits
+    sticky = {
+        key: [cause.mode.value, cause.code, cause.text]
+        for key, cause in limits.causes.items()
+        if cause.mode in STICKY
+    }
+    row = {
+        "v": 1,
+        "ordinal": desk.ordinal,
+        "day": limits.day,
+        "day_start": limits.day_start,
+        "causes": sticky,
+        "external": desk.ledgers.external,
+    }
+    return msgspec.json.encode(row).decode()
+
+
+def restore(desk: Desk, saved: Saved) -> list[str]:
+    """Take over what an earlier run left; return the rules whose trades have no rule any more.
+
+    The desk's `now` and `wall` must be set. Orders that were unsettled become UNKNOWN and are
+    asked about.
+    """
+    desk.orders.seen_fills = set(saved.fills)
+    if saved.run:
+        _restore_run(desk, msgspec.json.decode(saved.run))
+    orphans = []
+    for name, text in saved.rules.items():
+        row = msgspec.json.decode(text)
+        run = desk.rules.runs.get(name)
+        if run is None or not _fits(desk, run, row):
+            if "trade" in row or any(x["lots"] for x in row["ledgers"]):
+                orphans.append(name)
+            continue
+        _restore_rule(desk, run, row)
+    return orphans
+
+
+def _restore_run(desk: Desk, row: dict[str, Any]) -> None:
+    desk.ordinal = row["ordinal"]
+    desk.limits.day = row["day"]
+    desk.limits.day_start = row["day_start"]
+    desk.ledgers.external.update(row["external"])
+    for key, (mode, code, text) in row["causes"].items():
+        desk.limits.causes[key] = Cause(Mode(mode), code, text)
+
+
+def _restore_rule(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
+    to_mono = desk.now - desk.wall
+    for saved in row["ledgers"]:
+        ledger = desk.ledgers.of(run.plan.name, saved["market"])
+        for key, value in saved.items():
+            setattr(ledger, key, float("nan") if value is None else value)
+    run.armed, run.rejects = row["armed"], row["rejects"]
+    run.disabled_why = row["disabled"]
+    run.cooldown_until = row["cooldown_until"] + to_mono
+    state = RuleState(row["state"])
+    if "trade" in row:
+        run.trade = _read_trade(desk, run, row["trade"], to_mono)
+        run.cell.entered = run.trade.entered
+        run.cell.active = state is RuleState.ACTIVE
+    for saved in row["orders"]:
+        _restore_order(desk, saved, to_mono)
+    if state in (RuleState.IDLE, RuleState.PENDING):
+        state = RuleState.WARMING
+    run.state = state
+    run.watch()
+
+
+def _restore_order(desk: Desk, saved: dict[str, Any], to_mono: int) -> None:
+    intent = msgspec.convert(saved["intent"], Intent)
+    intent = msgspec.structs.replace(intent, t=intent.wall + to_mono)
+    order = desk.orders.add(intent)
+    order.state = OrderState(saved["state"])
+    order.filled, order.cum, order.value = saved["filled"], saved["cum"], saved["value"]
+    order.trade_ids = set(saved["trade_ids"])
+    order.exchange_id = saved["exchange_id"]
+    if order.state in (OrderState.INTENT, OrderState.SENT):
+        order.state = OrderState.UNKNOWN
+        order.text = "the process ended"
+    desk.orders.changed(order)
+    if not order.settled:
+        desk.orders.ask(order)
+
+
+def _fits(desk: Desk, run: RuleRun, row: dict[str, Any]) -> bool:
+    """Whether a saved trade's legs are those of the file."""
+    if "trade" not in row:
+        return all(x["market"] in desk.markets for x in row["ledgers"])
+    legs = [(x["market"], x["side"]) for x in row["trade"]["legs"]]
+    return legs == [(leg.market, leg.side.value) for leg in run.plan.legs]
+
+
+def _ledger(ledger: Ledger) -> dict[str, Any]:
+    return {name: getattr(ledger, name) for name in Ledger.__slots__ if name != "rule"}
+
+
+def _order(order: Order, to_wall: int) -> dict[str, Any]:
+    return {
+        "intent": msgspec.to_builtins(order.intent),
+        "state": order.state.value,
+        "filled": order.filled,
+        "cum": order.cum,
+        "value": order.value,
+        "trade_ids": sorted(order.trade_ids),
+        "exchange_id": order.exchange_id,
+    }
+
+
+def _trade(trade: Trade) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "ordinal": trade.ordinal,
+        "wall": trade.wall,
+        "entered": trade.entered,
+        "baseline": trade.baseline,
+        "attempt": trade.attempt,
+        "failed": trade.failed,
+        "rejected": trade.rejected,
+        "legs": [
+            {
+                "market": leg.market,
+                "side": leg.side.value,
+                "planned": leg.planned,
+                "touch": leg.touch,
+                "start": leg.start,
+            }
+            for leg in trade.legs
+        ],
+    }
+    if trade.leaving is not None:
+        leaving = trade.leaving
+        row["leaving"] = {
+            "reason": leaving.reason,
+            "only": leaving.only,
+            "commanded": leaving.commanded,
+            "mids": leaving.mids,
+        }
+    return row
+
+
+def _read_trade(desk: Desk, run: RuleRun, row: dict[str, Any], to_mono: int) -> Trade:
+    legs = []
+    for i, (plan, saved) in enumerate(zip(run.plan.legs, row["legs"], strict=True)):
+        listed = desk.markets[plan.market]
+        ledger = desk.ledgers.of(run.plan.name, plan.market)
+        touch = float("nan") if saved["touch"] is None else saved["touch"]
+        legs.append(Leg(i, plan, listed, ledger, saved["planned"], touch, saved["start"]))
+    trade = Trade(
+        run.plan,
+        row["ordinal"],
+        legs,
+        row["wall"] + to_mono,
+        row["wall"],
+        [float("nan") if x is None else x for x in row["entered"]],
+        row["baseline"],
+        attempt=row["attempt"],
+        failed=row["failed"],
+        rejected=row["rejected"],
+    )
+    if "leaving" in row:
+        saved = row["leaving"]
+        trade.leaving = Leaving(
+            saved["reason"],
+            desk.now,
+            only=saved["only"],
+            commanded=saved["commanded"],
+            mids=saved["mids"],
+        )
+    return trade

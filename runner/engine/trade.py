@@ -1,0 +1,144 @@
+"""A trade: what one entry opened, leg by leg, and the arithmetic of how well its legs match.
+
+`planned` is what a leg was sized to, the parent quantity of all its orders (R-12). `filled` is what
+the trade holds of it now, entries less repairs and exits. The legs match when their shares
+filled/planned are equal; the gap is the largest amount by which a leg is ahead of the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from runner.engine.desk import Desk, Listed
+from runner.engine.ledger import Ledger
+from runner.market.instruments import Side
+from runner.spec.plan import LegPlan, RulePlan
+
+EPSILON = 1e-9
+
+
+@dataclass(slots=True)
+class Leg:
+    """One leg of a trade. Quantities in lots of its own instrument."""
+
+    index: int
+    plan: LegPlan
+    listed: Listed
+    ledger: Ledger
+    planned: int
+    touch: float
+    """the far touch at the decision: what completing it later is compared with"""
+    start: int = 0
+    """the ledger's lots when the trade began (a residual)"""
+
+    @property
+    def market(self) -> str:
+        return self.plan.market
+
+    @property
+    def side(self) -> Side:
+        return self.plan.side
+
+    @property
+    def filled(self) -> int:
+        """What the trade holds, in the leg's own direction."""
+        return (self.ledger.lots - self.start) * self.plan.side.sign
+
+    @property
+    def share(self) -> float:
+        return self.filled / self.planned
+
+    def base(self, lots: float) -> float:
+        """Return lots as an amount of base."""
+        return lots * self.listed.instrument.lot_base_f
+
+
+@dataclass(slots=True)
+class Leaving:
+    """How a trade's close is going. Times monotonic ns."""
+
+    reason: str
+    since: int
+    tries: int = 0
+    mids: dict[str, float] = field(default_factory=dict)
+    """mids at the decision, from which `worst` counts"""
+    missing_since: int = -1
+    held: bool = False
+    """waiting because not all legs can go; told"""
+    only: str = ""
+    """close this market alone (the operator's word)"""
+    commanded: bool = False
+    """the operator asked for it: goes on while the run is halted"""
+
+
+@dataclass(slots=True)
+class Trade:
+    """One entry and everything that came of it."""
+
+    rule: RulePlan
+    ordinal: int
+    legs: list[Leg]
+    t: int
+    wall: int
+    entered: list[float]
+    baseline: float
+    """the rule's settled PnL when the trade began"""
+    attempt: int = 0
+    doubt_since: int = -1
+    """since when the gap is above `max_gap` or an order is in doubt; -1: all is well"""
+    doubt_told: bool = False
+    repair_mids: dict[str, float] = field(default_factory=dict)
+    failed: bool = False
+    """a repair ended it: `when` must become false before the next entry"""
+    rejected: str = ""
+    leaving: Leaving | None = None
+
+    @property
+    def notional(self) -> float:
+        """Notional of the first leg at entry, in quote."""
+        leg = self.legs[0]
+        return leg.base(leg.planned) * leg.touch
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of it is held."""
+        return all(leg.filled == 0 for leg in self.legs)
+
+    def gap(self) -> float:
+        """Return by how much the legs are apart, in the unit of `max_gap` (0 for one leg)."""
+        hedge = self.rule.trade.hedge if self.rule.trade is not None else None
+        if len(self.legs) < 2:
+            return 0.0
+        least = min(leg.share for leg in self.legs)
+        widest = 0.0
+        for leg in self.legs:
+            amount = leg.base(leg.filled - least * leg.planned)
+            if hedge is not None and hedge.max_gap.unit != leg.listed.instrument.base:
+                amount *= leg.listed.last_mid()
+            widest = max(widest, amount)
+        return widest
+
+    def within_gap(self) -> bool:
+        """Whether the legs match as well as the file wants."""
+        hedge = self.rule.trade.hedge if self.rule.trade is not None else None
+        if hedge is None:
+            return True
+        return self.gap() <= float(hedge.max_gap.value) * (1 + EPSILON)
+
+    @property
+    def repair_within(self) -> int:
+        hedge = self.rule.trade.hedge if self.rule.trade is not None else None
+        return hedge.repair_within_ns if hedge is not None else 2_000_000_000
+
+
+def new_trade(desk: Desk, rule: RulePlan, lots: Sequence[int], entered: list[float]) -> Trade:
+    """Build the trade of an approved entry at the desk's time."""
+    legs = []
+    for i, plan in enumerate(rule.legs):
+        listed = desk.markets[plan.market]
+        ledger = desk.ledgers.of(rule.name, plan.market)
+        touch = listed.touch(plan.side)
+        legs.append(Leg(i, plan, listed, ledger, lots[i], touch, ledger.lots))
+    baseline = sum(leg.ledger.settled_pnl for leg in legs)
+    return Trade(rule, desk.ordinal, legs, desk.now, desk.wall, entered, baseline)

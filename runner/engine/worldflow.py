@@ -1,0 +1,358 @@
+"""What is said of exchanges, accounts and the host, and what the operator commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from runner.engine import orderflow
+from runner.engine.accounts import FREEZE_AFTER, GRACE, NO_TIME
+from runner.engine.build import with_facts
+from runner.engine.checks_world import clock_refusal
+from runner.engine.commands import Reconcile
+from runner.engine.events import (
+    Account,
+    Budget,
+    ClockReading,
+    External,
+    Facts,
+    Host,
+    Operator,
+    OrderView,
+    Readiness,
+    Ready,
+    Reconciled,
+)
+from runner.engine.limits import Mode
+from runner.engine.timers import MS, SECOND
+from runner.market.instruments import Side
+
+if TYPE_CHECKING:
+    from runner.engine.desk import Desk, MarketLike
+
+CONFIRM_AFTER: Final = 2 * SECOND
+
+_FAULTS: Final = {
+    "journal": Mode.REDUCING,
+    "disk": Mode.REDUCING,
+    "loop": Mode.PAUSED,
+    "task": Mode.KEPT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A position of the exchange that our ledgers do not explain, in lots."""
+
+    market: str
+    exchange_lots: int
+    own_lots: int
+
+
+class World:
+    """The engine's relations to everything that is not a price or one of our orders."""
+
+    def __init__(self, desk: Desk, market: MarketLike, *, adopt: bool) -> None:
+        self.desk = desk
+        self._market = market
+        self._adopt = adopt
+        self.differences: dict[str, Difference] = {}
+        self.foreign_orders: dict[str, OrderView] = {}
+        """open orders at the exchanges that are not ours, by client id"""
+        self._different_since: dict[str, int] = {}
+
+    # -- exchanges
+
+    def on_ready(self, event: Ready) -> None:
+        """An exchange's order side changed its readiness."""
+        venue = self.desk.venues[event.exchange]
+        venue.on_ready(event)
+        self.desk.record(
+            "ready", exchange=event.exchange, state=event.state.value, why=event.reason
+        )
+        key = f"exchange:{event.exchange}"
+        if event.state is Readiness.READY:
+            self.desk.limits.drop(key)
+            for order in list(self.desk.orders.open.values()):
+                if order.intent.exchange == event.exchange and order.uncertain:
+                    self.desk.orders.ask(order)
+        elif venue.was_ready:
+            text = f"{event.exchange} is {event.state}: {event.reason}".rstrip(": ")
+            self.desk.limits.add(key, Mode.REDUCING, f"exchange_{event.state.value}", text)
+        for run in self.desk.rules.runs.values():
+            if run.trade is not None and run.trade.leaving is not None:
+                self.desk.rules.closing.step(run)
+
+    def on_budget(self, event: Budget) -> None:
+        """A rate budget's use."""
+        self.desk.venues[event.exchange].budgets[event.name] = event
+
+    def on_clock(self, event: ClockReading) -> None:
+        """A time sync; tell once when it begins to forbid new risk."""
+        venue = self.desk.venues[event.exchange]
+        before = clock_refusal(venue, self.desk.now)
+        venue.clock.read(event)
+        after = clock_refusal(venue, self.desk.now)
+        if after is not None and (before is None or before.code != after.code):
+            self.desk.record(
+                "clock", exchange=event.exchange, code=after.code.value, text=after.text
+            )
+            self.desk.tell("warn", after.text)
+
+    def on_facts(self, event: Facts) -> None:
+        """The exchange's own figures overrule the catalogue; what changed is told."""
+        desk = self.desk
+        for facts in event.instruments:
+            listed = desk.markets.get(facts.market)
+            if listed is None:
+                continue
+            fresh = with_facts(listed.instrument, facts)
+            old = listed.instrument
+            if (fresh.tick, fresh.lot) != (old.tick, old.lot) and desk.ledgers.lots(facts.market):
+                text = f"{fresh.symbol}: tick or lot changed while a position is open"
+                desk.limits.add(f"facts:{facts.market}", Mode.FROZEN, "facts", text)
+                continue
+            listed.instrument = desk.instruments[facts.market] = fresh
+            desk.venues[event.exchange].facts.add(facts.market)
+
+    # -- accounts
+
+    def on_account(self, event: Account) -> None:
+        """Balances and positions as the exchange tells them."""
+        self.desk.venues[event.exchange].on_account(event)
+        for name, listed in self.desk.markets.items():
+            if listed.plan.exchange == event.exchange and self._differs(name):
+                self.desk.timers.at(self.desk.now + CONFIRM_AFTER, self._confirm, name)
+
+    def on_reconciled(self, event: Reconciled) -> None:
+        """Merge a whole picture of one exchange: fills, open orders, account, in this order."""
+        desk = self.desk
+        for fill in event.fills:
+            orderflow.on_fill(desk, fill)
+        shown = {view.cid: view for view in event.open_orders}
+        self._open_orders(event.exchange, shown, event.started)
+        for order in desk.orders.prove_lost(event.exchange, event.started):
+            if order.intent.cid not in shown:
+                orderflow.lost(desk, order)
+        venue = desk.venues[event.exchange]
+        first = venue.picture_at == NO_TIME
+        venue.picture_at = event.started
+        if event.account is not None:
+            venue.on_account(event.account)
+            self._compare(event, first)
+
+    def _open_orders(self, exchange: str, shown: dict[str, OrderView], started: int) -> None:
+        desk = self.desk
+        for cid, view in shown.items():
+            order = desk.orders.all.get(cid)
+            if order is None:
+                self._foreign(exchange, view)
+            elif order.see(view):
+                desk.orders.changed(order)
+                desk.rules.on_order(order, False)
+        for order in list(desk.orders.open.values()):
+            intent = order.intent
+            gone = intent.exchange == exchange and intent.cid not in shown
+            if gone and order.sent_at < started and not order.terminal:
+                desk.orders.ask(order)
+
+    def _foreign(self, exchange: str, view: OrderView) -> None:
+        if view.cid in self.foreign_orders:
+            return
+        self.foreign_orders[view.cid] = view
+        ours = view.cid.startswith(self.desk.prefixes[exchange])
+        self.desk.record(
+            "foreign_order", exchange=exchange, cid=view.cid, symbol=view.symbol, ours=ours,
+            lots=view.lots, side=view.side,
+        )  # fmt: skip
+        self.desk.tell("warn", f"{exchange} shows an order that is not in our journal: {view.cid}")
+
+    def _compare(self, event: Reconciled, first: bool) -> None:
+        """Set our ledgers against a whole picture. The first one shows what was there before us."""
+        for name, listed in self.desk.markets.items():
+            if listed.plan.exchange != event.exchange or not listed.perpetual:
+                continue
+            if not listed.plan.traded:
+                continue
+            if not self._differs(name):
+                self._agree(name)
+            elif first and self._adopt:
+                self._adopt_difference(name)
+            elif self._quiescent(name) or first:
+                self._disagree(name)
+
+    def _held(self, market: str) -> int | None:
+        listed = self.desk.markets[market]
+        venue = self.desk.venue_of(market)
+        if not listed.perpetual or not venue.heard:
+            return None
+        held = venue.held.get(listed.instrument.symbol)
+        return held.lots if held is not None else 0
+
+    def _differs(self, market: str) -> bool:
+        held = self._held(market)
+        return held is not None and held != self.desk.ledgers.expected(market)
+
+    def _quiescent(self, market: str) -> bool:
+        last = self.desk.rules.last_fill.get(market, NO_TIME)
+        return not any(self.desk.orders.working(market)) and self.desk.now - last >= GRACE
+
+    def _confirm(self, market: str) -> None:
+        """A difference was seen a moment ago: if it still stands in quiet, ask for a picture."""
+        if self._differs(market) and self._quiescent(market):
+            exchange = self.desk.markets[market].plan.exchange
+            self.desk.emit(Reconcile(exchange=exchange, reason=f"position of {market} differs"))
+
+    def _agree(self, market: str) -> None:
+        self.differences.pop(market, None)
+        self._different_since.pop(market, None)
+        if self.desk.gate.reducing_symbols.pop(market, None) is not None:
+            self.desk.record("agrees", market=market)
+            self.desk.limits.drop(f"difference:{market}")
+
+    def _disagree(self, market: str) -> None:
+        held, own = self._held(market) or 0, self.desk.ledgers.expected(market)
+        self.differences[market] = Difference(market, held, own)
+        text = f"{market}: the exchange holds {held} lots, we account for {own}"
+        since = self._different_since.setdefault(market, self.desk.now)
+        if market not in self.desk.gate.reducing_symbols:
+            self.desk.gate.reducing_symbols[market] = text
+            self.desk.record("difference", market=market, exchange=held, own=own)
+            self.desk.tell("page", text)
+            self.desk.limits.add(f"difference:{market}", Mode.REDUCING, "difference", text)
+        if self.desk.now - since >= FREEZE_AFTER:
+            self.desk.limits.add(f"difference:{market}", Mode.FROZEN, "difference", text)
+
+    def _adopt_difference(self, market: str) -> None:
+        held, own = self._held(market) or 0, self.desk.ledgers.lots(market)
+        self.desk.ledgers.external[market] = held - own
+        self.desk.record("adopted", market=market, lots=held - own)
+        self.desk.rules.touch_run()
+        self._agree(market)
+
+    def sweep(self) -> None:
+        """Ask regularly for whole pictures while anything is open (R-24)."""
+        for name, venue in self.desk.venues.items():
+            if venue.state is not Readiness.READY:
+                continue
+            markets = [m for m, listed in self.desk.markets.items() if listed.plan.exchange == name]
+            orders = any(True for m in markets for _ in self.desk.orders.working(m))
+            if orders or any(self.desk.ledgers.lots(m) or m in self.differences for m in markets):
+                self.desk.emit(Reconcile(exchange=name, reason="sweep"))
+
+    # -- others
+
+    def on_external(self, event: External) -> None:
+        """Book what others did: `lots` is the signed change of the position."""
+        desk = self.desk
+        desk.record(
+            "external", exchange=event.exchange, what=event.what, market=event.market,
+            lots=event.lots, price=event.price, amount=event.amount, asset=event.asset, id=event.id,
+        )  # fmt: skip
+        if event.what == "funding":
+            desk.ledgers.fund(event.market, event.amount)
+            for ledger in desk.ledgers.by_market.get(event.market, ()):
+                desk.rules.touch(ledger.rule)
+            desk.limits.evaluate()
+        elif event.what in ("liquidation", "adl") and event.market:
+            desk.tell("page", f"{event.what} of {event.lots} lots {event.market}")
+            self._shrink(event)
+        elif event.lots and event.market:
+            external = desk.ledgers.external
+            external[event.market] = external.get(event.market, 0) + event.lots
+            desk.rules.touch_run()
+
+    def _shrink(self, event: External) -> None:
+        """Take what the exchange took out of the ledgers that held it; partners follow (R-79)."""
+        desk, left = self.desk, event.lots
+        listed = desk.markets[event.market]
+        desk.rules.last_fill[event.market] = desk.now
+        for ledger in desk.ledgers.by_market.get(event.market, ()):
+            if not left or ledger.lots * left >= 0:
+                continue
+            lots = min(abs(left), abs(ledger.lots))
+            side = Side.BUY if left > 0 else Side.SELL
+            ledger.move(side, lots, event.price, listed.instrument.lot_base_f)
+            left -= lots * side.sign
+            desk.rules.touch(ledger.rule)
+            desk.rules.moved_outside(desk.rules.runs[ledger.rule], f"{event.what} {event.market}")
+        if left:
+            external = desk.ledgers.external
+            external[event.market] = external.get(event.market, 0) + left
+        desk.limits.evaluate()
+
+    def on_operator(self, event: Operator) -> None:
+        """Obey: halt, resume, flatten, stop, adopt, cancel."""
+        desk = self.desk
+        desk.record(
+            "operator", command=event.command, rule=event.rule, market=event.market, who=event.who,
+            why=event.why,
+        )  # fmt: skip
+        if event.command == "halt":
+            desk.limits.add(
+                "operator", Mode.KEPT, "operator", event.why or "halted by the operator"
+            )
+        elif event.command == "resume":
+            if event.rule:
+                desk.rules.resume(event.rule)
+            else:
+                desk.limits.resume()
+        elif event.command == "flatten":
+            self._flatten(event)
+        elif event.command == "stop":
+            self._stop()
+        elif event.command == "adopt":
+            for market in list(self.differences):
+                self._adopt_difference(market)
+        else:
+            desk.tell("warn", f"no command {event.command!r}")
+
+    def _flatten(self, event: Operator) -> None:
+        rules = self.desk.rules
+        if not event.rule and not event.market:
+            self.desk.limits.drop("flatten")
+            text = event.why or "flattened by the operator"
+            self.desk.limits.add("flatten", Mode.FLATTENED, "flatten", text)
+            return
+        for run in rules.runs.values():
+            trade = run.trade
+            if trade is None or (event.rule and run.plan.name != event.rule):
+                continue
+            if event.market and all(leg.market != event.market for leg in trade.legs):
+                continue
+            rules.leave(run, "operator", commanded=True, only=event.market)
+
+    def _stop(self) -> None:
+        """End the run by the file's `on_stop`: no new risk in any case."""
+        policy = self.desk.plan.run.on_stop
+        limits = self.desk.limits
+        if policy == "flatten":
+            limits.add("stop", Mode.FLATTENED, "stop", "stopping, flat")
+        elif policy == "keep":
+            limits.add("stop", Mode.PAUSED, "stop", "stopping, orders and positions stay")
+        else:
+            limits.add("stop", Mode.REDUCING, "stop", "stopping, entries cancelled")
+
+    def on_host(self, event: Host) -> None:
+        """The process is in trouble, or out of it."""
+        limits = self.desk.limits
+        if not event.fault or event.ok:
+            keys = [f"host:{event.fault}"] if event.fault else [
+                key for key in limits.causes if key.startswith("host:")
+            ]  # fmt: skip
+            for key in keys:
+                limits.drop(key)
+            return
+        mode = _FAULTS.get(event.fault, Mode.PAUSED)
+        limits.add(f"host:{event.fault}", mode, event.fault, event.text or event.fault)
+        self.desk.tell("page", f"{event.fault}: {event.text}")
+
+    def after_restore(self) -> None:
+        """Take up what an earlier run left open."""
+        desk = self.desk
+        desk.limits.settle()
+        for run in desk.rules.runs.values():
+            desk.timers.at(desk.now + MS, self._take_up, run)
+
+    def _take_up(self, run: Any) -> None:
+        self.desk.rules.take_up(run)
