@@ -180,6 +180,17 @@ class BybitAccount:
         fault = self._faults.hit("key_rights", self.venue.name, "GET query-api")
         return rights | (fault.spec.args if fault else {})
 
+    def coins(self, params: Params) -> Any:
+        """asset/coin/query-info: the coins of the catalogue; nothing can be moved here."""
+        names = ["USDT", *(i.base for i in self.venue.instruments.values())]
+        wanted = params.get("coin")
+        rows = [
+            {"name": name, "coin": name, "remainAmount": "0", "chains": []}
+            for name in names
+            if wanted in (None, "", name)
+        ]
+        return {"rows": rows}
+
     def set_leverage(self, params: Params) -> Any:
         """position/set-leverage: 110043 unchanged; both sides alike in one-way mode."""
         need_linear(params)

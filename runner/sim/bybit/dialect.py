@@ -84,6 +84,7 @@ class BybitLinear:
             ("GET", "/v5/account/fee-rate"): Route(account.fee_rate, True, "fee-rate"),
             ("GET", "/v5/account/info"): Route(account.info, True, "account-info"),
             ("GET", "/v5/user/query-api"): Route(account.query_api, True, "query-api"),
+            ("GET", "/v5/asset/coin/query-info"): Route(account.coins, True, "coin-info"),
             ("POST", "/v5/position/set-leverage"): Route(
                 account.set_leverage, True, "set-leverage"
             ),
