@@ -20,7 +20,7 @@ FORMAT = "1.0"
 SIMULATED = "made by the simulator; profit means nothing"
 ENOUGH_TRADES = 30
 ENOUGH_NS = 3 * 86_400 * NS_PER_S
-_CENT = Decimal("1e-8")
+_STEP = Decimal("1e-10")
 
 
 class FunnelLike(Protocol):
@@ -161,8 +161,8 @@ def encode(report: Report) -> bytes:
 
 
 def money(value: Decimal) -> str:
-    """Write money with at most eight decimals."""
-    return plain(value.quantize(_CENT))
+    """Write money with at most ten decimals, so that rounded parts still sum to 1e-8."""
+    return plain(value.quantize(_STEP))
 
 
 def build_report(
@@ -390,7 +390,7 @@ def _positions(collector: Collector) -> dict[str, PositionReport]:
         base = sum((leg.base for leg in legs), ZERO)
         if any(leg.lots for leg in legs):
             paid = sum((leg.paid for leg in legs), ZERO)
-            entry = plain((paid / base).quantize(_CENT)) if base else "0"
+            entry = plain((paid / base).quantize(_STEP)) if base else "0"
             reports[market] = PositionReport(plain(base), entry)
     return reports
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from runner.app.report import SIMULATED, Report, RuleReport
 
@@ -46,21 +48,26 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
 
 def short(amount: str) -> str:
     """Write money with four decimals: the JSON has them all."""
-    whole, _, rest = amount.partition(".")
-    return f"{whole}.{rest[:4].ljust(4, '0')}"
+    return f"{Decimal(amount):.4f}"
+
+
+def count(n: int, thing: str, plural: str = "") -> str:
+    """Write a number of things: 1 trade, 2 trades."""
+    return f"{n} {thing if n == 1 else plural or thing + 's'}"
 
 
 def _head(report: Report) -> list[str]:
     pnl = report.pnl
-    simulated = report.market == SIMULATED
     lines = [
         report.verdict,
         f"{report.strategy.name}  {report.kind} {report.run}  market: {report.market}",
         f"from {report.from_} to {report.to}",
         f"ended with code {report.exit.code}: {report.exit.reason}",
         f"net {short(pnl.net)} {pnl.currency} = gross {short(pnl.gross)} - fees {short(pnl.fees)}"
-        f" + funding {short(pnl.funding)}" + (f"  ({SIMULATED})" if simulated else ""),
+        f" + funding {short(pnl.funding)}",
     ]
+    if report.market == SIMULATED:
+        lines.append("the market was made by the simulator: this profit means nothing")
     for market, position in report.positions.items():
         lines.append(f"open: {market} {position.qty} at {position.entry}")
     return lines
@@ -70,9 +77,11 @@ def _rule(name: str, rule: RuleReport, report: Report) -> list[str]:
     rows = [(label, short(rule.waterfall[key])) for key, label in _PIECES]
     return [
         f"rule {name}",
-        f"  {rule.evaluations} evaluations, {rule.true} true, {rule.entries} entries,"
-        f" {rule.exits} exits, {rule.no_fill} without fill, {rule.rejected} rejected",
-        f"  {rule.trades} trades, {rule.fills} fills, volume {short(rule.volume)};"
+        f"  {count(rule.evaluations, 'evaluation')}, {rule.true} true,"
+        f" {count(rule.entries, 'entry', 'entries')}, {count(rule.exits, 'exit')},"
+        f" {rule.no_fill} without fill, {rule.rejected} rejected",
+        f"  {count(rule.trades, 'trade')}, {count(rule.fills, 'fill')},"
+        f" volume {short(rule.volume)};"
         f" the best three made {float(rule.best_three_share):.0%} of the gains",
         *(f"  fees {market}: {rate}" for market, rate in rule.fee_rates.items()),
         *_refusals(rule),
@@ -137,7 +146,9 @@ def _assumptions(report: Report) -> list[str]:
         return []
     lines = ["filled on paper:"]
     lines += [f"  {name}: {model}" for name, model in report.paper.models.items()]
-    return lines + [f"  - {assumption}" for assumption in report.paper.assumptions]
+    for assumption in report.paper.assumptions:
+        lines += textwrap.wrap(assumption, 98, initial_indent="  - ", subsequent_indent="    ")
+    return lines
 
 
 def _unaccounted(report: Report) -> list[str]:

@@ -1,0 +1,137 @@
+"""The waterfall's pieces sum up to the net, and each piece is what its name says."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+
+import pytest
+
+from runner.app.waterfall import RuleMoney
+from runner.engine.events import External
+from tests.app.runlab import MS, RunLab, S
+
+
+def test_a_round_trip_is_split_into_edge_walk_latency_and_fees() -> None:
+    lab = RunLab(entry=5 * MS)
+    lab.quote("bin", 101.0, 101.1)
+    lab.books["byb"].asks = [(100.0, 0.05), (100.2, 10.0)]
+    lab.send("entry", ("bin", "sell", 100, "100"), ("byb", "buy", 100, "101"))
+    lab.now = 1 * MS
+    lab.quote("bin", 100.9, 101.0)  # a tick is gone when the order arrives
+    lab.run(1 * S)
+    lab.quote("bin", 100.0, 100.1)
+    lab.quote("byb", 100.2, 100.3)
+    lab.send("close", ("bin", "buy", 100, "101"), ("byb", "sell", 100, "99"))
+    lab.run(2 * S)
+    pieces = lab.collector.rules["spread"].pieces
+    assert pieces.edge == Decimal("0.09") + Decimal("0.02")  # by touches: 101-100.1 and 100.2-100
+    assert pieces.walk == Decimal("-0.01")  # half of it at 100.2
+    assert pieces.latency == Decimal("-0.01")
+    turnover = [Decimal("10.09") + Decimal("10.01"), Decimal("10.01") + Decimal("10.02")]
+    fees = turnover[0] * Decimal("0.0005") + turnover[1] * Decimal("0.00055")
+    assert pieces.fees == -fees
+    assert pieces.failed == pieces.funding == pieces.open == 0
+    assert pieces.net == Decimal("0.09") - fees
+    report = lab.report()
+    assert report.unaccounted == []
+    assert report.rules["spread"].waterfall["net"] == report.pnl.net
+
+
+def test_a_leg_undone_goes_to_the_failed_legs_not_to_the_edge() -> None:
+    lab = RunLab()
+    lab.quote("bin", 101.0, 101.2)
+    lab.send("entry", ("bin", "sell", 100, "100"))
+    lab.run(1 * S)
+    lab.send("repair", ("bin", "buy", 100, "102"))
+    lab.run(2 * S)
+    pieces = lab.collector.rules["spread"].pieces
+    assert (pieces.edge, pieces.failed) == (0, Decimal("-0.02"))
+
+
+def test_a_leg_completed_late_costs_the_way_from_the_decision() -> None:
+    lab = RunLab()
+    lab.quote("byb", 99.9, 100.0, 0.04)
+    lab.send("entry", ("byb", "buy", 100, "100"))
+    lab.run(1 * S)
+    lab.quote("byb", 100.2, 100.3)
+    lab.send("repair", ("byb", "buy", 60, "101"))
+    lab.run(2 * S)
+    lab.report()
+    pieces = lab.collector.rules["spread"].pieces
+    assert pieces.failed == -Decimal("0.06") * Decimal("0.3")
+    assert pieces.open == Decimal("0.1") * Decimal("0.2")
+
+
+def test_what_is_open_is_valued_at_the_price_that_closes_it() -> None:
+    lab = RunLab()
+    lab.quote("byb", 99.9, 100.0)
+    lab.send("entry", ("byb", "buy", 100, "100"))
+    lab.run(1 * S)
+    lab.quote("byb", 102.0, 102.5)
+    report = lab.report()
+    assert report.rules["spread"].waterfall["open"] == "0.2"
+    assert report.rules["spread"].unrealised == "0.2"
+    assert report.rules["spread"].residual == {"byb": "0.1"}
+    assert report.positions["byb"].entry == "100"
+    assert lab.report().pnl.net == report.pnl.net  # asking twice changes nothing
+
+
+def test_funding_is_shared_among_those_who_hold() -> None:
+    lab = RunLab()
+    lab.quote("byb", 99.9, 100.0)
+    lab.send("entry", ("byb", "buy", 100, "100"))
+    lab.run(1 * S)
+    lab.collector.rules["other"] = RuleMoney("other")
+    lab.tell(External(exchange="bybit", what="funding", market="byb", amount=-0.5, asset="USDT"))
+    assert lab.collector.rules["spread"].pieces.funding == Decimal("-0.5")
+    assert lab.collector.rules["other"].pieces.funding == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pieces_sum_to_an_independent_net_over_random_runs(seed: int) -> None:
+    """R-47: fills, fees, funding and open value counted a second way, from cash alone."""
+    rng = random.Random(seed)
+    lab = RunLab(entry=3 * MS, response=2 * MS)
+    cash = Decimal(0)
+    for _ in range(60):
+        for market in ("bin", "byb"):
+            bid = round(100 + rng.random() * 3, 1)
+            book = lab.books[market]
+            book.bids = [(round(bid - i / 10, 1), rng.randint(1, 90) / 1000) for i in range(3)]
+            book.asks = [
+                (round(bid + (i + 1) / 10, 1), rng.randint(1, 90) / 1000) for i in range(3)
+            ]
+        side = rng.choice(("buy", "sell"))
+        price = "105" if side == "buy" else "98"
+        purpose = rng.choice(("entry", "entry", "close", "repair"))
+        lab.send(purpose, (rng.choice(("bin", "byb")), side, rng.randint(60, 150), price))
+        lab.run(lab.now + rng.randint(1, 20) * MS)
+        if rng.random() < 0.2:
+            amount = round(rng.uniform(-1, 1), 6)
+            legs = lab.collector.rules["spread"].legs
+            market = next((name for name, leg in legs.items() if leg.lots), None)
+            if market is not None:
+                lab.tell(External(exchange="x", what="funding", market=market, amount=amount))
+                cash += Decimal(repr(amount))
+    lab.run(lab.now + S)
+    report = lab.report()
+    assert report.rules["spread"].fills > 40
+    held: dict[str, int] = {"bin": 0, "byb": 0}
+    for exchange in lab.desk.exchanges.values():
+        for fill in exchange.venue.fills:
+            intent = lab.collector.orders[fill.cid].intent
+            value = Decimal(fill.lots) / 1000 * Decimal(repr(fill.price))
+            rate = Decimal("0.0005") if intent.market == "bin" else Decimal("0.00055")
+            cash -= value * intent.side.sign + value * rate
+            held[intent.market] += fill.lots * intent.side.sign
+    for market, lots in held.items():
+        if lots:
+            price, _ = lab.collector.exit_price(market, lots, lab.now)
+            assert price is not None
+            cash += Decimal(lots) / 1000 * price
+    assert abs(cash - Decimal(report.pnl.net)) <= Decimal("1e-8")
+    parts = dict(report.rules["spread"].waterfall)
+    net = Decimal(parts.pop("net"))
+    assert abs(sum(Decimal(part) for part in parts.values()) - net) <= Decimal("1e-7")
+    assert not [note for note in report.unaccounted if "misses the cash" in note]
