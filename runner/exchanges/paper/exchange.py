@@ -163,8 +163,12 @@ class PaperExchange:
 
     def _book_changed(self, event: Top | Depth) -> None:
         market = self.venue.markets.get(event.market)
-        if market is not None and (market.working or market.own):
+        if market is None:
+            return
+        if market.follows:
             self.venue.book_changed(market, event.t)
+        if self.venue.seed_base(market, event.t):
+            self._answer(event.t, ("deposit", market.name), [self.venue.snapshot(event.t)])
 
     def _printed(self, event: Trade) -> None:
         market = self.venue.markets.get(event.market)

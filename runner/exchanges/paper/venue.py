@@ -44,6 +44,11 @@ class Market:
     working: dict[str, PaperOrder] = field(default_factory=dict)
     """waiting and resting orders by client id, oldest first"""
 
+    @property
+    def follows(self) -> bool:
+        """Tell whether a change of the book matters."""
+        return bool(self.working or self.own)
+
     def ready(self, now: int) -> bool:
         """Tell whether orders may be judged: the book is valid and there is a price to judge by."""
         return self.view.valid(now) and self.reference(now) is not None
@@ -90,8 +95,8 @@ class Venue:
 
     @property
     def busy(self) -> bool:
-        """Tell whether books must be followed: something rests or waits, or was taken."""
-        return any(market.working or market.own for market in self.markets.values())
+        """Tell whether books must be followed: something rests, waits, was taken, is not seeded."""
+        return bool(self._unseeded) or any(m.follows for m in self.markets.values())
 
     # -- an order arrives
 
@@ -129,7 +134,6 @@ class Venue:
         return self.markets[order.intent.market]
 
     def _judge(self, market: Market, order: PaperOrder, at: int) -> None:
-        self.seed_base(market, at)
         reference = market.reference(at)
         assert reference is not None, "ready markets have a reference"
         bound = self._bound(market, order, reference)
@@ -305,8 +309,6 @@ class Venue:
     def snapshot(self, now: int) -> Account:
         """Return the whole account, as a full answer would show it."""
         self.now = now
-        for market in self.markets.values():
-            self.seed_base(market, now)
         return Account(
             exchange=self.name,
             balances=self.account.balances(),
@@ -343,16 +345,17 @@ class Venue:
             id=f"{self.name}-{payment.market}-{payment.at}",
         )
 
-    def seed_base(self, market: Market, now: int) -> None:
-        """Give a spot account the balance's worth of base, at the first price known."""
+    def seed_base(self, market: Market, now: int) -> bool:
+        """Give a spot account the balance's worth of base at the first valid price, once."""
         instrument = market.instrument
-        if instrument.symbol not in self._unseeded:
-            return
-        price = market.reference(now) or instrument.price_hint
-        if price > 0:
-            worth = self._unseeded.pop(instrument.symbol)
-            lots = int(worth / (price * instrument.lot * instrument.contract_size))
-            self.account.add(instrument.base, instrument.base_qty(lots))
+        if instrument.symbol not in self._unseeded or not market.ready(now):
+            return False
+        price = market.reference(now)
+        assert price is not None, "ready markets have a reference"
+        worth = self._unseeded.pop(instrument.symbol)
+        lots = int(worth / (price * instrument.lot * instrument.contract_size))
+        self.account.add(instrument.base, instrument.base_qty(lots))
+        return True
 
     def _deposit(self, balance: Decimal) -> None:
         for market in self.markets.values():

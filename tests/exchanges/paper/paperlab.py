@@ -72,6 +72,9 @@ class Lab:
             {"m": self.book},
             **options,
         )
+        if self.instrument.kind is Kind.SPOT:
+            self.changed()  # the first valid book brings the base
+            self.run()
 
     def order(self, side: str, lots: int, price: str | None = None, **changes: Any) -> Journaled:
         """Make an order; no price: market. `tif`, `reduce_only`, `cid`, `qty_text` ... by name."""

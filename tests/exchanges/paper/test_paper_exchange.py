@@ -10,6 +10,7 @@ import pytest
 import runner.exchanges.paper as package
 from runner.engine.commands import Tif
 from runner.engine.events import (
+    Account,
     Ack,
     CancelReply,
     Done,
@@ -230,6 +231,9 @@ def test_events_of_an_order_never_overtake_each_other() -> None:
 
 def test_spot_starts_with_the_same_value_of_base_and_pays_a_buys_fee_in_base() -> None:
     lab = Lab(instrument=instrument(Kind.SPOT, "binance_spot"))
+    (deposit,) = lab.events
+    assert isinstance(deposit, Account) and deposit.full
+    assert deposit.equity == pytest.approx(20_000, rel=1e-4)
     told = lab.trade("buy", 100, "101")
     fill = next(e for e in told if isinstance(e, Fill))
     assert (fill.fee_asset, fill.fee) == ("BTC", 0.1 * 0.0005)
