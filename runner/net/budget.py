@@ -1,0 +1,249 @@
+"""The exchange's own rate limits, kept on our side of the wire (R-11).
+
+Theory of operation. Each `BudgetRule` is a window: fixed ones are aligned to multiples of their
+length on the exchange's clock, rolling ones look back from now. What an answer's headers say is
+taken over when it is more than we counted, never when it is less (I-9). Because a request counts
+when it arrives and not when it leaves, what was sent shortly before a boundary is counted on both
+sides of it (`guard`).
+
+Every request has a priority, and every priority a share of the limit: entries and reads stop at
+80 %, so that a cancel finds room at any time. Who must wait is told for how long; `Turns` queues
+those who can, the more urgent first. A 429 or 418 closes everything until its Retry-After.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+from typing import Final
+
+from runner.base.clock import NS_PER_MS, NS_PER_S, Clock
+from runner.engine.events import Budget
+from runner.exchanges.api import BudgetRule, HttpRequest, SocketRequest
+
+GUARD_NS: Final = 100 * NS_PER_MS
+
+
+class Priority(IntEnum):
+    """Who goes first when a budget is short. Queries by client id count as cancels."""
+
+    CANCEL = 0
+    REDUCE = 1
+    ENTRY = 2
+    READ = 3
+
+
+SHARES: Final[Mapping[Priority, float]] = {
+    Priority.CANCEL: 1.0,
+    Priority.REDUCE: 0.95,
+    Priority.ENTRY: 0.8,
+    Priority.READ: 0.8,
+}
+
+Cost = Mapping[str, int]
+"""rule name -> how much of it a request uses"""
+
+
+def cost_of(request: HttpRequest | SocketRequest, rules: Sequence[BudgetRule]) -> dict[str, int]:
+    """Return what a request costs: rules named `order...` count orders, all others weight."""
+    weight = request.weight if isinstance(request, HttpRequest) else 0
+    orders = 1 if request.counts_order else 0
+    each = {rule.name: orders if rule.name.startswith("order") else weight for rule in rules}
+    return {name: cost for name, cost in each.items() if cost}
+
+
+class _Window:
+    """The use of one rule. Times are the exchange's wall clock in ns."""
+
+    __slots__ = ("_guard", "_log", "_start", "limit", "rule", "used")
+
+    def __init__(self, rule: BudgetRule, guard: int) -> None:
+        self.rule = rule
+        self.limit = rule.limit
+        self.used = 0
+        self._guard = min(guard, rule.window_ns // 4)
+        self._log: deque[tuple[int, int]] = deque()
+        self._start = -1
+
+    def turn(self, now: int) -> None:
+        """Forget what the exchange no longer counts."""
+        if self.rule.rolling:
+            self._forget(now - self.rule.window_ns - self._guard)
+            return
+        # The boundary is believed a guard later than our clock says, and what left a guard before
+        # it is kept: a request near it may be counted on either side.
+        start = now - self._guard - (now - self._guard) % self.rule.window_ns
+        if start != self._start:
+            self._start = start
+            self._forget(start - self._guard)
+
+    def share(self, priority: Priority) -> int:
+        """Return how much a priority may fill: never less than 1."""
+        return max(1, math.floor(self.limit * SHARES[priority] + 1e-9))
+
+    def wait(self, cost: int, priority: Priority, now: int) -> int:
+        """Return how long (ns) until `cost` fits; 0: now."""
+        room = self.share(priority) - self.used - cost
+        if room >= 0:
+            return 0
+        if not self.rule.rolling:
+            return self._start + self.rule.window_ns + self._guard - now
+        for at, each in self._log:
+            room += each
+            if room >= 0:
+                return max(1, at + self.rule.window_ns + self._guard - now + 1)
+        return self.rule.window_ns
+
+    def add(self, cost: int, now: int) -> None:
+        self.used += cost
+        self._log.append((now, cost))
+
+    def resets_at(self, now: int) -> int:
+        """Return when the oldest use is forgotten."""
+        if not self.rule.rolling:
+            return self._start + self.rule.window_ns + self._guard
+        return self._log[0][0] + self.rule.window_ns + self._guard if self._log else now
+
+    def _forget(self, before: int) -> None:
+        log = self._log
+        while log and log[0][0] < before:
+            self.used -= log.popleft()[1]
+
+
+class RateBudget:
+    """All limits of one exchange account. `offset` gives the exchange's clock minus ours (ns)."""
+
+    def __init__(
+        self,
+        exchange: str,
+        rules: Sequence[BudgetRule],
+        clock: Clock,
+        offset: Callable[[], int] = lambda: 0,
+        guard: int = GUARD_NS,
+    ) -> None:
+        self._exchange = exchange
+        self._clock = clock
+        self._offset = offset
+        self._windows = {rule.name: _Window(rule, guard) for rule in rules}
+        self.rules = tuple(rules)
+        self.closed_until = 0
+        """monotonic ns: nothing at all is sent before (Retry-After)"""
+
+    def take(self, cost: Cost, priority: Priority) -> int:
+        """Use `cost` now and return 0, or use nothing and return the ns to wait.
+
+        KeyError for a rule that does not exist.
+        """
+        closed = self.closed_until - self._clock.mono()
+        if closed > 0:
+            return closed
+        now = self._now()
+        longest = 0
+        for name, amount in cost.items():
+            window = self._windows[name]
+            window.turn(now)
+            longest = max(longest, window.wait(amount, priority, now))
+        if longest == 0:
+            for name, amount in cost.items():
+                self._windows[name].add(amount, now)
+        return longest
+
+    def learn(self, told: Sequence[tuple[str, int, int, int]]) -> None:
+        """Take over (name, used, limit, resets_at) of an answer's headers; unknown names too.
+
+        A name that no rule has is ignored: it limits an endpoint that we do not use by itself.
+        """
+        now = self._now()
+        for name, used, limit, _ in told:
+            window = self._windows.get(name)
+            if window is None:
+                continue
+            window.turn(now)
+            if limit > 0:
+                window.limit = limit
+            if used > window.used:
+                window.add(used - window.used, now)
+
+    def close(self, seconds: float) -> None:
+        """Send nothing for so long: the exchange said 429, 418 or 403."""
+        until = self._clock.mono() + math.ceil(seconds * NS_PER_S)
+        self.closed_until = max(self.closed_until, until)
+
+    def used(self, name: str) -> int:
+        """Return the current use of a rule."""
+        window = self._windows[name]
+        window.turn(self._now())
+        return window.used
+
+    def events(self) -> list[Budget]:
+        """Return the state of all rules as events; their `limit` is what entries may use."""
+        now, mono, wall = self._now(), self._clock.mono(), self._clock.wall()
+        events = []
+        for name, window in self._windows.items():
+            window.turn(now)
+            closed = mono < self.closed_until
+            limit = window.share(Priority.ENTRY)
+            events.append(
+                Budget(
+                    t=mono,
+                    wall=wall,
+                    exchange=self._exchange,
+                    name=name,
+                    used=max(window.used, limit) if closed else window.used,
+                    limit=limit,
+                    resets_at=max(self.closed_until, mono + window.resets_at(now) - now),
+                )
+            )
+        return events
+
+    def _now(self) -> int:
+        return self._clock.wall() + self._offset()
+
+
+class Turns:
+    """Lets requests through one by one when the budget has room, the most urgent first.
+
+    One pending timer at most; a waiter that is cancelled leaves the queue.
+    """
+
+    def __init__(self, budget: RateBudget) -> None:
+        self._budget = budget
+        self._queue: list[tuple[Priority, int, Cost, asyncio.Future[None]]] = []
+        self._count = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return sum(not entry[3].done() for entry in self._queue)
+
+    async def take(self, cost: Cost, priority: Priority) -> None:
+        """Return when the budget has been charged; at once when nobody as urgent waits."""
+        ahead = any(e[0] <= priority and not e[3].done() for e in self._queue)
+        if not ahead and self._budget.take(cost, priority) == 0:
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._count += 1
+        heapq.heappush(self._queue, (priority, self._count, cost, turn))
+        self._serve()
+        await turn
+
+    def _serve(self) -> None:
+        """Let through who can go, in order of urgency; then wait for the first who cannot."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._queue:
+            priority, _, cost, turn = self._queue[0]
+            if not turn.done():
+                wait = self._budget.take(cost, priority)
+                if wait:
+                    loop = asyncio.get_running_loop()
+                    self._timer = loop.call_later(wait / NS_PER_S, self._serve)
+                    return
+                turn.set_result(None)
+            heapq.heappop(self._queue)
