@@ -9,6 +9,11 @@ import pytest
 from runner.sim.launch import Running, launch
 
 
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Do not even import the foreign clients (seconds) in a run that leaves them out."""
+    return True if "not conformance" in config.getoption("-m", "") else None
+
+
 @pytest.fixture(scope="module")
 def sim() -> Iterator[Running]:
     """Run a quiet simulator for a module."""

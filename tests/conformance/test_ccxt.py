@@ -157,7 +157,7 @@ def test_an_old_timestamp_is_refused(client: Any, sim: Running) -> None:
 def test_an_order_under_the_minimum_is_refused(client: Any) -> None:
     least = {"binanceusdm": (SYMBOL, 0.001, 59_000.0), "bybit": ("ETH/USDT:USDT", 0.01, 400.0)}
     symbol, qty, price = least[client.id]
-    with pytest.raises(ccxt.BaseError, match="-4164|110094"):
+    with pytest.raises(ccxt.BaseError, match=r"-4164|110094"):
         client.create_order(symbol, "limit", "buy", qty, price, cid())
 
 
@@ -165,7 +165,7 @@ def test_a_duplicate_client_id_is_refused(client: Any) -> None:
     same = cid()
     price = resting_price(client)
     made = client.create_order(SYMBOL, "limit", "buy", 0.002, price, same)
-    with pytest.raises(ccxt.BaseError, match="-4116|110072"):
+    with pytest.raises(ccxt.BaseError, match=r"-4116|110072"):
         client.create_order(SYMBOL, "limit", "buy", 0.002, price, same)
     client.cancel_order(made["id"], SYMBOL)
     if client.id == "binanceusdm":  # unique among open orders only
@@ -177,5 +177,5 @@ def test_a_duplicate_client_id_is_refused(client: Any) -> None:
 
 
 def test_more_than_the_margin_is_refused(client: Any) -> None:
-    with pytest.raises(ccxt.BaseError, match="-2019|110007"):  # classes go by the true host
+    with pytest.raises(ccxt.BaseError, match=r"-2019|110007"):  # classes go by the true host
         client.create_order(SYMBOL, "limit", "buy", 20, resting_price(client), cid())

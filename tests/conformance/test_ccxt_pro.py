@@ -10,16 +10,14 @@ import pytest
 from runner.sim.launch import Running
 
 pytest.importorskip("ccxt", reason="the extra `conformance` is not installed")
-import ccxt.pro as pro  # noqa: E402
+import ccxt.pro as pro
 
 pytestmark = [pytest.mark.conformance, pytest.mark.filterwarnings("ignore")]
 
 SYMBOL = "BTC/USDT:USDT"
 _LIVE = {
     "https://fapi.binance.com": "rest",
-    "wss://fstream.binance.com/public": "public",
-    "wss://fstream.binance.com/market": "market",
-    "wss://fstream.binance.com/private": "private",
+    "wss://fstream.binance.com": "root",  # ccxt puts /public, /market, /private between
     "wss://ws-fapi.binance.com/ws-fapi/v1": "trade",
     "wss://stream.bybit.com/v5/public/linear": "public",
     "wss://stream.bybit.com/v5/private": "private",
@@ -43,6 +41,7 @@ def redirect(urls: Any, ends: dict[str, str]) -> Any:
 def connect(sim: Running, name: str) -> Any:
     """Return a ccxt.pro client whose URLs point to the simulator."""
     ends = sim.endpoints[{"binanceusdm": "binance_usdm", "bybit": "bybit_linear"}[name]]
+    ends = ends | {"root": ends["public"].removesuffix("/public")}
     client = getattr(pro, name)({"apiKey": ends["key"], "secret": ends["secret"]})
     client.urls["api"] = redirect(client.urls["api"], ends)
     client.options["fetchCurrencies"] = False
@@ -75,10 +74,11 @@ def test_it_hears_of_the_orders_it_places_over_a_socket(sim: Running, name: str)
             await asyncio.sleep(0.5)
             made = await client.create_order_ws(SYMBOL, "limit", "buy", 0.002, 58_000.0)
             heard = await asyncio.wait_for(watch, 5)
+            first = heard[-1]["id"], heard[-1]["status"]  # ccxt changes its cache in place
             await client.cancel_order_ws(made["id"], SYMBOL)
-            return made["id"], heard[-1]["id"], heard[-1]["status"]
+            return made["id"], first
         finally:
             await client.close()
 
-    made, heard, status = asyncio.run(main())
-    assert (heard, status) == (made, "open")
+    made, first = asyncio.run(main())
+    assert first == (made, "open")
