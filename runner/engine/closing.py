@@ -222,7 +222,7 @@ class Closing:
         if touch != touch:
             self._without_book(trade, offer)
             return
-        leaving.missing_since = -1
+        leaving.missing_since.pop(offer.leg.market, None)
         bound = leaving.mids[offer.leg.market] * (1 + sign * close.worst)
         reach = min(close.collar * 2.0 ** min(leaving.tries, 64), close.worst)
         price = touch * (1 + sign * reach)
@@ -240,10 +240,8 @@ class Closing:
     def _without_book(self, trade: Trade, offer: Offer) -> None:
         leaving = trade.leaving
         assert leaving is not None
-        if leaving.missing_since < 0:
-            leaving.missing_since = self.desk.now
-        waited = self.desk.now - leaving.missing_since
-        if waited < trade.repair_within:
+        since = leaving.missing_since.setdefault(offer.leg.market, self.desk.now)
+        if self.desk.now - since < trade.repair_within:
             offer.can = Can.WAIT
         elif offer.leg.listed.perpetual and covered(self.desk, offer.leg, offer.lots):
             self._at_market(offer)

@@ -34,6 +34,7 @@ from runner.engine.events import (
     Fill,
     Found,
     Funding,
+    History,
     Host,
     Mark,
     Operator,
@@ -130,6 +131,7 @@ class Engine:
             External: self.world.on_external,
             Operator: self.world.on_operator,
             Host: self.world.on_host,
+            History: self._on_history,
             Ack: lambda e: orderflow.on_ack(desk, e),
             Reject: lambda e: orderflow.on_reject(desk, e),
             Unknown: lambda e: orderflow.on_unknown(desk, e),
@@ -302,6 +304,9 @@ class Engine:
     def _on_clock(self, event: ClockReading) -> None:
         self.world.on_clock(event)
         self.market.on_clock(event)
+
+    def _on_history(self, event: History) -> None:
+        self.desk.program.warm_up(event.closes, self.desk.now)
 
     def _on_facts(self, event: Facts) -> None:
         self.world.on_facts(event)

@@ -257,6 +257,12 @@ class Host(Event, tag="host", kw_only=True):
     ok: bool = False
 
 
+class History(Event, tag="history", kw_only=True):
+    """Closes of past one-minute bars, to warm windows with: (monotonic ns of the close, close)."""
+
+    closes: dict[str, list[tuple[int, float]]]
+
+
 class Timer(Event, tag="timer", kw_only=True, gc=False):
     """Time has reached the engine's `due`."""
 
@@ -287,6 +293,7 @@ AnyEvent = (
     | CancelReply
     | Operator
     | Host
+    | History
     | Timer
 )
 """All events, for the typed encoding of recordings."""

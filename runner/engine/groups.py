@@ -72,6 +72,9 @@ class Groups:
         assert trade is not None
         if order.state is OrderState.REJECTED and order.filled == 0:
             trade.rejected = order.code or "rejected"
+            leg = trade.legs[order.intent.leg]
+            if order.intent.purpose is Purpose.REPAIR and order.intent.side is leg.side:
+                trade.incompletable = True
         if not trade.within_gap():
             self._cancel_resting(run)
         self.watch_doubt(run)
@@ -159,6 +162,10 @@ class Groups:
     def _repair(self, run: RuleRun, trade: Trade) -> None:
         if trade.doubt_since < 0:
             self._start_doubt(run, trade)
+        if self.desk.now < trade.repair_from:
+            self.desk.timers.at(trade.repair_from, self._again, (run, trade))
+            return
+        trade.repair_from = self.desk.now + REPAIR_RETRY
         for leg in trade.legs:
             mid = leg.listed.mid()
             if leg.market not in trade.repair_mids and mid == mid:
@@ -169,7 +176,7 @@ class Groups:
                 self.desk.traces.funnels[run.plan.name].repairs += 1
                 return
             self.desk.traces.refused(run.plan.name, run.state, refusal.code, refusal.text)
-        self.desk.timers.at(self.desk.now + REPAIR_RETRY, self._again, (run, trade))
+        self.desk.timers.at(trade.repair_from, self._again, (run, trade))
 
     def _again(self, subject: tuple[RuleRun, Trade]) -> None:
         run, trade = subject
@@ -180,7 +187,7 @@ class Groups:
         """Return the possible repairs, the better first."""
         hedge = trade.rule.trade.hedge if trade.rule.trade is not None else None
         policy = hedge.repair if hedge is not None else "cheaper"
-        if self.desk.limits.mode is not Mode.ACTIVE:
+        if trade.incompletable or self.desk.limits.mode is not Mode.ACTIVE:
             policy = "unwind"
         complete = self._drafts(trade, completing=True) if policy != "unwind" else []
         unwind = self._drafts(trade, completing=False)

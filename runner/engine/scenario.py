@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from runner.engine.build import Builder, catalogue_facts, wants
@@ -280,6 +281,10 @@ _FATES: Final[dict[Fate, Callable[[ScriptedExchange, Intent], None]]] = {
 }
 
 
+def _start(exchange: ScriptedExchange) -> None:
+    exchange.start()  # looked up now, so that a script may replace it
+
+
 class Scenario:
     """An engine, its exchanges and the time."""
 
@@ -316,7 +321,7 @@ class Scenario:
         self.quotes.update(quotes)
         self.after(0, self._tick)
         for exchange in self.exchanges.values():
-            self.after(0, exchange.start)
+            self.after(0, partial(_start, exchange))
         return self
 
     def quote(self, market: str, bid: float, ask: float) -> None:

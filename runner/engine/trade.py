@@ -63,7 +63,8 @@ class Leaving:
     tries: int = 0
     mids: dict[str, float] = field(default_factory=dict)
     """mids at the decision, from which `worst` counts"""
-    missing_since: int = -1
+    missing_since: dict[str, int] = field(default_factory=dict)
+    """market -> since when its book is away"""
     held: bool = False
     """waiting because not all legs can go; told"""
     only: str = ""
@@ -89,6 +90,10 @@ class Trade:
     """since when the gap is above `max_gap` or an order is in doubt; -1: all is well"""
     doubt_told: bool = False
     repair_mids: dict[str, float] = field(default_factory=dict)
+    repair_from: int = 0
+    """no repair before this: an exchange that keeps saying no is not asked in a loop"""
+    incompletable: bool = False
+    """an order that would have completed a leg was rejected: from now on only trim"""
     failed: bool = False
     """a repair ended it: `when` must become false before the next entry"""
     rejected: str = ""
