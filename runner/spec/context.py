@@ -35,6 +35,8 @@ class Context:
     """params in force, in base units"""
     texts: list[tuple[str, str]] = field(default_factory=list)
     """path and text of every expression, for what is used and what is not"""
+    _wrong: set[str] = field(default_factory=set)
+    _counted: int = 0
 
     def add(
         self,
@@ -56,10 +58,12 @@ class Context:
 
     def has_error(self, path: str) -> bool:
         """Return whether an error was reported at `path` or below it."""
-        below = path + "."
-        return any(
-            d.is_error and (d.path == path or d.path.startswith(below)) for d in self.findings.items
-        )
+        for found in self.findings.items[self._counted :]:
+            if found.is_error:
+                parts = found.path.split(".")
+                self._wrong.update(".".join(parts[: i + 1]) for i in range(len(parts)))
+        self._counted = len(self.findings.items)
+        return path in self._wrong
 
     # --- expressions -----------------------------------------------------------------------------
 

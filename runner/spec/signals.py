@@ -42,18 +42,18 @@ def read_signals(
 ) -> tuple[dict[str, Expr | None], dict[str, str]]:
     """Check all signals; return trees (None: in error) in order of use, and their texts."""
     entries = {e.key.text: e for e in section(root, "signals") if not e.key.bad}
-    trees: dict[str, Expr | None] = {}
+    known: dict[str, Expr | None] = dict.fromkeys(entries)
     texts: dict[str, str] = {}
-    for name in _in_order(entries, ctx):
+    ctx.scope = ctx.scope.with_signals(known)
+    order = _in_order(entries, ctx)
+    for name in order:
         entry = entries[name]
         _free_name(entry, markets, ctx)
         if isinstance(entry.value, Scalar):
             texts[name] = entry.value.text
-        ctx.scope = ctx.scope.with_signals({**dict.fromkeys(entries), **trees})
-        looped = ctx.has_error(f"signals.{name}")
-        trees[name] = None if looped else ctx.expr(entry.value, ANY, f"signals.{name}")
-    ctx.scope = ctx.scope.with_signals(trees)
-    return trees, texts
+        if not ctx.has_error(f"signals.{name}"):
+            known[name] = ctx.expr(entry.value, ANY, f"signals.{name}")
+    return {name: known[name] for name in order}, texts
 
 
 def _free_name(entry: Entry, markets: dict[str, MarketDraft], ctx: Context) -> None:
