@@ -61,7 +61,7 @@ class Link:
 
     def rotate(self, t: int) -> None:
         """Close the seconds before `t` and let those older than the window go."""
-        passed = min((t - self.rotate_at) // SECOND + 1, WINDOW_SECONDS)
+        passed = min((t - self.rotate_at) // SECOND + 1, WINDOW_SECONDS + 1)
         self._seconds.append(self.low)
         self._seconds.extend([FAR] * (passed - 1))
         self.low = FAR

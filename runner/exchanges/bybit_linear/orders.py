@@ -10,7 +10,7 @@ An answer to a place means accepted, not more: how the order fared comes on the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
