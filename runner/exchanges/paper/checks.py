@@ -47,11 +47,20 @@ def _status(case: Case) -> Why | None:
     return None if case.instrument.status == "trading" else Why.CLOSED
 
 
+def _price_low(case: Case) -> Why | None:
+    if case.intent.type is OrderType.MARKET:
+        return None
+    return Why.PRICE_LOW if Decimal(case.intent.price_text) <= 0 else None
+
+
 def _price_step(case: Case) -> Why | None:
     if case.intent.type is OrderType.MARKET:
         return None
-    price = Decimal(case.intent.price_text)
-    return Why.PRICE_STEP if price <= 0 or price % case.instrument.tick else None
+    return Why.PRICE_STEP if Decimal(case.intent.price_text) % case.instrument.tick else None
+
+
+def _qty_zero(case: Case) -> Why | None:
+    return Why.QTY_ZERO if case.qty <= 0 else None
 
 
 def _qty_step(case: Case) -> Why | None:
@@ -59,7 +68,7 @@ def _qty_step(case: Case) -> Why | None:
 
 
 def _min_qty(case: Case) -> Why | None:
-    return Why.MIN_QTY if case.qty <= 0 or case.qty < case.instrument.min_qty else None
+    return Why.MIN_QTY if case.qty < case.instrument.min_qty else None
 
 
 def _max_qty(case: Case) -> Why | None:
@@ -107,13 +116,15 @@ def _balance(case: Case) -> Why | None:
 
 CHECKS: tuple[Callable[[Case], Why | None], ...] = (
     _status,
-    _price_step,
+    _qty_zero,
     _qty_step,
     _min_qty,
     _max_qty,
+    _price_low,
+    _price_step,
     _band,
-    _reduce_only,
     _min_notional,
+    _reduce_only,
     _max_open,
     _balance,
 )

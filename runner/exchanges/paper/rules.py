@@ -21,7 +21,9 @@ class Why(StrEnum):
     SYMBOL = "symbol"
     CLOSED = "closed"
     DUPLICATE = "duplicate"
+    PRICE_LOW = "price_low"
     PRICE_STEP = "price_step"
+    QTY_ZERO = "qty_zero"
     QTY_STEP = "qty_step"
     MIN_QTY = "min_qty"
     MAX_QTY = "max_qty"
@@ -75,9 +77,11 @@ _BINANCE_USDM = VenueRules(
         Why.SYMBOL: Refusal("-1121", "Invalid symbol."),
         Why.CLOSED: Refusal("-4108", "Symbol is on delivering or delivered or settling or closed."),
         Why.DUPLICATE: Refusal("-4116", "ClientOrderId is duplicated."),
+        Why.PRICE_LOW: Refusal("-4013", "Price less than min price."),
+        Why.QTY_ZERO: Refusal("-4003", "Quantity less than or equal to zero."),
         Why.PRICE_STEP: Refusal("-4014", "Price not increased by tick size."),
         Why.QTY_STEP: Refusal("-1111", "Precision is over the maximum defined for this asset."),
-        Why.MIN_QTY: Refusal("-4003", "Quantity less than or equal to zero."),
+        Why.MIN_QTY: Refusal("-4004", "Quantity less than min quantity."),
         Why.MAX_QTY: Refusal("-4005", "Quantity greater than max quantity."),
         Why.MIN_NOTIONAL: Refusal("-4164", "Order's notional is too small."),
         Why.BAND_HIGH: Refusal("-4016", "Limit price can't be higher than the price band."),
@@ -101,6 +105,8 @@ _BYBIT_LINEAR = VenueRules(
         Why.SYMBOL: Refusal("10001", "params error: symbol invalid"),
         Why.CLOSED: Refusal("110023", "Only closing orders are allowed."),
         Why.DUPLICATE: Refusal("110072", "OrderLinkedID is duplicate"),
+        Why.PRICE_LOW: Refusal("10001", "params error: price invalid"),
+        Why.QTY_ZERO: Refusal("10001", "params error: qty invalid"),
         Why.PRICE_STEP: Refusal("10001", "params error: Price invalid"),
         Why.QTY_STEP: Refusal("10001", "params error: Qty invalid"),
         Why.MIN_QTY: Refusal("10001", "The number of contracts is below the minimum limit."),
@@ -126,6 +132,8 @@ _BINANCE_SPOT = VenueRules(
         Why.SYMBOL: Refusal("-1121", "Invalid symbol."),
         Why.CLOSED: Refusal("-2010", "Market is closed."),
         Why.DUPLICATE: Refusal("-2010", "Duplicate order sent."),
+        Why.PRICE_LOW: Refusal("-1013", "Filter failure: PRICE_FILTER"),
+        Why.QTY_ZERO: Refusal("-1013", "Filter failure: LOT_SIZE"),
         Why.PRICE_STEP: Refusal("-1013", "Filter failure: PRICE_FILTER"),
         Why.QTY_STEP: Refusal("-1013", "Filter failure: LOT_SIZE"),
         Why.MIN_QTY: Refusal("-1013", "Filter failure: LOT_SIZE"),
