@@ -28,6 +28,7 @@ from runner.exchanges.paper import (
 from runner.exchanges.paper.exchange import Script
 from runner.exchanges.paper.funding import NEVER
 from runner.exchanges.paper.rules import RULES
+from runner.exchanges.paper.venue import How
 from runner.market.instruments import Instrument
 from runner.market.streams import AnyStream, BookStream
 from runner.spec.plan import Plan, StreamKind
@@ -205,6 +206,11 @@ class PaperDesk:
     def models(self) -> dict[str, str]:
         """Describe the model of each exchange."""
         return {name: f"taker-l2; {x.latency.text()}" for name, x in self.exchanges.items()}
+
+    def fill_counts(self) -> dict[str, int]:
+        """Count the fills of all exchanges by how they came about."""
+        kinds = [exchange.venue.fill_kinds for exchange in self.exchanges.values()]
+        return {str(how): sum(kind[how] for kind in kinds) for how in How}
 
     def haircut(self, index: int, exits: Mapping[str, Decimal]) -> dict[str, Decimal]:
         """Return the net of each rule under the haircut of this index, without funding.

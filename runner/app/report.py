@@ -72,7 +72,8 @@ class Pnl(msgspec.Struct, frozen=True):
 class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
     """One rule. Costs in `waterfall` are negative and its parts sum up to `net`."""
 
-    evaluations: int
+    evaluations: int | None
+    """None: not counted"""
     true: int
     entries: int
     exits: int
@@ -128,7 +129,10 @@ class PositionReport(msgspec.Struct, frozen=True):
 
 
 class PaperReport(msgspec.Struct, frozen=True):
+    """`fills` counts executions by how they came about."""
+
     models: dict[str, str]
+    fills: dict[str, int]
     assumptions: list[str]
     haircuts: dict[str, dict[str, str]]
 
@@ -180,7 +184,7 @@ def build_report(
     """
     books = _Books(collector)
     rules = {
-        name: _rule(books, money_, funnels.get(name), (evaluations or {}).get(name, 0), paper)
+        name: _rule(books, money_, funnels.get(name), (evaluations or {}).get(name), paper)
         for name, money_ in sorted(collector.rules.items())
     }
     return Report(
@@ -243,7 +247,7 @@ def _rule(
     books: _Books,
     rule: RuleMoney,
     funnel: FunnelLike | None,
-    evaluations: int,
+    evaluations: int | None,
     paper: PaperDesk | None,
 ) -> RuleReport:
     pieces = rule.pieces
@@ -406,7 +410,7 @@ def _paper(collector: Collector, books: _Books, paper: PaperDesk | None) -> Pape
         }
         for i, cut in enumerate(paper.haircuts)
     }
-    return PaperReport(paper.models(), list(ASSUMPTIONS), haircuts)
+    return PaperReport(paper.models(), paper.fill_counts(), list(ASSUMPTIONS), haircuts)
 
 
 def _unaccounted(collector: Collector, books: _Books) -> list[str]:

@@ -77,7 +77,7 @@ def _rule(name: str, rule: RuleReport, report: Report) -> list[str]:
     rows = [(label, short(rule.waterfall[key])) for key, label in _PIECES]
     return [
         f"rule {name}",
-        f"  {count(rule.evaluations, 'evaluation')}, {rule.true} true,"
+        f"  {_evaluations(rule)}{rule.true} true,"
         f" {count(rule.entries, 'entry', 'entries')}, {count(rule.exits, 'exit')},"
         f" {rule.no_fill} without fill, {rule.rejected} rejected",
         f"  {count(rule.trades, 'trade')}, {count(rule.fills, 'fill')},"
@@ -88,6 +88,10 @@ def _rule(name: str, rule: RuleReport, report: Report) -> list[str]:
         *(f"  residual {market}: {qty}" for market, qty in rule.residual.items()),
         *table(rows, indent="    "),
     ]
+
+
+def _evaluations(rule: RuleReport) -> str:
+    return "" if rule.evaluations is None else f"{count(rule.evaluations, 'evaluation')}, "
 
 
 def _refusals(rule: RuleReport) -> list[str]:
@@ -146,6 +150,10 @@ def _assumptions(report: Report) -> list[str]:
         return []
     lines = ["filled on paper:"]
     lines += [f"  {name}: {model}" for name, model in report.paper.models.items()]
+    fills, total = report.paper.fills, sum(report.paper.fills.values())
+    if total:
+        shares = ", ".join(f"{how} {n / total:.0%}" for how, n in fills.items() if n)
+        lines.append(f"  fills: {shares}")
     for assumption in report.paper.assumptions:
         lines += textwrap.wrap(assumption, 98, initial_indent="  - ", subsequent_indent="    ")
     return lines

@@ -14,9 +14,11 @@ its turn, is not (pessimistic). Other traders do not react to us.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import StrEnum
 
 from runner.engine.commands import Tif
 from runner.engine.events import Account, Ack, Done, End, Event, External, Fill, Reject, Trade
@@ -27,6 +29,15 @@ from runner.exchanges.paper.funding import Payment
 from runner.exchanges.paper.orders import PaperOrder, Stage
 from runner.exchanges.paper.rules import RULES, STALE, Refusal, VenueRules, Why
 from runner.market.instruments import Instrument, Kind, Side
+
+
+class How(StrEnum):
+    """How a fill came about: the model's rules by name, for the report."""
+
+    WALKED = "walked the book"
+    THROUGH = "traded through"
+    CROSSED = "crossed by the book"
+
 
 Tell = Callable[[PaperOrder, int, Sequence[Event]], None]
 
@@ -86,6 +97,7 @@ class Venue:
         self.account = PaperAccount(self._mark_of, leverage, self.rules.maintenance)
         self.orders: dict[str, PaperOrder] = {}
         self.fills: list[Fill] = []
+        self.fill_kinds: Counter[How] = Counter()
         self.now = 0
         self.offset = 0
         """wall less monotonic time, ns"""
@@ -176,7 +188,7 @@ class Venue:
     def _match(self, market: Market, order: PaperOrder, takes: list[Take], at: int) -> None:
         market.own.take(order.intent.side.opposite, takes)
         events: list[Event] = [self._ack(order)]
-        events += [self._fill(order, take.ticks, take.lots, False, at) for take in takes]
+        events += [self._fill(order, take.ticks, take.lots, How.WALKED, at) for take in takes]
         order.stage = Stage.OPEN
         if order.left == 0 or order.immediate or order.behaviour.ratio is not None:
             code = "" if takes else self.rules.refusals[Why.NO_LIQUIDITY].code
@@ -214,7 +226,7 @@ class Venue:
                 continue
             part = min(left, self._allowed(order))
             left -= part
-            self._fill_at_rest(market, order, part, trade.t)
+            self._fill_at_rest(market, order, part, How.THROUGH, trade.t)
 
     def end_resting(self, order: PaperOrder, at: int) -> None:
         """Cancel an order that rests or waits."""
@@ -234,12 +246,15 @@ class Venue:
         side, lots = order.intent.side, self._allowed(order)
         takes = walk(market.view, market.instrument, side, lots, order.limit, market.own)
         market.own.take(side.opposite, takes)
-        self._fill_at_rest(market, order, sum(take.lots for take in takes), now)
+        lots = sum(take.lots for take in takes)
+        self._fill_at_rest(market, order, lots, How.CROSSED, now)
 
-    def _fill_at_rest(self, market: Market, order: PaperOrder, lots: int, now: int) -> None:
+    def _fill_at_rest(
+        self, market: Market, order: PaperOrder, lots: int, how: How, now: int
+    ) -> None:
         if lots <= 0:
             return
-        events: list[Event] = [self._fill(order, order.intent.ticks, lots, True, now)]
+        events: list[Event] = [self._fill(order, order.intent.ticks, lots, how, now)]
         self._leave(market, order)
         if self._allowed(order) == 0:
             events.append(self._done(order))
@@ -265,12 +280,13 @@ class Venue:
     def _ack(self, order: PaperOrder) -> Ack:
         return Ack(cid=order.cid, exchange_id=order.exchange_id, ts=order.ts)
 
-    def _fill(self, order: PaperOrder, ticks: int, lots: int, maker: bool, at: int) -> Fill:
+    def _fill(self, order: PaperOrder, ticks: int, lots: int, how: How, at: int) -> Fill:
         """Book one execution and return what is told of it."""
-        instrument = order.instrument
+        instrument, maker = order.instrument, how is not How.WALKED
         rate = Decimal(repr(instrument.fees.maker if maker else instrument.fees.taker))
         price = instrument.price(ticks)
         fee = self.account.fill(instrument, order.intent.side, price, lots, rate)
+        self.fill_kinds[how] += 1
         order.filled += lots
         order.turnover += ticks * lots
         fill = Fill(
