@@ -59,7 +59,8 @@ class Sent:
     t: int
     acked: bool = False
     closed: bool = False
-    trade_ids: set[str] = field(default_factory=set)
+    fills: dict[str, Fill] = field(default_factory=dict)
+    """by trade id"""
 
 
 @dataclass(slots=True)
@@ -225,12 +226,18 @@ class Collector:
         if sent is None:
             self.strangers += 1
             return
-        if fill.trade_id in sent.trade_ids:
-            return
-        sent.trade_ids.add(fill.trade_id)
         intent = sent.intent
+        instrument = self.instruments[intent.market]
         money = self.rules.setdefault(intent.rule, RuleMoney(intent.rule))
-        money.fill(intent, self.instruments[intent.market], fill, sent.seen)
+        known = sent.fills.get(fill.trade_id)
+        if known is None:
+            money.fill(intent, instrument, fill, sent.seen)
+        elif known.fee is None and fill.fee is not None:
+            # Binance tells a trade twice: at once without its fee, then with it.
+            money.correct_fee(instrument, known, fill)
+        else:
+            return
+        sent.fills[fill.trade_id] = fill
 
     def _reconciled(self, event: Reconciled) -> None:
         for fill in event.fills:

@@ -1,8 +1,12 @@
 """Time: which of the timers that are due comes before which event.
 
-The engine has timers, and so has the paper exchange where there is one. The driver hands both
-their time in order, then the event. In virtual time (`replay`, scenario) a timer fires at the very
-instant it was due; on a real clock it fires when we got round to it.
+The engine has timers, and so has the paper exchange where there is one. Before each frame, and when
+the loop's alarm rings, `advance` fires all that is due, in the order it was due; then `feed` hands
+over the events. In virtual time (replay, scenario) a timer fires at the very instant it was due; on
+a real clock it fires when we got round to it.
+
+What `advance` does is in the recording, what happens inside a frame follows from the frame: that
+is how a recorded run is decided again (interfaces.md, section 2).
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ class Agenda(Protocol):
 
     @property
     def due(self) -> int: ...
-    def on_timer(self, now: int, wall: int) -> list[Event]: ...
+    def on_timer(self, t: int, wall: int) -> list[Event]: ...
     def on_market(self, event: Event) -> None: ...
 
 
@@ -41,18 +45,10 @@ class Driver:
         return due
 
     def feed(self, event: Event) -> None:
-        """Hand on an event, after everything that was due before it."""
-        agenda = self._agenda
-        if agenda is None:
-            if self._virtual and event.t > self._host.engine.due:
-                self.advance(event.t, event.wall)
-            self._host.feed(event)
-            return
-        if event.t >= agenda.due or event.t >= self._host.engine.due:
-            self.advance(event.t, event.wall)
+        """Hand on an event; a market event also moves the paper exchange."""
         self._host.feed(event)
-        if isinstance(event, MarketEvent):
-            agenda.on_market(event)
+        if self._agenda is not None and isinstance(event, MarketEvent):
+            self._agenda.on_market(event)
 
     def advance(self, t: int, wall: int) -> None:
         """Fire all timers that are due at `t`, in the order they were due."""

@@ -55,13 +55,15 @@ _NOT_JOURNALED = frozenset(
     (Top, Depth, Trade, Mark, Funding, Bar, Timer, Budget, ClockReading, Account)
 )
 """what only the recording keeps: it comes often and a restart asks for it anew"""
+_LASTING = frozenset(("rule", "run"))
+"""rows that a restart takes over (engine/snapshot.py)"""
 
 
 class EngineApi(Protocol):
     """What the host needs of an engine."""
 
-    due: int
-
+    @property
+    def due(self) -> int: ...
     def handle(self, event: Event) -> Sequence[Command]: ...
 
 
@@ -80,6 +82,7 @@ class JournalApi(Protocol):
 
     def commit(self, approved: Sequence[Approved]) -> list[Journaled]: ...
     def record(self, kind: str, fields: Mapping[str, Scalar], t: int, wall: int) -> None: ...
+    def save(self, key: str, value: bytes, wall: int) -> None: ...
     def event(self, event: Event) -> None: ...
 
 
@@ -108,6 +111,8 @@ class Host:
         self.journal = journal
         self.observers = tuple(observers)
         self.handled = 0
+        self.ticking = False
+        """a timer is fired by the alarm, not in front of an event"""
         self._resync = resync
         self._stage = stages
         self._waiting: deque[Event] = deque()
@@ -150,13 +155,14 @@ class Host:
         """Fire the engine's timers that are due at `t`."""
         if self._busy or t < self.engine.due:
             return
-        self._busy = True
+        self._busy = self.ticking = True
         try:
             self._timers(t, wall)
+            self.ticking = False
             while self._waiting:
                 self._one(self._waiting.popleft())
         finally:
-            self._busy = False
+            self._busy = self.ticking = False
 
     def _timers(self, t: int, wall: int) -> None:
         due = self.engine.due
@@ -208,7 +214,13 @@ class Host:
             self._resync(command)
 
     def _record(self, command: Record, t: int, wall: int) -> None:
-        self.journal.record(command.kind, command.fields, t, wall)
+        """Journal a row; what outlives the process is kept by name, the youngest standing."""
+        fields = command.fields
+        if command.kind in _LASTING:
+            key = ".".join(filter(None, (command.kind, str(fields.get("name") or ""))))
+            self.journal.save(key, str(fields["json"]).encode(), wall)
+            return
+        self.journal.record(command.kind, fields, t, wall)
 
     def _record_trace(self, command: Trace, t: int, wall: int) -> None:
         fields: dict[str, Scalar] = {

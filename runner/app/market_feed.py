@@ -19,6 +19,7 @@ from runner.exchanges.api import Decoded, HttpRequest, MarketCodec, SocketSpec, 
 from runner.net.websocket import SocketOptions, WebSocket
 
 Sink = Callable[[Event], None]
+Stages = Callable[[str, int], None]
 Fetch = Callable[[HttpRequest], Awaitable[bytes]]
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 10.0
@@ -30,12 +31,6 @@ class FrameTape(Protocol):
     def opened(self, conn: int, t: int, wall: int, spec: SocketSpec, exchange: str) -> None: ...
     def frame(self, conn: int, t: int, wall: int, more: bool, message: bytes) -> None: ...
     def closed(self, conn: int, t: int, wall: int) -> None: ...
-
-
-class Stages(Protocol):
-    """Where stage times go."""
-
-    def add(self, stage: str, ns: int) -> None: ...
 
 
 class MarketFeed:
@@ -53,6 +48,7 @@ class MarketFeed:
         fetch: Fetch,
         notice: Callable[[str, str], None],
         stages: Stages | None = None,
+        before: Callable[[int, int], None] = lambda t, wall: None,
     ) -> None:
         self.name = name
         self.codec = codec
@@ -61,7 +57,7 @@ class MarketFeed:
         self.gaps = 0
         self.sockets: list[WebSocket] = []
         self._listeners = [
-            _Listener(self, spec, sink, clock, tape, notice, stages)
+            _Listener(self, spec, sink, clock, tape, notice, stages, before)
             for spec in codec.sockets(wants)
         ]
         for listener in self._listeners:
@@ -149,8 +145,8 @@ class _Listener:
     """One socket's callbacks."""
 
     __slots__ = (
-        "_clock", "_decode", "_feed", "_id", "_notice", "_out", "_sink", "_stages", "_tape",
-        "socket", "spec",
+        "_before", "_clock", "_decode", "_feed", "_id", "_notice", "_out", "_sink", "_stages",
+        "_tape", "socket", "spec",
     )  # fmt: skip
 
     def __init__(
@@ -162,6 +158,7 @@ class _Listener:
         tape: FrameTape,
         notice: Callable[[str, str], None],
         stages: Stages | None,
+        before: Callable[[int, int], None],
     ) -> None:
         self.spec = spec
         self.socket: WebSocket
@@ -173,6 +170,7 @@ class _Listener:
         self._tape = tape
         self._notice = notice
         self._stages = stages
+        self._before = before
         self._out = Decoded()
 
     def on_up(self, conn: int) -> None:
@@ -187,6 +185,7 @@ class _Listener:
 
     def on_frame(self, message: bytes, more: bool, conn: int) -> None:
         t, wall = self._clock.mono(), self._clock.wall()
+        self._before(t, wall)
         self._tape.frame(conn, t, wall, more, message)
         self._feed.frames += 1
         out = self._out
@@ -196,7 +195,7 @@ class _Listener:
         else:
             start = stopwatch_ns()
             self._decode(self._id, message, t, wall, conn, more, out)
-            stages.add("decode", stopwatch_ns() - start)
+            stages("decode", stopwatch_ns() - start)
         events = out.events
         if events:
             out.events = []

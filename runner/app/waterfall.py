@@ -138,6 +138,12 @@ class RuleMoney:
         self._position(intent, leg, fill.lots, price, seen.touch)
         self._fee(instrument, fill, price)
 
+    def correct_fee(self, instrument: Instrument, before: Fill, after: Fill) -> None:
+        """Take the fee from the second word on an execution (its first came without)."""
+        price = Decimal(repr(before.price))
+        self._fee(instrument, before, price, undo=True)
+        self._fee(instrument, after, price)
+
     def fund(self, amount: Decimal) -> None:
         """Book funding received (+) or paid (-)."""
         self.pieces.funding += amount
@@ -198,7 +204,9 @@ class RuleMoney:
         else:
             self.pieces.edge += gained
 
-    def _fee(self, instrument: Instrument, fill: Fill, price: Decimal) -> None:
+    def _fee(
+        self, instrument: Instrument, fill: Fill, price: Decimal, undo: bool = False
+    ) -> None:
         if fill.fee is None:
             rate = instrument.fees.maker if fill.maker else instrument.fees.taker
             fee = instrument.base_qty(fill.lots) * price * Decimal(repr(rate))
@@ -207,7 +215,8 @@ class RuleMoney:
             if fill.fee_asset == instrument.base:
                 fee *= price
             elif fill.fee_asset not in ("", instrument.quote):
+                assert not undo, "a fee without an asset is in the quote"
                 before = self.other_fees.get(fill.fee_asset, ZERO)
                 self.other_fees[fill.fee_asset] = before + fee
                 return
-        self.pieces.fees -= fee
+        self.pieces.fees += fee if undo else -fee

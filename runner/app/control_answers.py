@@ -1,0 +1,112 @@
+"""What a running strategy answers its operator (interfaces.md, section 6)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from runner.base.units import plain
+from runner.engine.limits import STICKY, Mode
+
+if TYPE_CHECKING:
+    from runner.app.live import LiveRun
+
+_OPERATIONS = ("halt", "resume", "flatten")
+
+
+def answer(run: LiveRun, command: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Do what `command` says and return the answer; ValueError for what cannot be done."""
+    if command in ("status", "snapshot"):
+        return status(run)
+    if command not in _OPERATIONS:
+        raise ValueError(f"unknown command {command!r}; there are status, {', '.join(_OPERATIONS)}")
+    rule, market = str(fields.get("rule") or ""), str(fields.get("market") or "")
+    _check(run, command, rule, market, bool(fields.get("yes")))
+    run.operate(
+        command,
+        rule=rule,
+        market=market,
+        who=str(fields.get("who") or "operator"),
+        why=str(fields.get("why") or ""),
+    )
+    return status(run)
+
+
+def _check(run: LiveRun, command: str, rule: str, market: str, yes: bool) -> None:
+    if rule and rule not in run.plan.rules:
+        raise ValueError(f"no rule is named {rule!r}; there are {', '.join(run.plan.rules)}")
+    if market and market not in run.plan.markets:
+        raise ValueError(f"no market is named {market!r}; there are {', '.join(run.plan.markets)}")
+    if market and not yes:
+        raise ValueError(f"closing {market} alone leaves its partners open; say --yes")
+    mode = run.parts.engine.desk.limits.mode
+    if command == "resume" and not rule and mode in STICKY and not yes:
+        raise ValueError(f"the run is {mode.shown}; resuming needs --yes")
+
+
+def status(run: LiveRun) -> dict[str, Any]:
+    """Return the run's state for people and programs; numbers that are not known are null."""
+    engine = run.parts.engine
+    desk, limits = engine.desk, engine.desk.limits
+    now = run.clock.mono()
+    return {
+        "format": "1.0",
+        "name": run.plan.name,
+        "run": run.run_id,
+        "kind": "start" if run.options.signed else "dry-run",
+        "uptime_s": round(now / 1e9, 3),
+        "state": limits.mode.shown,
+        "reason": "" if limits.mode is Mode.ACTIVE else limits.reason,
+        "day_loss": _number(limits.day_loss),
+        "rules": {name: _rule(run, name, now) for name in run.plan.rules},
+        "positions": {
+            name: plain(listed.instrument.base_qty(desk.ledgers.lots(name)))
+            for name, listed in desk.markets.items()
+            if desk.ledgers.lots(name)
+        },
+        "orders": {"open": len(desk.orders.open)},
+        "streams": {
+            key: {
+                "state": str(stream.state),
+                "age_ms": round(stream.age(now) / 1e6, 1) if stream.seq else None,
+            }
+            for key, stream in engine.market.streams.items()
+        },
+        "exchanges": {name: _exchange(run, name) for name in run.plan.exchanges},
+        "latency_us": run.parts.collector.stages.figures(),
+        "warnings": list(run.warnings),
+    }
+
+
+def _rule(run: LiveRun, name: str, now: int) -> dict[str, Any]:
+    each = run.parts.engine.desk.rules.runs[name]
+    funnel = run.parts.engine.funnels[name]
+    return {
+        "state": each.state.value,
+        "disabled": each.disabled_why,
+        "entries": funnel.entries,
+        "exits": funnel.exits,
+        "refusals": dict(funnel.refusals),
+        "pnl": _number(each.cell.pnl(now)),
+    }
+
+
+def _exchange(run: LiveRun, name: str) -> dict[str, Any]:
+    link = run.links[name]
+    venue = run.parts.engine.desk.venues[name]
+    return {
+        "type": link.plan.type,
+        "network": link.plan.network.value,
+        "state": venue.state.value,
+        "reconnects": link.feed.reconnects if link.feed is not None else 0,
+        "clock": {
+            "offset_ms": round(link.sync.offset / 1e6, 3),
+            "uncertainty_ms": round(link.sync.uncertainty / 1e6, 3),
+            "ok": link.sync.ok,
+        },
+    }
+
+
+def _number(value: float) -> float | None:
+    return round(value, 8) if math.isfinite(value) else None

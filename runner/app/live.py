@@ -1,0 +1,377 @@
+"""A run on sockets: dry-run on public data, or start with signed orders.
+
+Theory of operation. Everything that trades lives on one event loop: frames, timers, orders, the
+operator's commands. Besides it there are tasks that wait (time sync, journal flush, recording,
+control socket); one that dies stops the run, because a run that goes on without one of its parts
+is a run nobody has tested. The order of a start:
+
+    clock and instruments of every exchange     (a failure: exit 3, nothing was opened)
+    account, settings and key, for `start`      (a difference the file does not want: exit 3)
+    sockets; windows warmed from bars; reconciliation; only then rules may decide
+
+Stopping: the operator's `stop` reaches the engine, which acts by the file's `on_stop`; when all
+orders are settled, or `stop_within` is over, the sockets close and the report is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from runner.app import control_answers, startup
+from runner.app.assembly import Parts, assemble, facts_event, host_of
+from runner.app.driver import Agenda, Driver
+from runner.app.host import Host, Orders
+from runner.app.links import Link, add_feed, add_orders, connect, read_facts
+from runner.app.live_orders import LiveOrders
+from runner.app.market_feed import FrameTape
+from runner.app.offline import PaperReadiness
+from runner.app.paper import PaperDesk
+from runner.app.run_folder import RunFolder
+from runner.app.tape import EventTape
+from runner.base.clock import NS_PER_S, SystemClock
+from runner.base.crash import crash_point
+from runner.base.errors import RunnerError, WorldError
+from runner.engine.commands import Reconcile, Resync
+from runner.engine.events import (
+    ClockReading,
+    Event,
+    InstrumentFacts,
+    Operator,
+    Readiness,
+    Ready,
+)
+from runner.engine.events import Host as HostEvent
+from runner.engine.limits import STICKY
+from runner.exchanges.api import Credentials
+from runner.spec.plan import Plan
+
+_FLUSH_S = 0.015
+_LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """How a socket run is to be made."""
+
+    signed: bool
+    balance: Decimal
+    run_for_ns: int | None = None
+    adopt: bool = False
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a run ended."""
+
+    code: int = 0
+    reason: str = ""
+
+
+class LiveRun:
+    """One run on sockets. `await run()` once."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        options: LiveOptions,
+        folder: RunFolder,
+        credentials: Mapping[str, Credentials],
+        say: Callable[[str], None],
+    ) -> None:
+        self.plan = plan
+        self.options = options
+        self.folder = folder
+        self.clock: SystemClock = folder.clock
+        self.run_id = folder.run_id
+        self.links: dict[str, Link] = {}
+        self.parts: Parts
+        self.host: Host
+        self.driver: Driver
+        self.desk: PaperDesk | None = None
+        self.ending = Ending()
+        self.warnings: list[str] = []
+        self._credentials = credentials
+        self._say = say
+        self._numbers = itertools.count(1)
+        self._facts: dict[str, list[InstrumentFacts]] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 1 << 62
+        self._stopping = asyncio.Event()
+        self._stop_reason = ""
+        self._early: list[Event] = []
+        self._ready = False
+        self._signals = 0
+
+    # -- the whole run
+
+    async def run(self) -> Ending:
+        """Run until stopped; raises WorldError when the start fails."""
+        self._watch_signals()
+        try:
+            await self._prepare()
+            self._assemble()
+            await self._trade()
+        finally:
+            for link in self.links.values():
+                await link.close()
+            if self._alarm is not None:
+                self._alarm.cancel()
+        return self.ending
+
+    async def _prepare(self) -> None:
+        """Measure the clocks and read the instruments of all exchanges, side by side."""
+        for name in self.plan.exchanges:
+            self.links[name] = connect(
+                self.plan, name, self.clock, self.run_id, self._numbers, self._on_clock
+            )
+        await asyncio.gather(*(self._prepare_one(link) for link in self.links.values()))
+
+    async def _prepare_one(self, link: Link) -> None:
+        name = link.plan.name
+        await link.sync.measure()
+        if not link.sync.ok:
+            raise WorldError(f"{name}: the exchange's clock cannot be measured: {link.sync.why}")
+        self._facts[name] = await read_facts(link, self.plan)
+        if self.options.signed:
+            add_orders(
+                link, self.plan, self._credentials[name], self.sink, self.clock, self.notice,
+                lambda stage, ns: self.parts.collector.stages.record(stage, ns),
+            )  # fmt: skip
+            self._facts[name] = await startup.check_account(
+                link, self.plan, self._facts[name], self.warnings.append
+            )
+
+    def _assemble(self) -> None:
+        self.parts = assemble(
+            self.plan,
+            self.run_id,
+            self._facts,
+            restored=self.folder.restored,
+            adopt=self.options.adopt,
+        )
+        parts = self.parts
+        orders: Orders
+        agenda: Agenda | None = None
+        if self.options.signed:
+            orders = LiveOrders({n: x.orders for n, x in self.links.items() if x.orders})
+        else:
+            self.desk = PaperDesk(
+                self.plan,
+                parts.instruments,
+                parts.books,
+                self.run_id,
+                balance=self.options.balance,
+            )
+            orders = agenda = self.desk
+            parts.observers.append(PaperReadiness(self))
+        parts.observers.append(self.folder.decisions)
+        self.host, self.driver = host_of(
+            parts, orders, self.folder.journal, agenda=agenda, resync=self._resync
+        )
+        tape: FrameTape = self.folder.begin_recording(self.host)
+        if isinstance(tape, EventTape):
+            parts.observers.append(tape)
+            self.host.observers = tuple(parts.observers)
+        for link in self.links.values():
+            add_feed(
+                link, self.plan, self.sink_frame, self.clock, tape, self.notice,
+                parts.collector.stages.record, self._before,
+            )  # fmt: skip
+
+    async def _trade(self) -> None:
+        self._begin()
+        tasks = self._tasks()
+        stopper = asyncio.create_task(self._stopper())
+        try:
+            done, _ = await asyncio.wait([stopper, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            if stopper not in done:
+                self._died(next(iter(done)))
+        finally:
+            stopper.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(stopper, *tasks, return_exceptions=True)
+        self._end()
+
+    def _begin(self) -> None:
+        """Tell the engine what was found out before it existed, then let events in."""
+        t, wall = self.clock.mono(), self.clock.wall()
+        for name, facts in self._facts.items():
+            self.sink(facts_event(name, facts, t, wall))
+        early, self._early = self._early, []
+        self._ready = True
+        for event in early:
+            self.sink(event)
+        if self.desk is not None:
+            for name in self.plan.exchanges:
+                self.sink(Ready(exchange=name, state=Readiness.RECONCILING, t=t, wall=wall))
+                self.desk.reconcile(Reconcile(exchange=name, reason="start"), t, wall)
+        self._arm()
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        work = [self._flush(), self._warm(), self.folder.record(), self._serve()]
+        for link in self.links.values():
+            assert link.feed is not None
+            work += [link.feed.run(), link.sync.run()]
+            if link.orders is not None:
+                work.append(link.orders.run())
+        return [asyncio.create_task(each) for each in work]
+
+    async def _warm(self) -> None:
+        """Fill windows from bars, then wait: a task of the run does not end before it."""
+        history = await startup.read_history(
+            self.links, self.parts, self.clock, self.warnings.append
+        )
+        if history is not None:
+            self.sink(history)
+        await asyncio.Event().wait()
+
+    async def _serve(self) -> None:
+        await self.folder.serve(self.answer)
+
+    async def _flush(self) -> None:
+        """Commit what the journal holds back, within 20 ms of its coming."""
+        failed = False
+        while True:
+            await asyncio.sleep(_FLUSH_S)
+            try:
+                self.folder.journal.flush()
+            except RunnerError as error:
+                if not failed:
+                    failed = True
+                    self._host_fault("journal", str(error))
+            else:
+                if failed:
+                    failed = False
+                    self._host_fault("journal", "", ok=True)
+
+    # -- events
+
+    def sink(self, event: Event) -> None:
+        """Hand an event on, timers first."""
+        if not self._ready:
+            self._early.append(event)
+            return
+        self.driver.advance(event.t, event.wall)
+        self.driver.feed(event)
+        self._arm()
+
+    def sink_frame(self, event: Event) -> None:
+        """Hand on an event of a frame, before which `_before` was called."""
+        self.driver.feed(event)
+        self._arm()
+
+    def _before(self, t: int, wall: int) -> None:
+        if self.driver.due <= t:
+            self.driver.advance(t, wall)
+
+    def _arm(self) -> None:
+        due = self.driver.due
+        if due >= self._alarm_at:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = due
+        delay = max(0, due - self.clock.mono()) / NS_PER_S
+        self._alarm = asyncio.get_running_loop().call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at = None, 1 << 62
+        self.driver.advance(self.clock.mono(), self.clock.wall())
+        self._arm()
+
+    def _on_clock(self, event: ClockReading) -> None:
+        self.sink(event)
+
+    def _resync(self, command: object) -> None:
+        assert isinstance(command, Resync)
+        link = self.links[self.plan.markets[command.market].exchange]
+        assert link.feed is not None
+        link.feed.resync(command.market)
+
+    def notice(self, exchange: str, text: str) -> None:
+        """Write down something a person may want to know."""
+        self._say(f"{exchange}: {text}")
+
+    def answer(self, command: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Answer one line of the control socket; ValueError for what cannot be done."""
+        return control_answers.answer(self, command, fields)
+
+    def operate(self, command: str, **fields: str) -> None:
+        """Hand an operator's command to the engine."""
+        t, wall = self.clock.mono(), self.clock.wall()
+        self.sink(Operator(command=command, t=t, wall=wall, **fields))
+
+    def _host_fault(self, fault: str, text: str, ok: bool = False) -> None:
+        t, wall = self.clock.mono(), self.clock.wall()
+        self.sink(HostEvent(fault=fault, text=text, ok=ok, t=t, wall=wall))
+
+    # -- the end
+
+    def stop(self, reason: str) -> None:
+        """Ask the run to end."""
+        self._stop_reason = self._stop_reason or reason
+        self._stopping.set()
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, self._signalled, each.name)
+        loop.add_signal_handler(
+            signal.SIGUSR1, lambda: self.operate("halt", who="signal", why="SIGUSR1")
+        )
+
+    def _signalled(self, name: str) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            raise SystemExit(130)
+        self.stop(name)
+
+    async def _stopper(self) -> None:
+        """Wait for the end that was asked for, then let the engine settle."""
+        seconds = None if self.options.run_for_ns is None else self.options.run_for_ns / NS_PER_S
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            self._stop_reason = "the time given by --for is over"
+        self._say(f"stopping: {self._stop_reason}")
+        crash_point("stop_before_cancel")
+        self.operate("stop", who="runner", why=self._stop_reason)
+        crash_point("stop_after_cancel")
+        deadline = self.clock.mono() + self.plan.run.stop_within_ns
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if self._settled() or self.clock.mono() >= deadline:
+                return
+
+    def _settled(self) -> bool:
+        engine = self.parts.engine
+        return engine.quiet and (self.plan.run.on_stop != "flatten" or engine.flat)
+
+    def _died(self, task: asyncio.Task[None]) -> None:
+        """A task that must live has ended: say so in the journal, then fail loudly."""
+        error = task.exception() if not task.cancelled() else None
+        self._host_fault("task", f"{type(error).__name__}: {error}")
+        self.folder.journal.flush()
+        if error is not None:
+            raise error
+        raise RuntimeError("a task of the run ended by itself")
+
+    def _end(self) -> None:
+        engine = self.parts.engine
+        limits = engine.desk.limits
+        self.ending.reason = self._stop_reason
+        if not engine.quiet:
+            self.ending = Ending(5, "orders are unresolved")
+        elif self.plan.run.on_stop == "flatten" and not engine.flat:
+            self.ending = Ending(5, "positions are open that `on_stop: flatten` did not want")
+        elif limits.mode in STICKY:
+            self.ending = Ending(4, f"halted: {limits.reason}")
+        self.parts.collector.end(self.clock.mono(), self.clock.wall())

@@ -1,0 +1,45 @@
+"""The order side of `start`: each command goes to the link of its exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runner.app.order_link import OrderLink
+from runner.base.crash import crash_point
+from runner.engine.commands import Cancel, CancelAll, Purpose, Query, Reconcile
+from runner.engine.proof import Journaled
+
+_BEFORE = {Purpose.REPAIR: "repair_before_send", Purpose.CLOSE: "leaving_before_send"}
+_AFTER = {Purpose.REPAIR: "repair_after_send", Purpose.CLOSE: "leaving_after_send"}
+
+
+class LiveOrders:
+    """Fulfils the host's `Orders` with one link per exchange."""
+
+    def __init__(self, links: Mapping[str, OrderLink]) -> None:
+        self._links = dict(links)
+
+    def send(self, orders: list[Journaled], t: int, wall: int) -> None:
+        """Sign and send all orders of a group in one pass."""
+        purpose = orders[0].intent.purpose
+        if purpose in _BEFORE:
+            crash_point(_BEFORE[purpose])
+        for number, order in enumerate(orders):
+            self._links[order.intent.exchange].send(order, t, wall)
+            if number == 0:
+                crash_point("after_first_leg_sent")
+        crash_point("after_last_leg_sent")
+        if purpose in _AFTER:
+            crash_point(_AFTER[purpose])
+
+    def cancel(self, command: Cancel, t: int, wall: int) -> None:
+        self._links[command.exchange].cancel(command)
+
+    def cancel_all(self, command: CancelAll, t: int, wall: int) -> None:
+        self._links[command.exchange].cancel_all(command)
+
+    def query(self, command: Query, t: int, wall: int) -> None:
+        self._links[command.exchange].query(command)
+
+    def reconcile(self, command: Reconcile, t: int, wall: int) -> None:
+        self._links[command.exchange].reconcile()

@@ -1,0 +1,273 @@
+"""Runs without a socket: a strategy over recordings, and a recorded run decided again.
+
+`replay_market` is a dry-run whose market is a recording: virtual time, paper fills, the same engine
+and host. `replay_run` feeds a recorded run's own events and compares decisions, line by line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from runner.app.assembly import Parts, assemble, facts_event, host_of
+from runner.app.decisions import DecisionLog
+from runner.app.driver import Driver
+from runner.app.frames import FrameReader
+from runner.app.host import Host, JournalApi, Observer
+from runner.app.paper import PaperDesk
+from runner.base.clock import NS_PER_S
+from runner.base.errors import WorldError
+from runner.engine import build
+from runner.engine.commands import Cancel, CancelAll, Command, Query, Reconcile
+from runner.engine.events import (
+    ClockReading,
+    Event,
+    Facts,
+    History,
+    MarketEvent,
+    Operator,
+    Readiness,
+    Ready,
+    Reconciled,
+    Timer,
+)
+from runner.engine.proof import Journaled
+from runner.engine.snapshot import Saved
+from runner.spec.plan import Plan
+from runner.store.lines import AnyLine, Ev, In, Open
+from runner.store.recording import Recording, merge
+
+_CLOCK_EVERY = 30 * NS_PER_S
+_FIRST_CLOCK = 3 * NS_PER_S
+_AFTERMATH = 5 * NS_PER_S
+
+
+class ClockFromFrames:
+    """A time sync out of a capture: the least (receive - event time) seen is the clocks' offset.
+
+    Nobody asked the exchange for its time when the capture was made; the quickest frame of the
+    last half minute is the best witness there is.
+    """
+
+    def __init__(self, exchange_of: dict[str, str]) -> None:
+        self._exchange_of = exchange_of
+        self._least: dict[str, int] = {}
+        self._next: dict[str, int] = {}
+
+    def see(self, event: Event) -> ClockReading | None:
+        """Take a market event; return a reading when one is due for its exchange."""
+        if not isinstance(event, MarketEvent) or not event.ts or not event.conn:
+            return None
+        name = self._exchange_of[event.market]
+        delay = event.wall - event.ts
+        least = self._least.get(name)
+        if least is None or delay < least:
+            self._least[name] = least = delay
+        due = self._next.setdefault(name, event.t + _FIRST_CLOCK)
+        if event.t < due:
+            return None
+        self._next[name] = event.t + _CLOCK_EVERY
+        del self._least[name]
+        return ClockReading(exchange=name, offset=-least, uncertainty=0, t=event.t, wall=event.wall)
+
+
+class MarketReplay:
+    """One dry-run over recordings."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        run_id: str,
+        journal: JournalApi,
+        balance: Decimal,
+        observers: Sequence[Observer] = (),
+        *,
+        timed: bool = False,
+    ) -> None:
+        self.plan = plan
+        facts = {name: build.catalogue_facts(plan, name) for name in plan.exchanges}
+        self.parts: Parts = assemble(plan, run_id, facts)
+        self.desk = PaperDesk(
+            plan, self.parts.instruments, self.parts.books, run_id, balance=balance
+        )
+        self.parts.observers += [PaperReadiness(self), *observers]
+        self.host: Host
+        self.driver: Driver
+        self.host, self.driver = host_of(
+            self.parts, self.desk, journal, agenda=self.desk, virtual=True, timed=timed
+        )
+        self._facts = facts
+        self._clocks = ClockFromFrames({m.name: m.exchange for m in plan.markets.values()})
+        self._has_clock: set[str] = set()
+        self.reader = FrameReader(plan, self._market, self.driver.advance)
+        self._last = (0, 0)
+
+    def run(self, lines: Iterable[AnyLine], until_ns: int | None = None) -> None:
+        """Replay all lines (at most `until_ns` of recorded time), then stop the run."""
+        frame, begun = self.reader.line, False
+        start = 0
+        for line in lines:
+            if line.t < 0:
+                continue  # a head: it carries no time of its own
+            if not begun:
+                begun, start = True, line.t
+                self.begin(line.t, line.w)
+            if until_ns is not None and line.t - start > until_ns:
+                break
+            if isinstance(line, Ev):
+                self._recorded(line.event())
+            else:
+                frame(line)
+            self._last = (line.t, line.w)
+        if not begun:
+            raise WorldError("the recording holds no line")
+        self.finish()
+
+    def begin(self, t: int, wall: int) -> None:
+        """Tell the engine what stands before the first frame."""
+        for name in self.plan.exchanges:
+            self.host.feed(facts_event(name, self._facts[name], t, wall))
+            self.host.feed(Ready(exchange=name, state=Readiness.RECONCILING, t=t, wall=wall))
+            self.desk.reconcile(Reconcile(exchange=name, reason="start"), t, wall)
+
+    def finish(self) -> None:
+        """Stop as an operator would, and give orders in flight time to settle."""
+        t, wall = self._last
+        self.driver.advance(t, wall)
+        self.host.feed(
+            Operator(command="stop", who="runner", why="end of recording", t=t, wall=wall)
+        )
+        self.driver.advance(t + _AFTERMATH, wall + _AFTERMATH)
+        self.parts.collector.end(t, wall)
+
+    def _market(self, event: Event) -> None:
+        reading = self._clocks.see(event)
+        if reading is not None and reading.exchange not in self._has_clock:
+            self.host.feed(reading)
+        self.driver.feed(event)
+
+    def _recorded(self, event: Event) -> None:
+        """Of a recorded run's own events, those that speak of the market count."""
+        if isinstance(event, MarketEvent):
+            if event.market in self.plan.markets:
+                self.driver.advance(event.t, event.wall)
+                self.driver.feed(event)
+        elif isinstance(event, History):
+            self.driver.advance(event.t, event.wall)
+            known = {m: c for m, c in event.closes.items() if m in self.plan.markets}
+            self.host.feed(History(closes=known, t=event.t, wall=event.wall))
+        elif isinstance(event, ClockReading | Facts) and event.exchange in self.plan.exchanges:
+            if isinstance(event, ClockReading):
+                self._has_clock.add(event.exchange)
+            self.driver.advance(event.t, event.wall)
+            self.host.feed(event)
+
+
+class HasHost(Protocol):
+    """A run that has its host by the time events come."""
+
+    host: Host
+
+
+class PaperReadiness:
+    """Makes an exchange of a dry-run ready once its paper account was read."""
+
+    def __init__(self, run: HasHost) -> None:
+        self._run = run
+
+    def event(self, event: Event) -> None:
+        """Answer the first picture of an exchange with readiness."""
+        if isinstance(event, Reconciled):
+            ready = Ready(exchange=event.exchange, state=Readiness.READY)
+            ready.t, ready.wall = event.t, event.wall
+            self._run.host.feed(ready)
+
+    def command(self, command: Command, t: int) -> None:
+        """Commands do not matter here."""
+
+
+class NoOrders:
+    """The order side of a run that is decided again: what came back is in the recording."""
+
+    def send(self, orders: list[Journaled], t: int, wall: int) -> None: ...
+    def cancel(self, command: Cancel, t: int, wall: int) -> None: ...
+    def cancel_all(self, command: CancelAll, t: int, wall: int) -> None: ...
+    def query(self, command: Query, t: int, wall: int) -> None: ...
+    def reconcile(self, command: Reconcile, t: int, wall: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where a replay decided otherwise: line number (1-based), both texts ("" where none)."""
+
+    line: int
+    recorded: str
+    decided: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of `replay_run`."""
+
+    events: int
+    decisions: int
+    divergence: Divergence | None
+    broken: str
+
+
+def replay_run(
+    plan: Plan,
+    recording: Recording,
+    decisions: Path,
+    journal: JournalApi,
+    restored: Saved | None,
+) -> Verdict:
+    """Decide a recorded run again and compare each decision with the recorded line."""
+    expected = decisions.read_text(encoding="utf-8").splitlines() if decisions.exists() else []
+    decided: list[str] = []
+    parts = assemble(plan, recording.head.run, {}, restored=restored)
+    parts.observers[:] = [DecisionLog(decided.append)]
+    host, driver = host_of(parts, NoOrders(), journal, timed=False)
+    reader = FrameReader(plan, driver.feed, lambda t, wall: None)
+    for line in recording:
+        if isinstance(line, Ev):
+            event = line.event()
+            if isinstance(event, Timer):
+                host.tick(event.t, event.wall)
+            else:
+                host.feed(event)
+        elif isinstance(line, In):
+            reader.frame(line)
+        elif isinstance(line, Open):
+            reader.connect(line)  # its `Feed` event is in the recording
+    return Verdict(
+        host.handled, len(decided), _first_difference(expected, decided), recording.state.broken
+    )
+
+
+def _first_difference(recorded: list[str], decided: list[str]) -> Divergence | None:
+    for number in range(max(len(recorded), len(decided))):
+        a = recorded[number] if number < len(recorded) else ""
+        b = decided[number] if number < len(decided) else ""
+        if a != b:
+            return Divergence(number + 1, a, b)
+    return None
+
+
+def lines_of(folders: Sequence[Path], say: Callable[[str], None]) -> Iterable[AnyLine]:
+    """Open recordings and yield their lines in the order of time; tell what was cut off."""
+    recordings = [Recording(folder) for folder in folders]
+    yield from merge(recordings)
+    for each in recordings:
+        if each.state.broken:
+            say(f"{each.folder}: read {each.state.lines} lines, then: {each.state.broken}")
+
+
+def saved_from(data: object) -> Saved | None:
+    """Read the state that a recorded run had taken over, from its head."""
+    return None if not data else msgspec.convert(data, Saved)

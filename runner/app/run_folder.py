@@ -1,0 +1,204 @@
+"""What a run keeps on disk: lock, journal, halted word, decisions, recording, report, socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+import msgspec
+
+from runner import __version__
+from runner.app.control import Ask, ControlServer, socket_path
+from runner.app.decisions import DecisionLog
+from runner.app.host import Host
+from runner.app.market_feed import FrameTape, NoTape
+from runner.app.tape import EventTape
+from runner.base.clock import SystemClock
+from runner.base.ids import fingerprint, new_run_id
+from runner.engine.snapshot import Saved
+from runner.spec.plan import Plan
+from runner.store.journal import Journal, RunHeader
+from runner.store.lines import Strategy
+from runner.store.lock import Lock
+from runner.store.past import read_fills, read_intents, read_only
+from runner.store.recorder import About, Recorder
+from runner.store.repair import repair
+from runner.store.schema import DamagedJournal
+from runner.store.state_dir import RunDir, StateDir, write_private
+
+_LASTING_RULE = "rule."
+_LASTING_RUN = "run"
+
+
+@dataclass(slots=True)
+class RunFolder:
+    """The open files of one run; made by `open_folder`, closed by `close`."""
+
+    plan: Plan
+    clock: SystemClock
+    run_id: str
+    state: StateDir
+    directory: RunDir
+    journal: Journal
+    decisions: DecisionLog
+    restored: Saved | None
+    source: str
+    keep_recording: bool
+    sets: dict[str, str]
+    recorder: Recorder | None = None
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _decision_file: TextIO | None = None
+
+    def begin_recording(self, host: Host) -> FrameTape:
+        """Start the recording; returns a tape that keeps nothing when none is wanted."""
+        if not self.keep_recording:
+            return NoTape()
+        about = About(
+            run=self.run_id,
+            runner=__version__,
+            source=self.source,
+            strategy=recorded_strategy(self.plan, self.sets),
+            facts={"restored": msgspec.to_builtins(_jsonable(self.restored))},
+        )
+        self.recorder = Recorder(self.directory.recording, about, self.clock)
+        types = {name: exchange.type for name, exchange in self.plan.exchanges.items()}
+        return EventTape(self.recorder, host, types)
+
+    async def record(self) -> None:
+        """Encode the recording beside the run; ends by cancellation."""
+        if self.recorder is None:
+            await asyncio.Event().wait()
+        else:
+            await self.recorder.run()
+
+    async def serve(self, ask: Ask) -> None:
+        """Answer the operator until cancelled."""
+        server = ControlServer(control_path(self.state), ask)
+        await server.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.close()
+
+    def write_report(self, content: bytes) -> Path:
+        """Write the report beside the run's recording."""
+        write_private(self.directory.report, content)
+        return self.directory.report
+
+    def close(self, code: int, reason: str) -> None:
+        """Write how the run ended and close everything."""
+        try:
+            if self.recorder is not None:
+                self.recorder.finish()
+            if self._decision_file is not None:
+                self._decision_file.close()
+            self.journal.end_run(code, reason, self.clock)
+        finally:
+            self.journal.close()
+            self._stack.close()
+
+
+def open_folder(
+    plan: Plan,
+    root: Path,
+    *,
+    paper: bool,
+    mode: str,
+    source: str,
+    record: bool,
+    sets: dict[str, str],
+    mend: bool,
+    say: Callable[[str], None],
+    run_id: str | None = None,
+) -> RunFolder:
+    """Lock the strategy, open its journal, begin a run.
+
+    Held (WorldError) for a second instance, DamagedJournal (WorldError) unless `mend`.
+    """
+    clock = SystemClock()
+    run_id = run_id or new_run_id(clock.wall())
+    os.umask(0o077)
+    state = StateDir.make(root, plan.name, paper)
+    stack = ExitStack()
+    stack.enter_context(Lock(state.lock, f"strategy {plan.name}", run_id).take())
+    try:
+        journal = _open_journal(state.journal, clock, mend, say)
+        restored = None if paper else _restored(journal, state.journal)
+        journal.begin_run(
+            RunHeader(
+                run=run_id, mode=mode, strategy=plan.name, sha=plan.sha,
+                limits_sha=fingerprint(repr(plan.risk)), versions={"runner": __version__},
+                config=plan.text,
+            ),
+            clock,
+        )  # fmt: skip
+        journal.checkpoint_in_background()
+        directory = state.run(run_id)
+        lines = (directory.path / "decisions.jsonl").open("w", encoding="utf-8")
+    except BaseException:
+        stack.close()
+        raise
+    decisions = DecisionLog(lambda line: print(line, file=lines))
+    return RunFolder(
+        plan, clock, run_id, state, directory, journal, decisions, restored, source, record,
+        sets, None, stack, lines,
+    )  # fmt: skip
+
+
+def recorded_strategy(plan: Plan, sets: dict[str, str]) -> Strategy:
+    """Return the strategy as a recording's head keeps it."""
+    return Strategy(name=plan.name, sha=plan.sha, text=plan.text, set=sets)
+
+
+def control_path(state: StateDir) -> Path:
+    """Return where a strategy's control socket is: the runtime directory, or the state's."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(runtime) / "runner" if runtime else state.path
+    return socket_path(folder, fingerprint(str(state.path)))
+
+
+def _open_journal(
+    path: Path, clock: SystemClock, mend: bool, say: Callable[[str], None]
+) -> Journal:
+    try:
+        return Journal.open(path)
+    except DamagedJournal:
+        if not mend:
+            raise
+    say(repair(path, clock).text())
+    return Journal.open(path)
+
+
+def _restored(journal: Journal, path: Path) -> Saved | None:
+    """Read what earlier runs left: states, and the keys of all fills they applied."""
+    states = journal.past().states
+    rules = {
+        key.removeprefix(_LASTING_RULE): state.value.decode()
+        for key, state in states.items()
+        if key.startswith(_LASTING_RULE)
+    }
+    run = states.get(_LASTING_RUN)
+    if not rules and run is None:
+        return None
+    db = read_only(path)
+    try:
+        place = {x.intent.cid: (x.intent.exchange, x.intent.symbol) for x in read_intents(db)}
+        fills = frozenset(
+            ":".join((*place[each.fill.cid], each.fill.trade_id))
+            for each in read_fills(db)
+            if each.fill.cid in place
+        )
+    finally:
+        db.close()
+    return Saved(rules=rules, run=run.value.decode() if run is not None else "", fills=fills)
+
+
+def _jsonable(saved: Saved | None) -> object:
+    if saved is None:
+        return None
+    return {"rules": saved.rules, "run": saved.run, "fills": sorted(saved.fills)}

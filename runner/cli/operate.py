@@ -1,0 +1,123 @@
+"""The operator's commands: they find the running strategy and speak to its control socket."""
+
+from __future__ import annotations
+
+import getpass
+import json as json_
+import sys
+from pathlib import Path
+from typing import Any
+
+from runner.app.control import ask
+from runner.app.run_folder import control_path
+from runner.base.clock import SystemClock
+from runner.base.errors import UsageError, WorldError
+from runner.store.lock import alive
+from runner.store.state_dir import Halted, StateDir, state_root, strategies
+
+NOT_RUNNING = 3
+
+
+def status(name: str | None, state: Path | None, json: bool) -> int:
+    """Print what a running strategy says of itself."""
+    answer = ask(control_path(_running(name, state)), "status")
+    sys.stdout.write(json_.dumps(answer) + "\n" if json else _status_text(answer))
+    return 0
+
+
+def command(
+    what: str,
+    name: str | None,
+    state: Path | None,
+    *,
+    why: str,
+    rule: str = "",
+    market: str = "",
+    yes: bool = False,
+) -> int:
+    """Send halt, resume or flatten; `halt NAME` without a process holds for the next start."""
+    if what == "halt" and name and not _alive(name, state):
+        return _halt_asleep(name, state, why)
+    if what == "resume" and name and not _alive(name, state):
+        return _resume_asleep(name, state, yes)
+    place = _running(name, state)
+    fields = {"why": why, "who": getpass.getuser(), "rule": rule, "market": market, "yes": yes}
+    answer = ask(control_path(place), what, **fields)
+    if not answer.get("ok"):
+        raise UsageError(str(answer.get("error")))
+    sys.stdout.write(_status_text(answer))
+    return 0
+
+
+def _running(name: str | None, state: Path | None) -> StateDir:
+    """Return the one strategy that is meant; UsageError for several, WorldError for none."""
+    running = [each for each in _all(state) if alive(each.lock)]
+    if name:
+        wanted = [each for each in running if each.name in (name, f"{name}.paper")]
+        if not wanted:
+            raise WorldError(f"{name} is not running (under {_root(state)})")
+        return wanted[0]
+    if not running:
+        raise WorldError(f"no strategy is running (under {_root(state)})")
+    if len(running) > 1:
+        names = ", ".join(each.name for each in running)
+        raise UsageError(f"several strategies are running, name one: {names}")
+    return running[0]
+
+
+def _alive(name: str, state: Path | None) -> bool:
+    names = (name, f"{name}.paper")
+    return any(alive(each.lock) for each in _all(state) if each.name in names)
+
+
+def _halt_asleep(name: str, state: Path | None, why: str) -> int:
+    place = StateDir.make(_root(state), name, paper=False)
+    place.halt(Halted(code="operator", why=why, who=getpass.getuser(), wall=SystemClock().wall()))
+    sys.stdout.write(f"{name} is not running; its next start begins halted\n")
+    return 0
+
+
+def _resume_asleep(name: str, state: Path | None, yes: bool) -> int:
+    place = StateDir.at(_root(state), name, paper=False)
+    if place.halted() is None:
+        raise WorldError(f"{name} is neither running nor halted")
+    if not yes:
+        raise UsageError(f"{name} is halted; resuming needs --yes")
+    place.resume()
+    sys.stdout.write(f"{name}: the halt is lifted; its next start may trade\n")
+    return 0
+
+
+def _root(state: Path | None) -> Path:
+    return state_root(str(state) if state else None)
+
+
+def _all(state: Path | None) -> list[StateDir]:
+    return strategies(_root(state))
+
+
+def _status_text(answer: dict[str, Any]) -> str:
+    lines = [
+        f"{answer['name']}  {answer['kind']}  run {answer['run']}  "
+        f"up {answer['uptime_s']:.0f}s  {answer['state'].upper()}"
+        + (f"  {answer['reason']}" if answer["reason"] else "")
+    ]
+    for name, each in answer["exchanges"].items():
+        clock = each["clock"]
+        lines.append(
+            f"  {name:<20} {each['type']} {each['network']}  {each['state']}  clock "
+            f"{clock['offset_ms']:+.1f}ms +-{clock['uncertainty_ms']:.1f}ms"
+        )
+    for key, each in answer["streams"].items():
+        age = "-" if each["age_ms"] is None else f"{each['age_ms']:.0f}ms old"
+        lines.append(f"  {key:<20} {each['state']}  {age}")
+    for name, each in answer["rules"].items():
+        refused = sum(each["refusals"].values())
+        lines.append(
+            f"  {name:<20} {each['state']}  entries {each['entries']}  exits {each['exits']}  "
+            f"refused {refused}" + (f"  disabled: {each['disabled']}" if each["disabled"] else "")
+        )
+    for market, qty in answer["positions"].items():
+        lines.append(f"  position {market:<11} {qty}")
+    lines += [f"  warning: {text}" for text in answer["warnings"]]
+    return "\n".join(lines) + "\n"

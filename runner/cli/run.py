@@ -1,0 +1,258 @@
+"""The commands that run a strategy: dry-run, start, record. From options to an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+from runner import spec
+from runner.app import credentials
+from runner.app.assembly import Parts
+from runner.app.links import is_loopback
+from runner.app.live import Ending, LiveOptions, LiveRun
+from runner.app.paper import PaperDesk
+from runner.app.report import SIMULATED, RunFacts, build_report, encode
+from runner.app.report_text import text
+from runner.app.run_folder import RunFolder, open_folder
+from runner.base.errors import UsageError, WorldError
+from runner.base.ids import fingerprint
+from runner.base.secret import Secret, redact
+from runner.base.units import DURATIONS
+from runner.cli.check import print_findings, read_sets
+from runner.exchanges.api import Credentials
+from runner.spec.plan import ExchangePlan, Network, Plan
+from runner.store.lock import host_folder, symbol_lock, take_all
+from runner.store.state_dir import state_root
+
+DEFAULT_SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of a run, as typed."""
+
+    file: Path
+    sim: bool = False
+    replay: tuple[Path, ...] = ()
+    live: bool = False
+    run_for: str | None = None
+    seed: int | None = None
+    balance: float = 10_000.0
+    network: str | None = None
+    adopt: bool = False
+    repair: bool = False
+    state: Path | None = None
+    sets: tuple[str, ...] = ()
+    params: Path | None = None
+    json: bool = False
+    record: bool = True
+    allow_custom_endpoints: bool = False
+    log: str = "warning"
+
+
+def dry_run(options: Options) -> int:
+    """Run with paper fills; nothing in here resolves a secret or builds a signer."""
+    if options.sim and options.replay:
+        raise UsageError("--sim and --replay exclude each other")
+    plan = _load(options)
+    if plan is None:
+        return 1
+    if options.replay:
+        from runner.cli.replay import dry_run_over
+
+        return dry_run_over(plan, options)
+    with ExitStack() as stack:
+        plan, _ = _place(_public(plan, options), options, stack, signed=False)
+        return _on_sockets(plan, options, {}, stack)
+
+
+def start(options: Options) -> int:
+    """Run with signed orders."""
+    plan = _load(options)
+    if plan is None:
+        return 1
+    live = [x.name for x in plan.exchanges.values() if x.network is Network.LIVE]
+    if live and not options.live and not options.sim:
+        raise UsageError(f"{', '.join(live)}: network live trades real money; say --live")
+    with ExitStack() as stack:
+        plan, given = _place(plan, options, stack, signed=True)
+        secrets = given or credentials.resolve(plan.exchanges, credentials.of_environment(), _warn)
+        _lock_symbols(plan, secrets, stack)
+        return _on_sockets(plan, options, secrets, stack)
+
+
+def record(options: Options, out: Path) -> int:
+    """Write the raw frames of a strategy's streams into `out`; no rule is evaluated."""
+    from runner.cli.recording import record_frames
+
+    plan = _load(options)
+    if plan is None:
+        return 1
+    with ExitStack() as stack:
+        plan, _ = _place(_public(plan, options), options, stack, signed=False)
+        return record_frames(plan, options, out)
+
+
+def duration(text: str | None) -> int | None:
+    """Read `30s`, `5m`; UsageError for anything else."""
+    if text is None:
+        return None
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = text[len(number) :]
+    try:
+        return round(float(number) * DURATIONS[unit])
+    except (ValueError, KeyError):
+        raise UsageError(f"--for {text}: write a duration such as 30s, 5m, 2h") from None
+
+
+def _load(options: Options) -> Plan | None:
+    """Check the file and print what is found; None when it has errors."""
+    checked = spec.load(options.file, sets=read_sets(options.sets), params_file=options.params)
+    print_findings(checked)
+    return checked.plan
+
+
+def _public(plan: Plan, options: Options) -> Plan:
+    """A dry-run reads the live network's public data unless the user insists (trading.md, 8)."""
+    if options.network not in (None, "live", "testnet"):
+        raise UsageError(f"--network {options.network}: write live or testnet")
+    network = Network(options.network or "live")
+    return _with_exchanges(
+        plan,
+        {
+            name: x if x.network is Network.CUSTOM else replace(x, network=network)
+            for name, x in plan.exchanges.items()
+        },
+    )
+
+
+def _place(
+    plan: Plan, options: Options, stack: ExitStack, *, signed: bool
+) -> tuple[Plan, dict[str, Credentials]]:
+    """Settle where the exchanges are; with --sim start the simulator and use its keys."""
+    if options.sim or any(x.network is Network.SIM for x in plan.exchanges.values()):
+        return _simulated(plan, options, stack)
+    for exchange in plan.exchanges.values():
+        away = exchange.network is Network.CUSTOM and not is_loopback(exchange.endpoints or {})
+        if away and not options.allow_custom_endpoints:
+            raise UsageError(
+                f"{exchange.name}: endpoints beyond this machine need --allow-custom-endpoints"
+            )
+    return plan, {}
+
+
+def _simulated(
+    plan: Plan, options: Options, stack: ExitStack
+) -> tuple[Plan, dict[str, Credentials]]:
+    from runner.sim.launch import SimulatorFailed, launch
+
+    types = sorted({x.type for x in plan.exchanges.values()})
+    seed = DEFAULT_SEED if options.seed is None else options.seed
+    try:
+        sim = stack.enter_context(launch(seed=seed, exchanges=types))
+    except SimulatorFailed as error:
+        raise WorldError(f"the simulator did not start: {error}") from error
+    placed: dict[str, ExchangePlan] = {}
+    secrets: dict[str, Credentials] = {}
+    for name, exchange in plan.exchanges.items():
+        place = dict(sim.endpoints[exchange.type])
+        key, secret = place.pop("key", ""), place.pop("secret", "")
+        placed[name] = replace(exchange, network=Network.SIM, endpoints=place)
+        secrets[name] = Credentials(Secret(key), Secret(secret), None, fingerprint(key))
+    return _with_exchanges(plan, placed), secrets
+
+
+def _with_exchanges(plan: Plan, exchanges: Mapping[str, ExchangePlan]) -> Plan:
+    return replace(plan, exchanges=dict(exchanges))
+
+
+def _lock_symbols(plan: Plan, secrets: Mapping[str, Credentials], stack: ExitStack) -> None:
+    """One holder per (exchange, network, key, symbol) on this host (R-28)."""
+    folder = host_folder()
+    locks = [
+        symbol_lock(
+            plan.exchanges[m.exchange].type,
+            plan.exchanges[m.exchange].network.value,
+            secrets[m.exchange].fingerprint,
+            m.symbol,
+            plan.name,
+            folder,
+        )
+        for m in plan.markets.values()
+        if m.traded
+    ]
+    stack.enter_context(take_all(locks))
+
+
+def _on_sockets(
+    plan: Plan, options: Options, secrets: Mapping[str, Credentials], stack: ExitStack
+) -> int:
+    signed = bool(secrets)
+    simulated = any(x.network is Network.SIM for x in plan.exchanges.values())
+    folder = open_folder(
+        plan,
+        state_root(str(options.state) if options.state else None),
+        paper=not signed,
+        mode="start" if signed else "dry-run",
+        source="sim" if simulated else "live",
+        record=options.record,
+        sets=read_sets(options.sets),
+        mend=options.repair,
+        say=_warn,
+    )
+    live = LiveOptions(
+        signed=signed,
+        balance=Decimal(str(options.balance)),
+        run_for_ns=duration(options.run_for),
+        adopt=options.adopt,
+    )
+    run = LiveRun(plan, live, folder, secrets, _sayer(options))
+    ending = Ending(3, "the start failed")
+    try:
+        ending = _drive(run)
+        _report(run, folder, ending, options, simulated)
+    finally:
+        folder.close(ending.code, ending.reason)
+    return ending.code
+
+
+def _drive(run: LiveRun) -> Ending:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        return loop.run(run.run())
+
+
+def _report(
+    run: LiveRun, folder: RunFolder, ending: Ending, options: Options, simulated: bool
+) -> None:
+    networks = {name: x.network.value for name, x in run.plan.exchanges.items()}
+    market = SIMULATED if simulated else "live" if "live" in networks.values() else "testnet"
+    kind = "start" if run.options.signed else "dry-run"
+    facts = RunFacts(kind, run.run_id, market, networks, ending.code, ending.reason)
+    write_report(run.parts, facts, folder, run.desk, options.json)
+
+
+def write_report(
+    parts: Parts, facts: RunFacts, folder: RunFolder, desk: PaperDesk | None, json: bool
+) -> None:
+    """Build the report, keep it beside the run, print it."""
+    report = build_report(parts.collector, facts, parts.engine.funnels, paper=desk)
+    content = encode(report)
+    path = folder.write_report(content)
+    sys.stdout.write(content.decode() if json else text(report))
+    if not json:
+        sys.stdout.write(f"\nreport: {path}\n")
+
+
+def _sayer(options: Options) -> Callable[[str], None]:
+    return _warn if options.log != "error" else lambda text: None
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(redact(text) + "\n")
