@@ -33,7 +33,7 @@ from runner.lang.tree import Expr, Window
 from runner.lang.types import Sort, Type
 
 MAX_SIZE = 5000
-MAX_DEPTH = 120
+MAX_DEPTH = 60
 MIN_WINDOW_NS = 10_000_000
 
 Base = tuple[Type, Text, int, int, int, int]

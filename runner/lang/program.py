@@ -1,14 +1,30 @@
-"""A strategy's expressions, compiled and bound to streams, cells and windows."""
+"""A strategy's expressions, compiled and bound to streams, cells and windows.
+
+`compile_program` gives the engine the functions of `lang/api.py`. Windows over time close their
+slots in `on_timer`, whose next instant is `due`; `ema` and windows of bars take their input in
+`on_stream[key](now)`, to be called after every change of that stream: an update, and also going
+stale, down or live again, for then its values appear or vanish.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
-from runner.lang.api import ProgramApi
+from runner.base.units import format_duration
+from runner.lang import tree, treewalk
+from runner.lang.api import Number, Test
 from runner.lang.cells import AccountCell, PnlCell, PositionCell, RuleCell
-from runner.lang.tree import Expr
+from runner.lang.codegen import Code, Generator
+from runner.lang.display import show
+from runner.lang.tree import Call, Expr
+from runner.lang.treewalk import Env
+from runner.lang.types import Sort
+from runner.lang.warming import history_ns, warm_up
+from runner.lang.windowing import WindowSpec, is_bool, window_spec
+from runner.market.windows import AnyWindow, next_due
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +51,41 @@ class ProgramRequest:
     params: Mapping[str, float | str | bool]
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The two functions of a condition; both are False when it is missing."""
+
+    true: Test
+    false: Test
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How big, in `unit`."""
+
+    value: Number
+    unit: str
+    min: Number | None
+    max: Number | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The generated functions of one rule."""
+
+    when: Condition
+    until: Condition | None
+    size: Size
+    weights: tuple[Number | None, ...]
+    prices: tuple[Number | None, ...]
+    enter: Callable[[int], list[float]]
+    when_streams: tuple[str, ...]
+    until_streams: tuple[str, ...]
+
+
+Functions = Mapping[str, Callable[..., Any]]
+
+
 def compile_program(
     request: ProgramRequest,
     streams: Mapping[str, Any],
@@ -42,6 +93,301 @@ def compile_program(
     positions: Mapping[str, PositionCell],
     rules: Mapping[str, RuleCell],
     pnl: PnlCell,
-) -> ProgramApi:
+) -> Program:
     """Compile a strategy and bind it to its streams and cells; `streams` by key (`bin.book`)."""
-    raise NotImplementedError
+    cells: dict[tuple[str, str], Any] = {("pnl", ""): pnl}
+    cells |= {("account", name): cell for name, cell in accounts.items()}
+    cells |= {("position", name): cell for name, cell in positions.items()}
+    cells |= {("rule", name): cell for name, cell in rules.items()}
+    return Program(request, streams, cells)
+
+
+class Program:
+    """Implements `lang.api.ProgramApi`."""
+
+    def __init__(
+        self,
+        request: ProgramRequest,
+        streams: Mapping[str, Any],
+        cells: Mapping[tuple[str, str], Any],
+    ) -> None:
+        self._request = request
+        self._streams = streams
+        self._cells = cells
+        layout = _Layout(request)
+        self._layout = layout
+        self._windows: dict[str, AnyWindow] = {s.id: s.make() for s in layout.specs}
+        self._functions = layout.code.bind(_objects(streams, cells, self._windows))
+        found = self._functions
+        self.rules = {name: layout.rule(name, found) for name in request.rules}
+        self.on_stream: dict[str, Callable[[int], None]] = {
+            key: found[name] for key, name in layout.feeds.items()
+        }
+        self._slotted = [self._windows[s.id] for s in layout.specs if not s.bars and _slots(s)]
+        self._close = found["slots"]
+        self.due = next_due(self._slotted)
+        self.history_ns = history_ns(layout.specs, request.params)
+        self._of_rule = {name: layout.windows_of_rule(name) for name in request.rules}
+
+    def on_timer(self, now: int) -> None:
+        """Close all window slots whose end has come; the first call begins them."""
+        self._close(now)
+        self.due = next_due(self._slotted)
+
+    def warm(self, rule: str) -> bool:
+        """Whether every window the rule reads is full."""
+        return all(self._windows[spec.id].full for spec in self._of_rule[rule])
+
+    def missing(self, rule: str, now: int) -> list[str]:
+        """Name what keeps `when` from being known: `byb.book stale 412ms`, `basis warming 40%`."""
+        when = self._request.rules[rule].when
+        found = [
+            _stream_text(key, self._streams[key], now)
+            for key in tree.streams_of(when)
+            if str(self._streams[key].state) != "live"
+        ]
+        named = _window_names(when, self._layout)
+        for spec_id, name in named.items():
+            window = self._windows[spec_id]
+            if not window.full:
+                share = min(99, int(window.progress * 100))
+                found.append(f"{name} warming {share}%")
+        env = self._env(now, rule)
+        for cell in tree.find(when, tree.Cell):
+            if treewalk.evaluate(cell, env) is None and f"{cell.source} unknown" not in found:
+                found.append(f"{cell.source} unknown")
+        return found
+
+    def explain(self, rule: str, part: str, now: int) -> list[tuple[str, str]]:
+        """Return (source text, value) of each sub-expression of `when` or `until`."""
+        exprs = self._request.rules[rule]
+        expr = exprs.when if part == "when" else exprs.until
+        if expr is None:
+            return []
+        rows = treewalk.trace(expr, self._env(now, rule))
+        return [(node.source, show(value, node.type)) for node, value in rows]
+
+    def signal(self, name: str, now: int) -> float | str | bool | None:
+        """Return a signal's value; None when missing. Raises KeyError for no such signal."""
+        expr = self._request.signals[name]
+        if is_bool(expr):
+            if self._functions[f"signal_{self._layout.number[name]}_true"](now):
+                return True
+            known = self._functions[f"signal_{self._layout.number[name]}_false"](now)
+            return False if known else None
+        value = self._functions[f"signal_{self._layout.number[name]}"](now)
+        if isinstance(value, float):
+            return value if isfinite(value) else None
+        assert value is None or isinstance(value, str)
+        return value
+
+    def state(self, now: int = 0) -> dict[str, Any]:
+        """Return the windows' state as plain JSON values; ages in it are relative to `now`."""
+        found = {}
+        for spec in self._layout.specs:
+            state = self._windows[spec.id].state(now)
+            if state is not None:
+                found[spec.id] = state
+        return found
+
+    def restore(self, state: Mapping[str, Any], now: int, gap_ns: int) -> list[str]:
+        """Take back a state saved `gap_ns` ago, window by window; return those restored.
+
+        A window is taken back when the gap is within the 10 % it may miss; a damaged entry is
+        left out, its window starts empty.
+        """
+        restored = []
+        for spec in self._layout.specs:
+            saved = state.get(spec.id)
+            fresh = spec.make()
+            if not isinstance(saved, Mapping) or not fresh.restore(saved, now, gap_ns):
+                continue
+            _take_over(self._windows[spec.id], fresh)
+            restored.append(spec.id)
+        self.due = next_due(self._slotted)
+        return restored
+
+    def warm_up(self, bars: Mapping[str, list[tuple[int, float]]], now: int) -> list[str]:
+        """Fill windows over mids from (monotonic ns of the bar's close, close) per market.
+
+        Windows under 5 min fill by themselves soon enough and are left alone, and so are those
+        that hold something already. Returns the windows filled.
+        """
+        filled = warm_up(self._layout.specs, self._layout.params, self._windows, bars, now)
+        self.due = next_due(self._slotted)
+        return filled
+
+    def _env(self, now: int, rule: str) -> Env:
+        keys = tuple(tree.key(expr) for expr in self._request.rules[rule].entered)
+        return Env(
+            now,
+            self._request.params,
+            self._streams,
+            self._cells,
+            lambda spec: self._windows[spec.id],
+            rule,
+            keys,
+        )
+
+
+class _Layout:
+    """Which function is called what, before anything is bound."""
+
+    def __init__(self, request: ProgramRequest) -> None:
+        self.request = request
+        self.params = request.params
+        generator = Generator(request.params)
+        self.number = {name: i for i, name in enumerate(request.signals)}
+        for name, expr in request.signals.items():
+            _add_signal(generator, f"signal_{self.number[name]}", expr)
+        self.rule_number = {name: i for i, name in enumerate(request.rules)}
+        for name, exprs in request.rules.items():
+            _add_rule(generator, f"rule_{self.rule_number[name]}", name, exprs)
+        names = {spec.id: name for name, spec in generator.windows.items()}
+        self.specs = list(generator.windows.values())
+        self.feeds = _add_feeds(generator, self.specs, names)
+        slotted = [names[s.id] for s in self.specs if not s.bars and _slots(s)]
+        generator.slots("slots", slotted)
+        self.code: Code = generator.code()
+
+    def spec(self, call: Call) -> WindowSpec:
+        """Return the window a call reads."""
+        return window_spec(call, self.params)
+
+    def windows_of_rule(self, name: str) -> list[WindowSpec]:
+        """Return all windows that `when`, the size and the prices of a rule read."""
+        exprs = self.request.rules[name]
+        found: dict[str, WindowSpec] = {}
+        for expr in _entering(exprs):
+            for call in tree.find(expr, Call):
+                if call.window is not None:
+                    spec = self.spec(call)
+                    found[spec.id] = spec
+        return list(found.values())
+
+    def rule(self, name: str, found: Functions) -> Rule:
+        """Return the functions of one rule."""
+        exprs = self.request.rules[name]
+        prefix = f"rule_{self.rule_number[name]}"
+
+        def condition(part: str) -> Condition:
+            return Condition(found[f"{prefix}_{part}_true"], found[f"{prefix}_{part}_false"])
+
+        def legs(part: str, values: Sequence[Expr | None]) -> tuple[Number | None, ...]:
+            return tuple(
+                None if value is None else found[f"{prefix}_{part}_{i}"]
+                for i, value in enumerate(values)
+            )
+
+        return Rule(
+            condition("when"),
+            condition("until") if exprs.until is not None else None,
+            Size(
+                found[f"{prefix}_size"],
+                exprs.size_unit,
+                found.get(f"{prefix}_size_min"),
+                found.get(f"{prefix}_size_max"),
+            ),
+            legs("weight", exprs.weights),
+            legs("price", exprs.prices),
+            found[f"{prefix}_enter"],
+            tree.streams_of(*_entering(exprs)),
+            tree.streams_of(exprs.until),
+        )
+
+
+def _entering(exprs: RuleExprs) -> list[Expr]:
+    """Return the trees that must be known to enter."""
+    found = [exprs.when, exprs.size, exprs.size_min, exprs.size_max]
+    found += [*exprs.entered, *exprs.weights, *exprs.prices]
+    return [expr for expr in found if expr is not None]
+
+
+def _add_signal(generator: Generator, name: str, expr: Expr) -> None:
+    if is_bool(expr):
+        generator.condition(name, expr)
+    elif expr.type.sort is Sort.TEXT:
+        generator.text(name, expr)
+    else:
+        generator.number(name, expr)
+
+
+def _add_rule(generator: Generator, prefix: str, rule: str, exprs: RuleExprs) -> None:
+    generator.condition(f"{prefix}_when", exprs.when, rule)
+    if exprs.until is not None:
+        generator.condition(f"{prefix}_until", exprs.until, rule, exprs.entered)
+    generator.number(f"{prefix}_size", exprs.size, rule)
+    if exprs.size_min is not None:
+        generator.number(f"{prefix}_size_min", exprs.size_min, rule)
+    if exprs.size_max is not None:
+        generator.number(f"{prefix}_size_max", exprs.size_max, rule)
+    for part, values in (("weight", exprs.weights), ("price", exprs.prices)):
+        for i, value in enumerate(values):
+            if value is not None:
+                generator.number(f"{prefix}_{part}_{i}", value, rule)
+    generator.numbers(f"{prefix}_enter", exprs.entered, rule)
+
+
+def _slots(spec: WindowSpec) -> bool:
+    return spec.state != "ema"
+
+
+def _add_feeds(
+    generator: Generator, specs: Sequence[WindowSpec], names: Mapping[str, str]
+) -> dict[str, str]:
+    """Add one feeding function per stream that a window must hear of at once."""
+    feeds: dict[str, list[str]] = {}
+    for spec in specs:
+        if spec.bars:
+            feeds.setdefault(spec.stream, []).append(names[spec.id])
+        elif not _slots(spec):
+            for key in tree.streams_of(*spec.args):
+                feeds.setdefault(key, []).append(names[spec.id])
+    functions = {}
+    for index, (key, windows) in enumerate(feeds.items()):
+        functions[key] = f"feed_{index}"
+        generator.feed(functions[key], key, windows)
+    return functions
+
+
+def _objects(
+    streams: Mapping[str, Any],
+    cells: Mapping[tuple[str, str], Any],
+    windows: Mapping[str, AnyWindow],
+) -> dict[tuple[str, str], Any]:
+    """Return all objects that generated names can stand for."""
+    found = dict(cells)
+    found |= {("stream", key): stream for key, stream in streams.items()}
+    found |= {("window", key): window for key, window in windows.items()}
+    return found
+
+
+def _take_over(window: AnyWindow, fresh: AnyWindow) -> None:
+    """Put the restored state into the window that generated code is bound to."""
+    for cls in type(fresh).__mro__:
+        for slot in getattr(cls, "__slots__", ()):
+            setattr(window, slot, getattr(fresh, slot))
+
+
+def _stream_text(key: str, stream: Any, now: int) -> str:
+    state = str(stream.state)
+    if state == "stale":
+        age = max(0, stream.age(now)) // 1_000_000 * 1_000_000
+        return f"{key} stale {format_duration(age)}"
+    return f"{key} {state}"
+
+
+def _window_names(expr: Expr, layout: _Layout) -> dict[str, str]:
+    """Return the windows an expression reads, each called by the nearest signal around it."""
+    found: dict[str, str] = {}
+
+    def visit(node: Expr, name: str) -> None:
+        if isinstance(node, tree.Named):
+            name = node.name
+        if isinstance(node, Call) and node.window is not None:
+            found.setdefault(layout.spec(node).id, name or node.source)
+        for child in tree.children(node):
+            visit(child, name)
+
+    visit(expr, "")
+    return found

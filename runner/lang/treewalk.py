@@ -1,0 +1,301 @@
+"""The reference evaluator: walks the tree with three truths, slowly and plainly.
+
+None is missing, for numbers, texts and bools alike. It is the yardstick of the generated code
+(a property test compares them over all functions) and tells traces and `why` what every
+sub-expression was worth. It shares the windows' state with the generated code, nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+from runner.lang import tree
+from runner.lang.functions import CELLS
+from runner.lang.tree import Call, Expr
+from runner.lang.types import Sort
+from runner.lang.windowing import Params, WindowSpec, window_spec
+from runner.market.windows import (
+    AnyWindow,
+    Ema,
+    ExtremeWindow,
+    MomentWindow,
+    PairWindow,
+    PastWindow,
+    ReturnWindow,
+)
+
+Value = float | str | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """Where values come from, at one instant and, for `this`, for one rule."""
+
+    now: int
+    params: Params
+    streams: Mapping[str, Any]
+    cells: Mapping[tuple[str, str], Any]
+    """by (space, owner); `pnl` has the owner `''`"""
+    windows: Callable[[WindowSpec], AnyWindow]
+    this: str = ""
+    entered: tuple[str, ...] = ()
+    """keys of the rule's `entered(x)`, in the order of the cell's values"""
+
+
+def evaluate(expr: Expr, env: Env) -> Value:
+    """Return the value of an expression, None when missing."""
+    match expr:
+        case tree.Number() | tree.String() | tree.Bool():
+            return expr.value
+        case tree.Param():
+            value = env.params[expr.name]
+            return float(value) if expr.type.numeric else value
+        case tree.Field():
+            return _field(env.streams[expr.key], expr)
+        case tree.Cell():
+            return _cell(expr, env)
+        case tree.Named():
+            return evaluate(expr.expr, env)
+        case tree.Entered():
+            values = env.cells["rule", env.this].entered
+            index = env.entered.index(tree.key(expr.expr))
+            return _finite(values[index]) if index < len(values) else None
+        case tree.Negate():
+            operand = _number(expr.operand, env)
+            return None if operand is None else -operand
+        case tree.Arithmetic():
+            return _arithmetic(expr.op, _number(expr.left, env), _number(expr.right, env))
+        case tree.IfElse():
+            yes = _truth(expr.condition, env)
+            if yes is None:
+                return None
+            return evaluate(expr.value if yes else expr.other, env)
+        case Call():
+            return _call(expr, env)
+        case _:
+            return _condition(expr, env)
+
+
+def _condition(expr: Expr, env: Env) -> bool | None:
+    match expr:
+        case tree.Not():
+            value = _truth(expr.operand, env)
+            return None if value is None else not value
+        case tree.And():
+            return _all([_truth(item, env) for item in expr.items])
+        case tree.Or():
+            return _not(_all([_not(_truth(item, env)) for item in expr.items]))
+        case tree.Compare():
+            values = [evaluate(operand, env) for operand in expr.operands]
+            pairs = zip(expr.ops, values[:-1], values[1:], strict=True)
+            return _all([_compare(op, a, b) for op, a, b in pairs])
+        case tree.In():
+            value = evaluate(expr.operand, env)
+            hits = [_compare("==", value, evaluate(item, env)) for item in expr.items]
+            return _not(_all([_not(hit) for hit in hits]))
+        case _:
+            raise TypeError(f"{type(expr).__name__} has no value")
+
+
+def _all(values: Sequence[bool | None]) -> bool | None:
+    """Kleene's `and`."""
+    if any(value is False for value in values):
+        return False
+    return None if any(value is None for value in values) else True
+
+
+def _not(value: bool | None) -> bool | None:
+    return None if value is None else not value
+
+
+def _truth(expr: Expr, env: Env) -> bool | None:
+    value = evaluate(expr, env)
+    assert value is None or isinstance(value, bool)
+    return value
+
+
+def _number(expr: Expr, env: Env) -> float | None:
+    value = evaluate(expr, env)
+    assert value is None or (isinstance(value, float | int) and not isinstance(value, bool))
+    return value
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _arithmetic(op: str, left: float | None, right: float | None) -> float | None:
+    if left is None or right is None:
+        return None
+    if op == "+":
+        return _finite(left + right)
+    if op == "-":
+        return _finite(left - right)
+    if op == "*":
+        return _finite(left * right)
+    return _finite(left / right) if right else None
+
+
+def _compare(op: str, left: Value, right: Value) -> bool | None:
+    if left is None or right is None:
+        return None
+    if op == "==":
+        return left == right
+    if op == "!=":
+        return left != right
+    assert isinstance(left, float | int) and isinstance(right, float | int)
+    if op == "<":
+        return left < right
+    if op == "<=":
+        return left <= right
+    return left > right if op == ">" else left >= right
+
+
+def _field(stream: Any, expr: tree.Field) -> float | None:
+    if expr.kind != "book":
+        return _finite(getattr(stream, expr.field))
+    bid, ask = _finite(stream.bid), _finite(stream.ask)
+    bid_qty, ask_qty = _finite(stream.bid_qty), _finite(stream.ask_qty)
+    match expr.field:
+        case "bid":
+            return bid
+        case "ask":
+            return ask
+        case "bid_qty":
+            return bid_qty
+        case "ask_qty":
+            return ask_qty
+        case "mid":
+            return _arithmetic("*", _arithmetic("+", bid, ask), 0.5)
+        case "spread":
+            mid = _arithmetic("*", _arithmetic("+", bid, ask), 0.5)
+            positive = mid if mid is not None and mid > 0 else None
+            return _arithmetic("/", _arithmetic("-", ask, bid), positive)
+    total = _arithmetic("+", bid_qty, ask_qty)
+    total = total if total is not None and total > 0 else None
+    if expr.field == "imbalance":
+        return _arithmetic("/", _arithmetic("-", bid_qty, ask_qty), total)
+    leaning = _arithmetic("+", _arithmetic("*", bid, ask_qty), _arithmetic("*", ask, bid_qty))
+    return _arithmetic("/", leaning, total)
+
+
+def _cell(expr: tree.Cell, env: Env) -> Value:
+    this = expr.space is tree.Space.THIS
+    cell = env.cells[("rule", env.this) if this else (str(expr.space), expr.owner)]
+    value = getattr(cell, expr.field)
+    if CELLS[expr.space][expr.field].method:
+        value = value(env.now)
+    return value if isinstance(value, bool) else _finite(value)
+
+
+def _call(expr: Call, env: Env) -> Value:
+    if expr.window is not None:
+        return _windowed(expr, env)
+    name, args = expr.function, expr.args
+    if name == "known":
+        return evaluate(args[0], env) is not None
+    if name == "default":
+        value = evaluate(args[0], env)
+        return evaluate(args[1], env) if value is None else value
+    if name == "fill_price":
+        return _fill_price(expr, env)
+    if name == "age":
+        assert isinstance(args[0], tree.StreamArg)
+        stream = env.streams[args[0].key]
+        return _finite(stream.age(env.now) * 1e-9) if stream.seq else None
+    numbers = [_number(arg, env) for arg in args]
+    known = [number for number in numbers if number is not None]
+    return _plain(name, known) if len(known) == len(numbers) else None
+
+
+def _plain(name: str, args: Sequence[float]) -> float | None:
+    """The functions of numbers alone, all known."""
+    x = args[0]
+    match name:
+        case "abs":
+            return abs(x)
+        case "min":
+            return min(args)
+        case "max":
+            return max(args)
+        case "clamp":
+            return min(max(x, args[1]), args[2]) if args[1] <= args[2] else None
+        case "sign":
+            return float((x > 0) - (x < 0))
+        case "sqrt":
+            return math.sqrt(x) if x >= 0 else None
+        case "log":
+            return math.log(x) if x > 0 else None
+        case "round_to":
+            if args[1] <= 0 or not math.isfinite(x / args[1]):
+                return None
+            return _finite(math.floor(x / args[1] + 0.5) * args[1])
+        case "gap":
+            ratio = _arithmetic("/", x, args[1])
+            return None if ratio is None else ratio - 1.0
+    raise TypeError(f"{name} has no value")
+
+
+def _fill_price(expr: Call, env: Env) -> float | None:
+    stream, side, size = expr.args
+    assert isinstance(stream, tree.StreamArg) and isinstance(side, tree.SideArg)
+    much = _number(size, env)
+    if much is None or much <= 0:
+        return None
+    powers = dict(expr.type.dims)
+    notional = powers.get(size.type.currency or "", 0) > 0
+    base, quote = (nan, much) if notional else (much, nan)
+    found: float = env.streams[stream.key].fill_price(side.buy, base, quote)
+    return _finite(found)
+
+
+def _windowed(expr: Call, env: Env) -> float | None:
+    window = env.windows(window_spec(expr, env.params))
+    inputs = [_number(arg, env) for arg in expr.args]
+    if any(value is None for value in inputs):
+        return None
+    x = inputs[0]
+    match window:
+        case MomentWindow():
+            if expr.function == "sma":
+                return _finite(window.mean)
+            if expr.function == "stdev":
+                return _finite(window.deviation)
+            distance = _arithmetic("-", x, _finite(window.mean))
+            return _arithmetic("/", distance, _finite(window.deviation))
+        case PastWindow():
+            ratio = _arithmetic("/", x, _finite(window.past))
+            return None if ratio is None else ratio - 1.0
+        case PairWindow():
+            return _finite(window.beta if expr.function == "beta" else window.corr)
+        case ReturnWindow():
+            return _finite(window.vol)
+        case ExtremeWindow() | Ema():
+            return _finite(window.value)
+
+
+def trace(expr: Expr, env: Env) -> list[tuple[Expr, Value]]:
+    """Return the value of the expression and of all that a reader would ask about, outer first.
+
+    Literals are left out; a signal is one line, followed by what it is made of.
+    """
+    rows: list[tuple[Expr, Value]] = []
+    seen: set[str] = set()
+
+    def visit(node: Expr) -> None:
+        if isinstance(node, tree.Number | tree.String | tree.Bool):
+            return
+        if node.type.sort in (Sort.STREAM, Sort.SIDE):
+            return
+        if node.source not in seen:
+            seen.add(node.source)
+            rows.append((node, evaluate(node, env)))
+        for child in tree.children(node):
+            visit(child)
+
+    visit(expr)
+    return rows
