@@ -17,7 +17,7 @@ from runner.engine.commands import Purpose
 from runner.engine.events import Readiness
 from runner.engine.limits import Mode
 from runner.engine.timers import MS, SECOND
-from runner.market.streams import StreamState
+from runner.market.streams import NEVER, StreamState
 
 if TYPE_CHECKING:
     from runner.engine.gate import Check, Gate, Proposal
@@ -169,7 +169,7 @@ def _price_for_reduction(gate: Gate, p: Proposal) -> Refusal | None:
     now = gate.desk.now
     for intent in p.intents:
         listed = gate.desk.markets[intent.market]
-        books = [s for s in (listed.book, listed.mark) if s is not None and s.t > 0]
+        books = [s for s in (listed.book, listed.mark) if s is not None and s.t != NEVER]
         if not intent.ticks or any(now - s.t <= REDUCE_WITHOUT_DATA for s in books):
             continue
         return Refusal(

@@ -438,6 +438,7 @@ class Rules:
         if run.state is RuleState.ACTIVE:
             if not trade.within_gap():
                 run.cell.active = False
+                trade.incompletable = True  # what others took is not bought back
                 self._move(run, RuleState.ENTERING, cause)
                 self.groups.judge(run)
             return
