@@ -8,6 +8,7 @@ live host, whatever a file says. `sim` and `custom` take their hosts from outsid
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,7 +22,12 @@ _SECURE: Final = frozenset(("https", "wss"))
 
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine by its name alone (nothing is resolved)."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def resolve(

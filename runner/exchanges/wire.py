@@ -42,8 +42,8 @@ def parse(body: bytes, type: type[T], what: str) -> T:
         raise ExchangeError(f"{what}: the answer makes no sense ({error})") from None
 
 
-def number(text: str) -> float:
-    """Read a decimal; "" is 0, ExchangeError when it is none or not finite."""
+def number(text: str | None) -> float:
+    """Read a decimal; "" and null are 0, ExchangeError when it is none or not finite."""
     if not text:
         return 0.0
     try:
@@ -55,8 +55,8 @@ def number(text: str) -> float:
     return value
 
 
-def units(text: str, step: Decimal) -> int:
-    """Return how many `step` a decimal of the wire is, to the nearest; "" is 0.
+def units(text: str | None, step: Decimal) -> int:
+    """Return how many `step` a decimal of the wire is, to the nearest; "" and null are 0.
 
     Fills and positions are counted even when the exchange changed its grid under us: the nearest
     whole number is then off by less than one step, where refusing would lose a fill.
@@ -72,12 +72,12 @@ def units(text: str, step: Decimal) -> int:
         raise ExchangeError(f"{text[:40]!r} is not a number") from None
 
 
-def lots(instrument: Instrument, text: str) -> int:
+def lots(instrument: Instrument, text: str | None) -> int:
     """Return a quantity of the wire in lots."""
     return units(text, instrument.lot)
 
 
-def ticks(instrument: Instrument, text: str) -> int:
+def ticks(instrument: Instrument, text: str | None) -> int:
     """Return a price of the wire in ticks."""
     return units(text, instrument.tick)
 

@@ -172,7 +172,7 @@ class BinanceMarket:
             out.notices.append("closing")
         elif other.code or other.msg:
             out.notices.append(f"refused {other.code} {other.msg}")
-        elif other.id is not None and other.result is not None:
+        elif other.id is not None and bytes(other.result):
             out.notices.append("subscribed")
         else:
             out.unrecognised += 1

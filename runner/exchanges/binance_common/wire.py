@@ -99,7 +99,7 @@ class Other(msgspec.Struct):
     id: int | str | None = None
     code: int = 0
     msg: str = ""
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"")
 
 
 class DepthSnapshot(msgspec.Struct):

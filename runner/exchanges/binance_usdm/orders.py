@@ -289,7 +289,7 @@ class BinanceUsdmOrders:
             out.notices.append(f"refused {reply.status} {text}".rstrip())
             return
         operation, cid = self._pending.take(str(reply.id))
-        order = answers.read_order(bytes(reply.result)) if reply.result is not None else None
+        order = answers.read_order(bytes(reply.result))
         if reply.status == 200 and order is not None:
             verdict = Outcome.ACCEPTED
             events = self._success(operation, cid, order, t, wall)

@@ -48,7 +48,7 @@ class Reply(msgspec.Struct):
 
     id: str | int | None = None
     status: int = 0
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"")
     error: Failure | None = None
     rateLimits: list[RateLimit] = []
 

@@ -50,7 +50,7 @@ ENDS: Final[Mapping[str, End]] = {
     "Rejected": End.REJECTED,
 }
 """Terminal statuses; any other is still open, as far as we know."""
-_NO_REASON: Final = frozenset(("", "EC_NoError", "EC_PerCancelRequest"))
+_NO_REASON: Final = frozenset((None, "", "EC_NoError", "EC_PerCancelRequest"))
 _FORCED: Final[Mapping[str, str]] = {
     "AdlTrade": "adl",
     "BustTrade": "liquidation",
@@ -73,17 +73,13 @@ class Reader:
     def order(self, row: private.Order, t: int, wall: int) -> list[Event]:
         """Return what a pushed order says; nothing for orders of others."""
         binding = self._by_symbol.get(row.symbol)
-        if (
-            binding is None
-            or row.category != "linear"
-            or not is_ours(row.orderLinkId, self._prefix)
-        ):
+        cid, ts = row.orderLinkId or "", row.updatedTime * MS
+        if binding is None or row.category != "linear" or not is_ours(cid, self._prefix):
             return []
-        cid, ts = row.orderLinkId, row.updatedTime * MS
         end = ENDS.get(row.orderStatus)
         if end is None:
             return [Ack(cid=cid, exchange_id=row.orderId, ts=ts, t=t, wall=wall)]
-        code = "" if row.rejectReason in _NO_REASON else row.rejectReason
+        code = "" if row.rejectReason in _NO_REASON else row.rejectReason or ""
         filled = lots(binding.instrument, row.cumExecQty)
         return [Done(cid=cid, end=end, filled_lots=filled, code=code, ts=ts, t=t, wall=wall)]
 
@@ -92,7 +88,7 @@ class Reader:
         if row.category != "linear":
             return []
         binding = self._by_symbol.get(row.symbol)
-        own = is_ours(row.orderLinkId, self._prefix)
+        own = is_ours(row.orderLinkId or "", self._prefix)
         if binding is not None and own and row.execType == "Trade":
             return [self.fill(row, binding, "stream", t, wall)]
         if row.execType == "Funding":
@@ -113,7 +109,7 @@ class Reader:
     ) -> Fill:
         """Return an execution as a fill."""
         return Fill(
-            cid=row.orderLinkId,
+            cid=row.orderLinkId or "",
             trade_id=row.execId,
             lots=lots(binding.instrument, row.execQty),
             price=number(row.execPrice),
@@ -169,10 +165,10 @@ class Reader:
         binding = self._by_symbol.get(row.symbol)
         instrument = binding.instrument if binding is not None else None
         return OrderView(
-            cid=row.orderLinkId,
+            cid=row.orderLinkId or "",
             exchange_id=row.orderId,
             symbol=row.symbol,
-            side=row.side.lower(),
+            side=(row.side or "").lower(),
             lots=lots(instrument, row.qty) if instrument else 1,
             filled_lots=lots(instrument, row.cumExecQty) if instrument else 0,
             status=status,
@@ -270,7 +266,7 @@ def setup(bodies: Sequence[bytes]) -> AccountSetup:
     rows = [
         row
         for body in bodies[1:]
-        for row in result(body, wire.Listing[private.PositionRow], "position/list").list
+        for row in result(body, wire.Listing[private.PositionRow], "position/list").rows
     ]
     return AccountSetup(
         position_mode="hedge" if any(row.positionIdx for row in rows) else "one_way",

@@ -227,7 +227,7 @@ class BybitMarket:
         return [
             _facts(self._markets[row.symbol], row)
             for body in bodies
-            for row in self._result(body, wire.Listing[wire.Instrument], "instruments-info").list
+            for row in self._result(body, wire.Listing[wire.Instrument], "instruments-info").rows
             if row.symbol in self._markets
         ]
 
@@ -252,7 +252,7 @@ class BybitMarket:
 
     def parse_bars(self, market: str, every_ns: int, body: bytes) -> list[Event]:
         """Return closed bars, oldest first; the newest row still runs and is left out."""
-        rows = self._result(body, wire.Klines, "kline").list
+        rows = self._result(body, wire.Klines, "kline").rows
         bars: list[Event] = []
         for start, opened, high, low, close, volume, _ in reversed(rows[1:]):
             if not start.isdigit():
@@ -272,7 +272,7 @@ class BybitMarket:
 
     def parse_mark(self, market: str, body: bytes, t: int, wall: int) -> list[Event]:
         """Return mark price and funding rate as events."""
-        rows = self._result(body, wire.Listing[wire.Ticker], "tickers").list
+        rows = self._result(body, wire.Listing[wire.Ticker], "tickers").rows
         if not rows or not rows[0].markPrice:
             raise ExchangeError(f"{self.type} tickers: no mark price of {market}")
         row = rows[0]

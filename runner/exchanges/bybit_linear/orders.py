@@ -178,7 +178,7 @@ class BybitLinearOrders:
             gone = failed.retCode in NO_ORDER
             return (Outcome.REJECTED if gone else Outcome.UNKNOWN), None
         try:
-            rows = answers.result(body, wire.Listing[private.Order], "order").list
+            rows = answers.result(body, wire.Listing[private.Order], "order").rows
             for row in rows:
                 if row.orderLinkId == cid:
                     return Outcome.ACCEPTED, self._reader.view(row)
@@ -259,8 +259,7 @@ class BybitLinearOrders:
             used = header.limit - header.left
             out.budgets.append((_OPERATIONS[reply.op], used, header.limit, header.reset * MS))
         operation, cid = self._pending.take(reply.reqId)
-        placed = answers.placed_in(bytes(reply.data)) if reply.data is not None else None
-        placed = placed or private.Placed()
+        placed = answers.placed_in(bytes(reply.data))
         outcome = answers.verdict(200, reply.retCode)
         cid = cid or placed.orderLinkId
         operation = operation or ("place" if reply.op == "order.create" else "cancel")
@@ -291,7 +290,7 @@ class BybitLinearOrders:
 
     def parse_open_orders(self, body: bytes) -> list[OrderView]:
         """Return open orders, ours and others'; ExchangeError on nonsense."""
-        rows = answers.result(body, wire.Listing[private.Order], "order/realtime").list
+        rows = answers.result(body, wire.Listing[private.Order], "order/realtime").rows
         views = [self._reader.view(row) for row in rows]
         return [view for view in views if view.status in ("open", "partial")]
 
@@ -302,7 +301,7 @@ class BybitLinearOrders:
 
     def parse_fills(self, body: bytes) -> list[Fill]:
         """Return the fills among the executions; funding and liquidations are none."""
-        rows = answers.result(body, wire.Listing[private.Execution], "execution/list").list
+        rows = answers.result(body, wire.Listing[private.Execution], "execution/list").rows
         return [
             self._reader.fill(row, self._by_symbol[row.symbol], "history", 0, 0)
             for row in rows
@@ -320,11 +319,11 @@ class BybitLinearOrders:
         """Return the whole account; ExchangeError on nonsense."""
         if not bodies:
             raise ExchangeError("bybit_linear account: no answer")
-        wallets = answers.result(bodies[0], wire.Listing[private.Wallet], "wallet-balance").list
+        wallets = answers.result(bodies[0], wire.Listing[private.Wallet], "wallet-balance").rows
         rows = [
             row
             for body in bodies[1:]
-            for row in answers.result(body, wire.Listing[private.PositionRow], "position").list
+            for row in answers.result(body, wire.Listing[private.PositionRow], "position").rows
             if number(row.size)
         ]
         return self._reader.account(wallets, rows, True, t, wall)
@@ -335,7 +334,7 @@ class BybitLinearOrders:
 
     def parse_fees(self, body: bytes) -> tuple[float, float]:
         """Return (maker, taker) as ratios."""
-        rows = answers.result(body, wire.Listing[private.FeeRate], "fee-rate").list
+        rows = answers.result(body, wire.Listing[private.FeeRate], "fee-rate").rows
         if not rows:
             raise ExchangeError("bybit_linear fee-rate: no rates")
         return number(rows[0].makerFeeRate), number(rows[0].takerFeeRate)

@@ -1,7 +1,7 @@
 """Private frames and answers of Bybit v5 (bybit.md, sections 6 to 10).
 
-Field names are the wire's. Bybit writes "" where it has no number, so numbers are read from text
-one by one (`runner.exchanges.wire.number`).
+Field names are the wire's. Bybit writes "" or null where it has no number, so numbers are read
+from text one by one (`runner.exchanges.wire.number`).
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class Order(msgspec.Struct):
 
     symbol: str
     orderId: str
-    orderLinkId: str
+    orderLinkId: str | None
     orderStatus: str
-    side: str = ""
-    qty: str = ""
-    cumExecQty: str = ""
-    price: str = ""
-    avgPrice: str = ""
+    side: str | None = ""
+    qty: str | None = ""
+    cumExecQty: str | None = ""
+    price: str | None = ""
+    avgPrice: str | None = ""
     reduceOnly: bool = False
-    rejectReason: str = ""
+    rejectReason: str | None = ""
     updatedTime: Millis = 0
     category: str = "linear"
 
@@ -58,12 +58,12 @@ class Execution(msgspec.Struct):
     symbol: str
     execId: str
     orderId: str
-    orderLinkId: str = ""
-    side: str = ""
-    execPrice: str = ""
-    execQty: str = ""
-    execFee: str = ""
-    feeCurrency: str = ""
+    orderLinkId: str | None = ""
+    side: str | None = ""
+    execPrice: str | None = ""
+    execQty: str | None = ""
+    execFee: str | None = ""
+    feeCurrency: str | None = ""
     isMaker: bool = False
     execTime: Millis = 0
     execType: str = "Trade"
@@ -74,14 +74,14 @@ class PositionRow(msgspec.Struct):
     """A position, pushed or listed; `side` is "" when it is flat."""
 
     symbol: str
-    side: str = ""
-    size: str = ""
+    side: str | None = ""
+    size: str | None = ""
     positionIdx: int = 0
-    entryPrice: str = ""
-    avgPrice: str = ""
-    markPrice: str = ""
-    liqPrice: str = ""
-    leverage: str = ""
+    entryPrice: str | None = ""
+    avgPrice: str | None = ""
+    markPrice: str | None = ""
+    liqPrice: str | None = ""
+    leverage: str | None = ""
     tradeMode: int = 0
     category: str = "linear"
 
@@ -90,10 +90,10 @@ class Coin(msgspec.Struct):
     """One asset of a wallet."""
 
     coin: str
-    walletBalance: str = ""
-    locked: str = ""
-    totalOrderIM: str = ""
-    totalPositionIM: str = ""
+    walletBalance: str | None = ""
+    locked: str | None = ""
+    totalOrderIM: str | None = ""
+    totalPositionIM: str | None = ""
 
 
 class Wallet(msgspec.Struct):
@@ -101,9 +101,9 @@ class Wallet(msgspec.Struct):
 
     coin: list[Coin]
     accountType: str = "UNIFIED"
-    totalEquity: str = ""
-    totalMarginBalance: str = ""
-    totalMaintenanceMargin: str = ""
+    totalEquity: str | None = ""
+    totalMarginBalance: str | None = ""
+    totalMaintenanceMargin: str | None = ""
 
 
 class Placed(msgspec.Struct):
@@ -130,7 +130,7 @@ class Reply(msgspec.Struct):
     retCode: int = -1
     retMsg: str = ""
     op: str = ""
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
     header: LimitHeader | None = None
 
 

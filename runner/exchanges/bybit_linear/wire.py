@@ -35,7 +35,7 @@ class Failed(msgspec.Struct):
 class Listing(msgspec.Struct, Generic[T]):
     """The usual shape of a result."""
 
-    list: list[T]
+    rows: list[T] = msgspec.field(name="list")
     nextPageCursor: str = ""
 
 
@@ -158,4 +158,4 @@ class Ticker(msgspec.Struct):
 class Klines(msgspec.Struct):
     """Result of GET kline: [start, open, high, low, close, volume, turnover], newest first."""
 
-    list: list[tuple[str, str, str, str, str, str, str]]
+    rows: list[tuple[str, str, str, str, str, str, str]] = msgspec.field(name="list")
