@@ -204,9 +204,7 @@ class RuleMoney:
         else:
             self.pieces.edge += gained
 
-    def _fee(
-        self, instrument: Instrument, fill: Fill, price: Decimal, undo: bool = False
-    ) -> None:
+    def _fee(self, instrument: Instrument, fill: Fill, price: Decimal, undo: bool = False) -> None:
         if fill.fee is None:
             rate = instrument.fees.maker if fill.maker else instrument.fees.taker
             fee = instrument.base_qty(fill.lots) * price * Decimal(repr(rate))

@@ -143,6 +143,20 @@ def test_a_repeated_fill_is_counted_once_and_a_strangers_is_named() -> None:
     assert after.unaccounted == ["1 fills of orders that this run did not send"]
 
 
+def test_the_fee_of_a_trade_that_is_told_twice_is_the_second_ones() -> None:
+    lab = RunLab(entry=5 * MS)
+    lab.send("entry", ("byb", "buy", 100, "101"))
+    first = Fill(cid="c1", trade_id="7", lots=100, price=100.0)
+    lab.collector.event(first)
+    assert lab.report().pnl.fees == "0.0055"  # by the rate, while it is not told
+    told = Fill(cid="c1", trade_id="7", lots=100, price=100.0, fee=0.004, fee_asset="USDT")
+    for _ in range(2):
+        lab.collector.event(told)
+    lab.collector.event(first)
+    assert lab.report().pnl.fees == "0.004"
+    assert lab.collector.rules["spread"].legs["byb"].lots == 100
+
+
 def test_an_order_that_never_ended_is_unaccounted() -> None:
     lab = RunLab(entry=5 * MS)
     lab.send("entry", ("byb", "buy", 100, "101"))

@@ -36,7 +36,6 @@ class Why(StrEnum):
     FOK = "fok"
     MAX_OPEN = "max_open"
     NO_ORDER = "no_order"
-    NO_LIQUIDITY = "no_liquidity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +55,15 @@ STALE = Refusal("stale_market", "the paper exchange has no valid book of this ma
 class VenueRules:
     """How one exchange type judges orders.
 
-    `ioc_end`: what becomes of an immediate order's rest. `band`: how far past the mark a price
-    may be, and how far a market order walks; a ratio. `max_open`: resting orders per symbol.
-    `reduce_only`: False where the exchange knows no such flag. `tier_step`: by how much a fee of
-    the next worse tier is higher, a ratio of the fee, for the haircut.
+    `ioc_end`, `ioc_code`: what becomes of an immediate order's rest. `band`: how far past the mark
+    a price may be, and how far a market order walks; a ratio. `max_open`: resting orders per
+    symbol. `reduce_only`: False where the exchange knows no such flag. `tier_step`: by how much a
+    fee of the next worse tier is higher, a ratio of the fee, for the haircut.
     """
 
     refusals: Mapping[Why, Refusal]
     ioc_end: End
+    ioc_code: str
     band: Decimal
     max_open: int
     reduce_only: bool = True
@@ -92,9 +92,9 @@ _BINANCE_USDM = VenueRules(
         Why.FOK: Refusal("-5021", "FOK order could not be filled immediately."),
         Why.MAX_OPEN: Refusal("-2025", "Reach max open order limit."),
         Why.NO_ORDER: Refusal("-2011", "Unknown order sent."),
-        Why.NO_LIQUIDITY: Refusal("", "", late=True),
     },
     ioc_end=End.EXPIRED,
+    ioc_code="EXPIRED",
     band=Decimal("0.05"),
     max_open=200,
     reduce_only_exempt_from_min=True,
@@ -120,9 +120,9 @@ _BYBIT_LINEAR = VenueRules(
         Why.FOK: Refusal("EC_NoImmediateQtyToFill", "", late=True),
         Why.MAX_OPEN: Refusal("110020", "Not allowed to have more than 500 active orders"),
         Why.NO_ORDER: Refusal("110001", "order not exists or too late to cancel"),
-        Why.NO_LIQUIDITY: Refusal("EC_NoImmediateQtyToFill", "", late=True),
     },
     ioc_end=End.CANCELED,
+    ioc_code="EC_NoImmediateQtyToFill",
     band=Decimal("0.05"),
     max_open=500,
 )
@@ -144,12 +144,12 @@ _BINANCE_SPOT = VenueRules(
         Why.BALANCE: Refusal("-2010", "Account has insufficient balance for requested action."),
         Why.REDUCE_ONLY: Refusal("-1106", "Parameter 'reduceOnly' sent when not required."),
         Why.POST_ONLY: Refusal("-2010", "Order would immediately match and take."),
-        Why.FOK: Refusal("", "", late=True),
+        Why.FOK: Refusal("EXPIRED", "", late=True),
         Why.MAX_OPEN: Refusal("-1013", "Filter failure: MAX_NUM_ORDERS"),
         Why.NO_ORDER: Refusal("-2011", "Unknown order sent."),
-        Why.NO_LIQUIDITY: Refusal("", "", late=True),
     },
     ioc_end=End.EXPIRED,
+    ioc_code="EXPIRED",
     band=Decimal("0.2"),
     max_open=200,
     reduce_only=False,

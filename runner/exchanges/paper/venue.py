@@ -191,8 +191,7 @@ class Venue:
         events += [self._fill(order, take.ticks, take.lots, How.WALKED, at) for take in takes]
         order.stage = Stage.OPEN
         if order.left == 0 or order.immediate or order.behaviour.ratio is not None:
-            code = "" if takes else self.rules.refusals[Why.NO_LIQUIDITY].code
-            events.append(self._done(order, code))
+            events.append(self._done(order))
         else:
             self._rest(market, order)
         if takes:
@@ -304,9 +303,9 @@ class Venue:
 
     def _done(self, order: PaperOrder, code: str = "", end: End | None = None) -> Done:
         if order.left == 0:
-            end = End.FILLED
+            end, code = End.FILLED, ""
         elif end is None:
-            end = self.rules.ioc_end
+            end, code = self.rules.ioc_end, code or self.rules.ioc_code
         order.stage = Stage(str(end))
         return Done(cid=order.cid, end=end, filled_lots=order.filled, code=code, ts=order.ts)
 

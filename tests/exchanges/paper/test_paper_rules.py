@@ -68,11 +68,14 @@ CASES: list[tuple[str, dict[str, Any], tuple[Any, ...], dict[str, Any], dict[str
      {"binance_usdm": "-5022", "bybit_linear": "EC_PostOnlyWillTakeLiquidity",
       "binance_spot": "-2010"}),
     ("fill or kill beyond the depth", {}, ("buy", 2000, "101"), {"tif": Tif.FOK},
-     {"binance_usdm": "-5021", "bybit_linear": "EC_NoImmediateQtyToFill", "binance_spot": ""}),
+     {"binance_usdm": "-5021", "bybit_linear": "EC_NoImmediateQtyToFill",
+      "binance_spot": "EXPIRED"}),
     ("fill or kill beyond its limit", {}, ("sell", 100, "100.5"), {"tif": Tif.FOK},
-     {"binance_usdm": "-5021", "bybit_linear": "EC_NoImmediateQtyToFill", "binance_spot": ""}),
+     {"binance_usdm": "-5021", "bybit_linear": "EC_NoImmediateQtyToFill",
+      "binance_spot": "EXPIRED"}),
     ("immediate and nothing there", {}, ("buy", 100, "99"), {},
-     {"binance_usdm": "", "bybit_linear": "EC_NoImmediateQtyToFill", "binance_spot": ""}),
+     {"binance_usdm": "EXPIRED", "bybit_linear": "EC_NoImmediateQtyToFill",
+      "binance_spot": "EXPIRED"}),
 ]  # fmt: skip
 
 
@@ -88,7 +91,7 @@ def expect(type: str, told: list[Event], code: str) -> None:
     """One refusal: at once, or after an acknowledgement where that exchange does it so."""
     last = next(e for e in reversed(told) if isinstance(e, Reject | Done))
     assert last.code == code
-    late = code == "" or code.startswith("EC_")
+    late = code == "EXPIRED" or code.startswith("EC_")
     assert names(told) == (["Ack", "Done"] if late else ["Reject"])
     if isinstance(last, Done):
         assert last.filled_lots == 0
