@@ -172,6 +172,8 @@ class _Source:
         if line.t != UNSTAMPED:
             self._last = max(self._last, line.t + self._shift)
         line.t = self._last
+        if isinstance(line, Head):
+            line.w = line.wall
         if isinstance(line, Head | End) or not hasattr(line, "c"):
             return line
         if isinstance(line, Open) or line.c not in self._renumbered:
