@@ -2,7 +2,8 @@
 
 All functions take the engine's monotonic time in nanoseconds. They read the stream objects of
 `market/`, the cells of `lang/cells.py` and their own windows, and nothing else; they never raise:
-what cannot be computed is missing (NaN, or neither true nor false).
+what cannot be computed is missing (NaN, or neither true nor false). What is only read is a
+property here, so that frozen classes fulfil it.
 """
 
 from __future__ import annotations
@@ -17,44 +18,81 @@ Number = Callable[[int], float]
 class Condition(Protocol):
     """A three-valued condition: `true` and `false` are both False when it is missing."""
 
-    true: Test
-    false: Test
+    @property
+    def true(self) -> Test: ...
+
+    @property
+    def false(self) -> Test: ...
 
 
 class SizeProgram(Protocol):
     """How big: `value` in `unit` (a currency: the quote is a notional, the base an amount)."""
 
-    value: Number
-    unit: str
-    min: Number | None
-    max: Number | None
+    @property
+    def value(self) -> Number: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def min(self) -> Number | None: ...
+
+    @property
+    def max(self) -> Number | None: ...
 
 
 class RuleProgram(Protocol):
     """The generated functions of one rule."""
 
-    when: Condition
-    until: Condition | None
-    size: SizeProgram
-    weights: tuple[Number | None, ...]
-    """one per leg, None where the file has no `weight`"""
-    prices: tuple[Number | None, ...]
-    """one per leg, None where the file has no `price`"""
-    enter: Callable[[int], list[float]]
-    """evaluates every `entered(x)` of the rule, at approval; assign to the rule's cell"""
-    when_streams: tuple[str, ...]
-    """keys (`bin.book`) of all streams that `when`, sizes and prices read, signals included"""
-    until_streams: tuple[str, ...]
+    @property
+    def when(self) -> Condition: ...
+
+    @property
+    def until(self) -> Condition | None: ...
+
+    @property
+    def size(self) -> SizeProgram: ...
+
+    @property
+    def weights(self) -> tuple[Number | None, ...]:
+        """one per leg, None where the file has no `weight`"""
+        ...
+
+    @property
+    def prices(self) -> tuple[Number | None, ...]:
+        """one per leg, None where the file has no `price`"""
+        ...
+
+    @property
+    def enter(self) -> Callable[[int], list[float]]:
+        """evaluates every `entered(x)` of the rule, at approval; assign to the rule's cell"""
+        ...
+
+    @property
+    def when_streams(self) -> tuple[str, ...]:
+        """keys (`bin.book`) of all streams that `when`, sizes and prices read, signals included"""
+        ...
+
+    @property
+    def until_streams(self) -> tuple[str, ...]: ...
 
 
 class ProgramApi(Protocol):
     """A strategy's generated code, bound to streams and cells."""
 
-    rules: Mapping[str, RuleProgram]
-    on_stream: Mapping[str, Test | Callable[[int], None]]
-    """per stream key: feeds the windows that read it; absent where none does"""
+    @property
+    def rules(self) -> Mapping[str, RuleProgram]: ...
+
+    @property
+    def on_stream(self) -> Mapping[str, Test | Callable[[int], None]]:
+        """per stream key: feeds the windows that read it; absent where none does"""
+        ...
+
     due: int
     """monotonic ns of the next window slot end; a large number when there is none"""
+
+    history_ns: int
+    """how far back one-minute bars would help to fill the windows over mids; 0: no such window"""
 
     def on_timer(self, now: int) -> None:
         """Close all window slots whose end has come."""
