@@ -23,6 +23,7 @@ DEEPEST = 50
 MOST_NODES = 10_000
 MOST_ALIASES = 100
 
+_TEMPLATE_HELP = "templates are files named `.yaml.j2`, rendered first; a parameter is `params.x`"
 _MERGE_HELP = "write the keys out: with merges nobody sees which value wins"
 
 
@@ -205,6 +206,16 @@ class _Reader:
             self._stop(Mark(1, 1, 2), "the file is empty")
         return self._root
 
+    def _path(self, *more: str) -> str:
+        """Return the dotted place of what is being read."""
+        parts = []
+        for frame in self._stack:
+            if isinstance(frame.node, Sequence):
+                parts.append(str(len(frame.node.items)))
+            elif frame.key is not None:
+                parts.append(frame.key.text[:60])
+        return ".".join([*parts, *more])
+
     def _node(self, event: Any) -> None:
         self._count += 1
         if self._count > MOST_NODES:
@@ -255,8 +266,7 @@ class _Reader:
             return
         if isinstance(node, Mapping) and node.flow and frame.node.flow:
             message = "`{{` is not part of a strategy file"
-            help = "templates are files named `.yaml.j2`, rendered first; a parameter is `params.x`"
-            self._findings.add(Diagnostic("E0102", message, node.mark, help=(help,)))
+            self._findings.add(Diagnostic("E0102", message, node.mark, help=(_TEMPLATE_HELP,)))
             raise _Stop
         self._findings.add(Diagnostic("E0203", "a key must be text", node.mark))
         raise _Stop
@@ -297,6 +307,7 @@ class _Reader:
                     f"key `{_short(key.text)}` appears twice in one mapping",
                     key.mark,
                     "second time",
+                    self._path(),
                     related=(Related(earlier.key.mark, "first time"),),
                     notes=("plain YAML loaders keep the last one silently; here it is an error",),
                 )
@@ -324,6 +335,7 @@ class _Reader:
                 "a comma splits a value inside `{...}`",
                 start,
                 f"`{_short(key.text)}` became a key of its own",
+                self._path(),
                 help=("put the value in quotes, or write the mapping in block style",),
             )
         )
@@ -332,7 +344,13 @@ class _Reader:
     def _key(self, key: Scalar) -> Scalar:
         if key.text == "<<" and not key.quoted:
             self._findings.add(
-                Diagnostic("E0102", "`<<` merges are not accepted", key.mark, help=(_MERGE_HELP,))
+                Diagnostic(
+                    "E0102",
+                    "`<<` merges are not accepted",
+                    key.mark,
+                    path=self._path("<<"),
+                    help=(_MERGE_HELP,),
+                )
             )
             key.bad = True
         return key
@@ -348,14 +366,15 @@ class _Reader:
             value = read_plain(text)
             if isinstance(value, Trap):
                 scalar.bad = True
-                found = Diagnostic("E0102", value.what, mark, help=(value.help,))
+                help = (value.help,)
+                found = Diagnostic("E0102", value.what, mark, path=self._path(), help=help)
                 self._findings.add(found)
             else:
                 scalar.value = value
         if "{{" in text or "{%" in text:
-            help = "templates are files named `.yaml.j2`, rendered first; a parameter is `params.x`"
             message = "`{{` is not part of a strategy file"
-            self._findings.add(Diagnostic("E0102", message, mark, help=(help,)))
+            found = Diagnostic("E0102", message, mark, path=self._path(), help=(_TEMPLATE_HELP,))
+            self._findings.add(found)
             scalar.bad = True
         return scalar
 
@@ -383,7 +402,8 @@ class _Reader:
             )
 
     def _warp(self, mark: Mark, what: str, help: str) -> None:
-        self._findings.add(Diagnostic("E0102", f"{what} is not accepted", mark, help=(help,)))
+        message = f"{what} is not accepted"
+        self._findings.add(Diagnostic("E0102", message, mark, path=self._path(), help=(help,)))
 
     def _remember(self, anchor: str | None, node: Node, size: int) -> None:
         if anchor is not None:

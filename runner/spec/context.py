@@ -33,8 +33,6 @@ class Context:
     scope: Scope = field(default_factory=Scope)
     values: dict[str, float | str | bool] = field(default_factory=dict)
     """params in force, in base units"""
-    texts: list[tuple[str, str]] = field(default_factory=list)
-    """path and text of every expression, for what is used and what is not"""
     _wrong: set[str] = field(default_factory=set)
     _counted: int = 0
 
@@ -78,7 +76,6 @@ class Context:
             message = f"an expression longer than {LONGEST_EXPRESSION} characters"
             self.add("E0302", message, node.mark, "", path, help=("name parts of it in `signals`",))
             return None
-        self.texts.append((path, text.text))
         return check(text, self.scope.at(this), want, self.findings, path)
 
     def constant(self, node: Node | None, want: Want, path: str) -> tuple[float, Type] | None:

@@ -11,6 +11,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from math import lcm
 
 from runner.base.units import plain
+from runner.lang.tree import is_broken
 from runner.market.instruments import Instrument
 from runner.spec import catalogue, economics
 from runner.spec.context import Context, exact, fold, section
@@ -39,7 +40,8 @@ def check(rules: dict[str, RuleDraft], exchanges: dict[str, ExchangeDraft], ctx:
                 _smallest(rule, leg, size, ctx)
         _gap(rule, ctx)
     for rule in rules.values():
-        if rule.verb == "trade" and not ctx.has_error(rule.path):
+        broken = any(is_broken(expr) for expr in rule.exprs)
+        if rule.verb == "trade" and not broken and not ctx.has_error(rule.path):
             economics.check(rule, ctx)
 
 

@@ -7,6 +7,7 @@ from itertools import combinations
 
 from runner.lang.tree import key as tree_key
 from runner.lang.tree import streams_of
+from runner.spec import firing
 from runner.spec.context import Context, word
 from runner.spec.markets import MarketDraft
 from runner.spec.plan import StreamKind
@@ -22,6 +23,7 @@ def check(rules: dict[str, RuleDraft], markets: dict[str, MarketDraft], ctx: Con
         if rule.verb == "trade":
             _hedged(rule, ctx)
             _closed(rule, ctx)
+        firing.check(rule, ctx)
     for rule in rules.values():
         if rule.verb is not None and not ctx.has_error(rule.path):
             _weights(rule, ctx)

@@ -11,7 +11,7 @@ from runner.spec.exchanges import ExchangeDraft
 from runner.spec.markets import MarketDraft
 from runner.spec.plan import DailyLoss, Quantity, Rate, RiskPlan, RunPlan
 from runner.spec.rules import RuleDraft
-from runner.spec.suggest import hint
+from runner.spec.suggest import hint, nearest
 
 MUST = ("max_position", "max_order", "max_orders", "max_daily_loss")
 _EXAMPLES = {
@@ -167,7 +167,10 @@ def check_must(root: Mapping, rules: dict[str, RuleDraft], ctx: Context) -> None
     if there is not None and (there.bad or not isinstance(there, Mapping)):
         return
     at = there if isinstance(there, Mapping) else Mapping(root.key("rules"))
-    absent = [name for name in MUST if name not in at]
+    meant = {nearest(entry.key.text, MUST) for entry in at if entry.value.bad}
+    if "max_spend" in at:  # takes their place for purchases; reported as E0207 itself
+        meant |= {"max_position", "max_daily_loss"}
+    absent = [name for name in MUST if name not in at and name not in meant]
     mark = root.key("risk" if "risk" in root else "rules")
     if absent:
         names = ", ".join(f"`{n}`" for n in absent)

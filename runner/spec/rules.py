@@ -156,7 +156,7 @@ class _Rule:
         draft.cooldown_ns = (
             cooldown if cooldown is not None else SECOND if draft.verb == "trade" else 0
         )
-        if "when" not in node and draft.verb is not None:
+        if "when" not in node and "trigger" not in node and draft.verb is not None:
             ctx.add("E0203", f"rule `{draft.name}` lacks `when`", draft.key, "", path)
         return draft
 

@@ -254,7 +254,7 @@ class _Shape:
         elif len(present) > 1:
             message = f"rule `{name}` has more than one verb"
             related = (Related(present[0].key.mark, "the first"),)
-            for entry in present[1:]:
+            for entry in present:
                 entry.value.bad = True
             self._add("E0206", message, present[1].key.mark, "", path, related, help=(_VERBS_HELP,))
 

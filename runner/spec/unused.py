@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from runner.lang.diagnostics import Mark
-from runner.lang.nodes import Mapping
+from runner.lang.nodes import Mapping, Node, Scalar, Sequence
 from runner.spec.context import Context, section
 from runner.spec.signals import names_in
 
 _PARAM = re.compile(r"(?<![\w.])params\.(\w+)")
+_DEFINING = ("signals.", "params.", "exchanges.", "markets.", "tests.")
+_PROSE = ("about", "tests")
 _SIZING = re.compile(r"(?<![\w.])sizing\.(\w+)")
 
 
@@ -18,7 +21,7 @@ def check(root: Mapping, signal_texts: dict[str, str], ctx: Context) -> None:
 
     By the texts, not the trees: an expression in error still uses what it names.
     """
-    places = [(path, text) for path, text in ctx.texts if not path.startswith("signals.")]
+    places = [(path, text) for path, text in _texts(root, "") if not path.startswith(_DEFINING)]
     texts = [text for path, text in places if not path.startswith("sizing.")]
     used_sizing = {name for text in texts for name in _SIZING.findall(text)}
     texts += [text for path, text in places if _named(path, "sizing", used_sizing)]
@@ -31,11 +34,24 @@ def check(root: Mapping, signal_texts: dict[str, str], ctx: Context) -> None:
         name = entry.key.text
         if name not in used_sizing and not ctx.has_error(f"sizing.{name}"):
             _report("sizing", name, entry.key.mark, f"sizing.{name}", ctx)
-    params = {name for _, text in ctx.texts for name in _PARAM.findall(text)}
+    params = {name for _, text in _texts(root, "") for name in _PARAM.findall(text)}
     for entry in section(root, "params"):
         name = entry.key.text
         if name not in params and not ctx.has_error(f"params.{name}"):
             _report("param", name, entry.key.mark, f"params.{name}", ctx)
+
+
+def _texts(node: Node, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the text of every value that may be an expression, in error or not."""
+    if isinstance(node, Scalar):
+        yield path, node.text
+    elif isinstance(node, Sequence):
+        for item in node.items:
+            yield from _texts(item, path)
+    else:
+        for entry in node:
+            if entry.key.text not in _PROSE:
+                yield from _texts(entry.value, f"{path}.{entry.key.text}".lstrip("."))
 
 
 def _named(path: str, section_: str, names: set[str]) -> bool:
