@@ -24,7 +24,7 @@ from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
 from runner.spec.plan import DailyLoss
-from tests.engine.stage import R1, Knobs, arb_plan, narrow, rule, stage, usdt, widen
+from tests.engine.stage import R1, Knobs, arb_plan, rule, stage, usdt, widen
 
 PAIR = (Side.SELL, Side.BUY)
 

@@ -1,4 +1,4 @@
-"""What outlives the process: the youngest journal rows take a new engine to where the old one was."""
+"""What outlives the process: the youngest journal rows bring a new engine where the old one was."""
 
 from __future__ import annotations
 
