@@ -2,6 +2,6 @@
 
 import sys
 
-from runner.sim.main import run
+from runner.sim.main import main
 
-sys.exit(run(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))

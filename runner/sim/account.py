@@ -16,6 +16,18 @@ START_BALANCE = 10_000 * MONEY
 DEFAULT_LEVERAGE = 20
 
 
+@dataclass(slots=True, frozen=True)
+class Terms:
+    """What an account begins with, and by how much the exchange's rate limits are widened.
+
+    `limit_factor` is for campaigns that send more than an exchange would ever take.
+    """
+
+    balance: int = START_BALANCE
+    leverage: int = DEFAULT_LEVERAGE
+    limit_factor: int = 1
+
+
 @dataclass(slots=True)
 class Position:
     """Signed lots, what they cost (unsigned money), and what they have earned."""

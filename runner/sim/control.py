@@ -6,6 +6,7 @@ id, every request that reached an order route, positions and balances.
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -14,19 +15,27 @@ from aiohttp import web
 from runner.sim.account import Account
 from runner.sim.catalogue import money_text
 from runner.sim.faults import FaultSpec, UnknownFault
-from runner.sim.orders import Fill, Order
+from runner.sim.matching import Side
+from runner.sim.orders import Fill, Kind, Order, Refusal, Tif
 from runner.sim.simulation import Exchange, Simulation
+from runner.sim.venue import Venue
 from runner.sim.wire import LOOPBACK
 
 
 class Move(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One line of a market script: move a price for a while, or pay funding now."""
+    """One line of a market script.
+
+    It moves a price for a while, pays funding now, or does by another hand what a runner must
+    notice: `cancel` the open order with a client id, `trade` a signed quantity at the market.
+    """
 
     exchange: str
     symbol: str = ""
     move_bps: float = 0.0
     for_s: float = 1.0
     funding: bool = False
+    cancel: str = ""
+    trade: str = ""
 
 
 class Script(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,6 +60,7 @@ class Control:
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
+        self._by_hand = 0
         self._runner: web.AppRunner | None = None
 
     async def open(self, port: int = 0) -> str:
@@ -128,9 +138,41 @@ class Control:
         if move.funding:
             exchange.venue.pay_funding()
             return
+        if move.cancel:
+            self._cancel(exchange.venue, move.cancel)
+            return
         if move.symbol not in exchange.venue.instruments:
             raise BadRequest(f"no symbol {move.symbol!r}")
+        if move.trade:
+            self._trade(exchange.venue, move.symbol, move.trade)
+            return
         self._simulation.market.move(move.exchange, move.symbol, move.move_bps, move.for_s)
+
+    @staticmethod
+    def _cancel(venue: Venue, cid: str) -> None:
+        try:
+            venue.cancel(venue.find(None, cid))
+        except Refusal:
+            raise BadRequest(f"no open order {cid!r}") from None
+
+    def _trade(self, venue: Venue, symbol: str, signed: str) -> None:
+        """Trade on the account by another hand; its orders are named `web-1`, `web-2`, ..."""
+        instrument = venue.instruments[symbol]
+        try:
+            qty = Decimal(signed)
+            lots = instrument.lots(abs(qty))
+        except (InvalidOperation, ValueError, OverflowError):
+            lots = None
+        if not lots:
+            raise BadRequest(f"no quantity of {symbol}: {signed!r}")
+        self._by_hand += 1
+        name = f"web-{self._by_hand}"
+        side = Side.BUY if qty > 0 else Side.SELL
+        order = Order(name, instrument, side, Kind.MARKET, Tif.IOC, 0, lots, external_id=name)
+        try:
+            venue.place(order)
+        except Refusal as refusal:
+            raise BadRequest(f"refused: {refusal.why.value}") from None
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

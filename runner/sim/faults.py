@@ -27,6 +27,7 @@ NAMES: dict[str, str] = {
     "duplicate": "send a push twice",
     "drop": "do not send a push",
     "reorder": "send a push after the next one of its socket",
+    "late": "send a push args.ms later",
     "gap": "skip one event of a stream of differences",
     "crossed": "send a book whose bid is above its ask",
     "truncated": "send the first half of a push",

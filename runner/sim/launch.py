@@ -106,8 +106,13 @@ class launch:
         exchanges: Iterable[str] = (),
         dislocations: bool = True,
         faults: Iterable[dict[str, Any]] = (),
+        balance: int = 10_000,
+        leverage: int = 20,
+        limit_factor: int = 1,
     ) -> None:
         self._argv = [sys.executable, "-m", "runner.sim", "--seed", str(seed), "--with-parent"]
+        self._argv += ["--balance", str(balance), "--leverage", str(leverage)]
+        self._argv += ["--limit-factor", str(limit_factor)]
         for name in exchanges:
             self._argv += ["--exchange", name]
         for fault in faults:
@@ -118,7 +123,10 @@ class launch:
 
     def start(self) -> Running:
         """Start the child and wait for its first line. Raises SimulatorFailed."""
-        child = subprocess.Popen(self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        # A group of its own: Ctrl-C must end the strategy first, and that in peace.
+        child = subprocess.Popen(
+            self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+        )
         self._child = child
         line = _first_line(child)
         try:

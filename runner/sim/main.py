@@ -19,9 +19,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from runner.base.clock import SystemClock
+from runner.sim.account import Terms
+from runner.sim.catalogue import MONEY
 from runner.sim.control import Control
 from runner.sim.faults import FaultSpec, UnknownFault
 from runner.sim.simulation import EXCHANGES, Simulation
+from runner.sim.venue import STANDARD
 
 DEFAULT_SEED = 7
 
@@ -36,6 +39,7 @@ class Options:
     faults: Sequence[str] = field(default_factory=tuple)
     dislocations: bool = True
     with_parent: bool = False
+    terms: Terms = STANDARD
 
 
 def parse(argv: Sequence[str] | None = None) -> Options:
@@ -46,6 +50,9 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     parser.add_argument("--exchange", action="append", choices=EXCHANGES, help="repeatable")
     parser.add_argument("--fault", action="append", default=[], metavar="JSON")
     parser.add_argument("--quiet-market", action="store_true", help="no dislocations")
+    parser.add_argument("--balance", type=int, default=10_000, help="USDT an exchange")
+    parser.add_argument("--leverage", type=int, default=STANDARD.leverage)
+    parser.add_argument("--limit-factor", type=int, default=1, help="widen the rate limits")
     parser.add_argument("--with-parent", action="store_true", help="end when stdin closes")
     given = parser.parse_args(argv)
     return Options(
@@ -55,32 +62,38 @@ def parse(argv: Sequence[str] | None = None) -> Options:
         faults=given.fault,
         dislocations=not given.quiet_market,
         with_parent=given.with_parent,
+        terms=Terms(given.balance * MONEY, given.leverage, given.limit_factor),
     )
 
 
-def run(options: Options | Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the command line and run the simulator."""
+    return run(parse(argv))
+
+
+def run(options: Options) -> int:
     """Run the simulator until it is told to stop; returns the exit code."""
-    if not isinstance(options, Options):
-        options = parse(options)
     try:
         faults = [msgspec.json.decode(text, type=FaultSpec) for text in options.faults]
     except msgspec.MsgspecError as error:
         sys.stderr.write(f"runner sim: --fault: {error}\n")
         return 2
-    main = _serve(options, faults)
+    serving = _serve(options, faults)
     try:
         if sys.platform == "win32":
-            return asyncio.run(main)
+            return asyncio.run(serving)
         import uvloop  # absent on Windows
 
-        return uvloop.run(main)
+        return uvloop.run(serving)
     except UnknownFault as error:
         sys.stderr.write(f"runner sim: --fault: {error}\n")
         return 2
 
 
 async def _serve(options: Options, faults: list[FaultSpec]) -> int:
-    simulation = Simulation(SystemClock(), options.seed, options.exchanges, options.dislocations)
+    simulation = Simulation(
+        SystemClock(), options.seed, options.exchanges, options.dislocations, options.terms
+    )
     for spec in faults:
         simulation.faults.add(spec)
     stop = asyncio.Event()

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from runner.base.clock import NS_PER_MS, Clock
 from runner.sim import catalogue
+from runner.sim.account import Terms
 from runner.sim.binance_rest import Key
 from runner.sim.binance_spot.dialect import RULES as SPOT_RULES
 from runner.sim.binance_spot.dialect import BinanceSpot
@@ -19,7 +20,7 @@ from runner.sim.bybit.dialect import BybitLinear
 from runner.sim.faults import Faults
 from runner.sim.feed import Feed
 from runner.sim.prices import STEP_MS, Market
-from runner.sim.venue import Rules, Venue
+from runner.sim.venue import STANDARD, Rules, Venue
 from runner.sim.wire import Dialect, Wire
 
 EXCHANGES = ("binance_usdm", "bybit_linear", "binance_spot")
@@ -63,7 +64,9 @@ class Simulation:
         seed: int = 7,
         exchanges: Iterable[str] = EXCHANGES,
         dislocations: bool = True,
+        terms: Terms = STANDARD,
     ) -> None:
+        self._terms = terms
         self.seed = seed
         self.skew_ms = 0
         self._clock = clock
@@ -80,7 +83,7 @@ class Simulation:
 
     def _make(self, name: str) -> Exchange:
         instruments, rules = _RULES[name]
-        venue = Venue(name, instruments, rules, self.market, self.seed, self.now_ms)
+        venue = Venue(name, instruments, rules, self.market, self.seed, self.now_ms, self._terms)
         makers: dict[str, Callable[[], Exchange]] = {
             "binance_usdm": lambda: BinanceUsdm(venue, make_key(self.seed, name), self.faults),
             "bybit_linear": lambda: BybitLinear(venue, make_key(self.seed, name), self.faults),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runner.base.rng import seeded
-from runner.sim.account import Account, Position
+from runner.sim.account import Account, Position, Terms
 from runner.sim.catalogue import Instrument
 from runner.sim.makers import Quoter
 from runner.sim.matching import Book, Side, Trade, Verdict
@@ -30,6 +30,7 @@ from runner.sim.orders import (
 )
 from runner.sim.prices import Bar, Market, merge_bars
 
+STANDARD = Terms()
 MARKET_BAND = 0.05
 """A market order goes no further than this from the touch."""
 
@@ -96,6 +97,7 @@ class Venue:
         market: Market,
         seed: int,
         now_ms: Callable[[], int],
+        terms: Terms = STANDARD,
     ) -> None:
         self.name = name
         self.instruments = instruments
@@ -109,7 +111,9 @@ class Venue:
             for symbol, book in self.books.items()
         }
         self._stepped = dict.fromkeys(instruments, -1)
-        self.account = Account({s: Position(i) for s, i in instruments.items()})
+        self.terms = terms
+        positions = {s: Position(i, leverage=terms.leverage) for s, i in instruments.items()}
+        self.account = Account(positions, wallet=terms.balance)
         self.orders: dict[int, Order] = {}
         self.by_cid: dict[str, list[Order]] = {}
         self.open: dict[int, Order] = {}

@@ -292,6 +292,10 @@ class Wire:
         if faults.hit("reorder", exchange, label):
             session.held.append(text)
             return
+        if fault := faults.hit("late", exchange, label):
+            loop = asyncio.get_running_loop()
+            loop.call_later(fault.number("ms", 500.0) / 1000, session.send, text)
+            return
         if faults.hit("truncated", exchange, label):
             text = text[: len(text) // 2]
         if faults.hit("crossed", exchange, label):

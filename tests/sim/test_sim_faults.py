@@ -186,6 +186,15 @@ def test_reorder_sends_a_push_after_the_next() -> None:
     wired(test)
 
 
+def test_late_sends_a_push_after_a_time() -> None:
+    async def test(w: Wired) -> None:
+        w.fault("late", "public *", exchange=USDM, count=1, args={"ms": 200})
+        ids = [top["u"] for top in await _tops(w, 6)]
+        assert ids[0] != min(ids) and min(ids) in ids[1:]
+
+    wired(test)
+
+
 def test_truncated_sends_half_of_a_push() -> None:
     async def test(w: Wired) -> None:
         w.fault("truncated", "public *", exchange=USDM, count=1)

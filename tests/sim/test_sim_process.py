@@ -84,6 +84,20 @@ def test_the_control_api_moves_clock_and_market_and_lists_faults() -> None:
     asyncio.run(main())
 
 
+def test_what_another_hand_does_is_on_the_account_and_in_the_ledger() -> None:
+    with launch(exchanges=["bybit_linear"], dislocations=False, balance=500) as sim:
+        line = {"exchange": "bybit_linear", "symbol": "BTCUSDT"}
+        sim.market(line | {"trade": "-0.01"})
+        ledger = sim.ledger()["bybit_linear"]
+        assert ledger["positions"]["BTCUSDT"]["qty"] == "-0.010"
+        assert ledger["orders"]["web-1"][0]["status"] == "filled"
+        paid = sum(float(fill["fee"]) for fill in ledger["fills"])
+        assert float(ledger["balances"]["USDT"]) == pytest.approx(500 - paid)
+        for bad in ({"trade": "much"}, {"trade": "5"}, {"cancel": "web-1"}):
+            with pytest.raises(SimulatorFailed, match=r"no quantity|refused: margin|no open order"):
+                sim.market(line | bad)
+
+
 def _bid(sim: Running) -> float:
     rest = sim.endpoints["binance_usdm"]["rest"]
     top = fetch(rest, "/fapi/v1/ticker/bookTicker?symbol=BTCUSDT")

@@ -37,7 +37,7 @@ class BinanceSpot:
         venue.on_trade.append(lambda symbol, trade: self.feed.traded(symbol, trade))
         self.streams = BinanceStreams(venue, lambda: self.wire, False, lambda channel: "public", 5)
         self.feed = self.streams.feed
-        budget = Budget(Window(_WEIGHT, 60_000))
+        budget = Budget(Window(_WEIGHT * venue.terms.limit_factor, 60_000))
         self._rest = BinanceRest(self._routes(), None, budget, venue.now_ms)
 
     def _routes(self) -> dict[tuple[str, str], Route]:

@@ -44,11 +44,12 @@ class BinanceUsdm:
         venue.on_trade.append(lambda symbol, trade: self.feed.traded(symbol, trade))
         self.streams = BinanceStreams(venue, lambda: self.wire, True, _category, 10)
         self.feed = self.streams.feed
+        factor = venue.terms.limit_factor
         budget = Budget(
-            Window(market.WEIGHT_PER_MINUTE, 60_000),
+            Window(market.WEIGHT_PER_MINUTE * factor, 60_000),
             (
-                ("10S", "TEN_SECONDS", Window(market.ORDERS_PER_10S, 10_000)),
-                ("1M", "ONE_MINUTE", Window(market.ORDERS_PER_MINUTE, 60_000)),
+                ("10S", "TEN_SECONDS", Window(market.ORDERS_PER_10S * factor, 10_000)),
+                ("1M", "ONE_MINUTE", Window(market.ORDERS_PER_MINUTE * factor, 60_000)),
             ),
         )
         self._orders = UsdmOrders(venue)

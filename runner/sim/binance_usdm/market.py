@@ -12,15 +12,20 @@ from runner.sim.venue import FUNDING_EVERY_S, Venue
 WEIGHT_PER_MINUTE = 2400
 ORDERS_PER_10S = 300
 ORDERS_PER_MINUTE = 1200
-RATE_LIMITS = [
-    {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1,
-     "limit": WEIGHT_PER_MINUTE},
-    {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1,
-     "limit": ORDERS_PER_MINUTE},
-    {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10,
-     "limit": ORDERS_PER_10S},
-]  # fmt: skip
 _MAX_TICKS = 10_000_000
+
+
+def rate_limits(factor: int) -> list[dict[str, Any]]:
+    """Return the limits as the catalogue tells them."""
+    limits = (
+        ("REQUEST_WEIGHT", "MINUTE", 1, WEIGHT_PER_MINUTE),
+        ("ORDERS", "MINUTE", 1, ORDERS_PER_MINUTE),
+        ("ORDERS", "SECOND", 10, ORDERS_PER_10S),
+    )
+    return [
+        {"rateLimitType": kind, "interval": interval, "intervalNum": n, "limit": limit * factor}
+        for kind, interval, n, limit in limits
+    ]  # fmt: skip
 
 
 def exchange_info(venue: Venue, params: Params) -> Any:
@@ -29,7 +34,7 @@ def exchange_info(venue: Venue, params: Params) -> Any:
         "timezone": "UTC",
         "serverTime": venue.now_ms(),
         "futuresType": "U_MARGINED",
-        "rateLimits": RATE_LIMITS,
+        "rateLimits": rate_limits(venue.terms.limit_factor),
         "exchangeFilters": [],
         "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
         "symbols": [_symbol(instrument) for instrument in venue.instruments.values()],

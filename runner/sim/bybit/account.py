@@ -36,7 +36,7 @@ def wallet_row(venue: Venue) -> dict[str, Any]:
              "totalOrderIM": money_text(initial - held), "totalPositionIM": money_text(held),
              "totalPositionMM": money_text(held // 5),
              "unrealisedPnl": money_text(account.unrealised()),
-             "cumRealisedPnl": money_text(account.wallet - 10_000 * 100_000_000),
+             "cumRealisedPnl": money_text(account.wallet - venue.terms.balance),
              "bonus": "0", "marginCollateral": True, "collateralSwitch": True}
         ],
     }  # fmt: skip

@@ -52,10 +52,11 @@ class BybitLinear:
         orders = self._order_routes()
         routes = self._routes() | self._account_routes()
         routes |= {("POST", f"/v5/order/{name}"): route for name, route in orders.items()}
+        factor = venue.terms.limit_factor
         for route in routes.values():
             if route.quota:
-                self.quotas.setdefault(route.quota, Rolling(_QUOTAS.get(route.quota, 10)))
-        self._rest = BybitRest(routes, key, self.quotas, venue.now_ms, self._note)
+                self.quotas.setdefault(route.quota, Rolling(_QUOTAS.get(route.quota, 10) * factor))
+        self._rest = BybitRest(routes, key, self.quotas, venue.now_ms, self._note, factor)
         self._trade = TradeSocket(
             {f"order.{name}": route for name, route in orders.items()},
             self.quotas, door, venue.now_ms, lambda: self.wire, self._note,

@@ -59,13 +59,14 @@ class BybitRest:
         quotas: dict[str, Rolling],
         now_ms: Callable[[], int],
         note: Callable[[str, Params, str], None],
+        limit_factor: int = 1,
     ) -> None:
         self._note = note
         self._routes = routes
         self._key = key
         self._quotas = quotas
         self._now = now_ms
-        self._ip = Rolling(IP_PER_5S, 5000)
+        self._ip = Rolling(IP_PER_5S * limit_factor, 5000)
         self._shut_until = 0
 
     def answer(self, call: Call) -> Reply:
