@@ -1,9 +1,10 @@
-"""The paper accounts: what is owned, what is locked, what another order may cost.
+"""The paper accounts: what is owned, what is reserved, what another order may cost.
 
 All money is Decimal, so that profit equals an independent calculation to the last digit (R-47).
-Perpetuals are one-way and cross: `leverage` decides the initial margin of positions and resting
-orders. Spot knows no borrowing: a buy needs the quote, a sell the base; the fee of a buy is taken
-from the base received, as on Binance and Bybit.
+Perpetuals are one-way and cross. The initial margin of a symbol is its worst case, the position
+with all resting buys or with all resting sells, at the mark over the leverage. Spot knows no
+borrowing: a buy needs the quote, a sell the base; the fee of a buy is taken from the base
+received, as on Binance and Bybit.
 """
 
 from __future__ import annotations
@@ -64,54 +65,80 @@ class Charge:
     asset: str
 
 
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """What a resting order may still do: signed lots on a perpetual, an asset locked on spot."""
+
+    symbol: str
+    lots: int
+    locked: Charge | None
+
+
 @dataclass(slots=True)
 class PaperAccount:
-    """Balances, positions and locks of one exchange.
-
-    `wallet` holds every asset; `locked` what resting orders reserve, by client id.
-    """
+    """Balances, positions and resting orders of one exchange; `wallet` holds every asset."""
 
     marks: Marks
     leverage: Mapping[str, int]
     maintenance: Decimal
     wallet: dict[str, Decimal] = field(default_factory=dict)
     holdings: dict[str, Holding] = field(default_factory=dict)
-    locked: dict[str, Charge] = field(default_factory=dict)
+    resting: dict[str, Resting] = field(default_factory=dict)
+    """by client id; reduce-only orders are not in it"""
 
     # -- what an order may cost
 
     def affords(self, instrument: Instrument, side: Side, lots: int, price: Decimal) -> bool:
         """Tell whether an order of `lots` at `price` is covered, its taker fee included."""
-        need = self.need(instrument, side, lots, price)
-        return need.amount <= self.free(need.asset)
-
-    def need(self, instrument: Instrument, side: Side, lots: int, price: Decimal) -> Charge:
-        """Return what an order reserves: margin and fee, or the asset given away on spot."""
-        base = instrument.base_qty(lots)
         if instrument.kind is Kind.SPOT:
-            if side is Side.BUY:
-                return Charge(base * price, instrument.quote)
-            return Charge(base, instrument.base)
-        held = self.holdings.get(instrument.symbol)
-        against = -held.lots * side.sign if held is not None else 0
-        opening = instrument.base_qty(lots - min(lots, max(0, against)))
-        margin = opening * price / self.leverage.get(instrument.symbol, 1)
-        fee = opening * price * Decimal(repr(instrument.fees.taker))
-        return Charge(margin + max(ZERO, fee), instrument.quote)
+            need = _spot_need(instrument, side, lots, price)
+            return need.amount <= self.free(need.asset)
+        held = self.holdings.get(instrument.symbol) or Holding(instrument)
+        mark = self.marks(instrument.symbol) or price
+        before = self._worst(held, 0) * mark
+        after = self._worst(held, lots * side.sign) * max(mark, price)
+        if after <= before:
+            return True
+        fee = instrument.base_qty(lots) * price * max(ZERO, Decimal(repr(instrument.fees.taker)))
+        margin = self._margin(instrument.quote) + after - before
+        return margin + fee <= self._equity_of(instrument.quote)
+
+    def rest(self, cid: str, instrument: Instrument, side: Side, lots: int, price: Decimal) -> None:
+        """Reserve what a resting order may cost."""
+        spot = instrument.kind is Kind.SPOT
+        locked = _spot_need(instrument, side, lots, price) if spot else None
+        if not spot:
+            self.holdings.setdefault(instrument.symbol, Holding(instrument))
+        self.resting[cid] = Resting(instrument.symbol, lots * side.sign, locked)
+
+    def leave(self, cid: str) -> None:
+        """Release what a resting order had reserved."""
+        self.resting.pop(cid, None)
 
     def free(self, asset: str) -> Decimal:
-        """Return what is free of an asset: on perpetuals, equity less all initial margin."""
-        free = self.wallet.get(asset, ZERO) + self.unrealised(asset)
-        free -= sum((h for h in self._margins(asset)), ZERO)
-        return free - sum((c.amount for c in self.locked.values() if c.asset == asset), ZERO)
+        """Return what is free of an asset: equity less initial margin, and less what is locked."""
+        locks = (r.locked for r in self.resting.values() if r.locked is not None)
+        locked = sum((lock.amount for lock in locks if lock.asset == asset), ZERO)
+        return self._equity_of(asset) - self._margin(asset) - locked
 
-    def _margins(self, asset: str) -> list[Decimal]:
-        found = []
-        for symbol, held in self.holdings.items():
-            if held.lots and held.instrument.quote == asset:
-                value = abs(held.value(self._mark(held)))
-                found.append(value / self.leverage.get(symbol, 1))
-        return found
+    def _equity_of(self, asset: str) -> Decimal:
+        return self.wallet.get(asset, ZERO) + self.unrealised(asset)
+
+    def _margin(self, asset: str) -> Decimal:
+        margins = (
+            self._worst(held, 0) * self._mark(held)
+            for held in self.holdings.values()
+            if held.instrument.quote == asset
+        )
+        return sum(margins, ZERO)
+
+    def _worst(self, held: Holding, more: int) -> Decimal:
+        """Return the largest base amount a symbol may come to, over its leverage."""
+        symbol = held.instrument.symbol
+        orders = [r.lots for r in self.resting.values() if r.symbol == symbol] + [more]
+        long = abs(held.lots + sum(lots for lots in orders if lots > 0))
+        short = abs(held.lots + sum(lots for lots in orders if lots < 0))
+        return held.instrument.base_qty(max(long, short)) / self.leverage.get(symbol, 1)
 
     def _mark(self, held: Holding) -> Decimal:
         mark = self.marks(held.instrument.symbol)
@@ -187,15 +214,14 @@ class PaperAccount:
 
     def equity(self, quote: str) -> Decimal:
         """Return the value of the account in `quote`: wallet, open profit, spot at its mark."""
-        value = self.wallet.get(quote, ZERO) + self.unrealised(quote)
-        return value + sum(
+        return self._equity_of(quote) + sum(
             (amount * (self.marks(asset) or ZERO) for asset, amount in self.wallet.items()), ZERO
         )
 
     def margin_used(self, quote: str) -> Decimal:
         """Return maintenance margin / margin balance; 1 is liquidation."""
         need = sum((abs(h.value(self._mark(h))) for h in self.holdings.values() if h.lots), ZERO)
-        equity = self.wallet.get(quote, ZERO) + self.unrealised(quote)
+        equity = self._equity_of(quote)
         if not need:
             return ZERO
         return need * self.maintenance / equity if equity > 0 else Decimal(1)
@@ -209,3 +235,11 @@ class PaperAccount:
         # wallet + base * (p - entry) = maintenance * |base| * p
         slope = base - self.maintenance * abs(base)
         return max(ZERO, (held.cost - spare) / slope)
+
+
+def _spot_need(instrument: Instrument, side: Side, lots: int, price: Decimal) -> Charge:
+    """Return the asset an order on spot gives away, at its price."""
+    base = instrument.base_qty(lots)
+    if side is Side.BUY:
+        return Charge(base * price, instrument.quote)
+    return Charge(base, instrument.base)

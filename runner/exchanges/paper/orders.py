@@ -56,11 +56,16 @@ class PaperOrder:
     behaviour: Behaviour = NORMAL
     stage: Stage = Stage.FLYING
     arrived: int = 0
+    size: int = 0
+    """lots in force: a reduce-only order is cut down to the position"""
     filled: int = 0
     turnover: int = 0
     ts: int = 0
     untold: list[Fill] = field(default_factory=list)
     """fills whose report was lost on purpose"""
+
+    def __post_init__(self) -> None:
+        self.size = self.intent.lots
 
     @property
     def cid(self) -> str:
@@ -69,7 +74,7 @@ class PaperOrder:
     @property
     def left(self) -> int:
         """Lots not filled."""
-        return self.intent.lots - self.filled
+        return self.size - self.filled
 
     @property
     def known(self) -> bool:
@@ -96,7 +101,7 @@ class PaperOrder:
             exchange_id=self.exchange_id,
             symbol=self.intent.symbol,
             side=str(self.intent.side),
-            lots=self.intent.lots,
+            lots=self.size,
             filled_lots=self.filled,
             status=status,
             price_ticks=self.intent.ticks,

@@ -149,6 +149,9 @@ class Venue:
         reference = market.reference(at)
         assert reference is not None, "ready markets have a reference"
         bound = self._bound(market, order, reference)
+        if order.intent.reduce_only:
+            # Exchanges cut a reduce-only order down to the position when it arrives.
+            order.size = min(order.size, self._reducible(order)) or order.size
         side, lots = order.intent.side, self._allowed(order)
         takes = walk(market.view, market.instrument, side, lots, bound, market.own)
         why = refuse(self._case(market, order, takes, reference)) or _by_book(order, takes)
@@ -161,11 +164,13 @@ class Venue:
         """Return how many lots may fill: reduce-only never turns a position over."""
         lots = order.left
         if order.behaviour.ratio is not None:
-            lots = int(order.intent.lots * Decimal(repr(order.behaviour.ratio))) - order.filled
+            lots = int(order.size * Decimal(repr(order.behaviour.ratio))) - order.filled
         if order.intent.reduce_only:
-            held = self.account.position(order.intent.symbol)
-            lots = min(lots, -held * order.intent.side.sign)
+            lots = min(lots, self._reducible(order))
         return max(0, lots)
+
+    def _reducible(self, order: PaperOrder) -> int:
+        return max(0, -self.account.position(order.intent.symbol) * order.intent.side.sign)
 
     def _bound(self, market: Market, order: PaperOrder, reference: Decimal) -> int:
         """Return how far an order may walk, in ticks: its limit, else the exchange's band."""
@@ -180,8 +185,10 @@ class Venue:
         instrument = market.instrument
         if order.limit is not None:
             price = instrument.price(order.limit)
+        elif takes and instrument.kind is Kind.SPOT:
+            price = instrument.price(takes[-1].ticks)
         else:
-            price = instrument.price(takes[-1].ticks) if takes else reference
+            price = reference
         resting = sum(o.stage is Stage.OPEN for o in market.working.values())
         return Case(order.intent, instrument, self.rules, self.account, reference, price, resting)
 
@@ -265,14 +272,13 @@ class Venue:
     def _rest(self, market: Market, order: PaperOrder) -> None:
         market.working[order.cid] = order
         if not order.intent.reduce_only:
-            price = market.instrument.price(order.intent.ticks)
-            self.account.locked[order.cid] = self.account.need(
-                market.instrument, order.intent.side, order.left, price
-            )
+            instrument = market.instrument
+            price = instrument.price(order.intent.ticks)
+            self.account.rest(order.cid, instrument, order.intent.side, order.left, price)
 
     def _leave(self, market: Market, order: PaperOrder) -> None:
         market.working.pop(order.cid, None)
-        self.account.locked.pop(order.cid, None)
+        self.account.leave(order.cid)
 
     # -- what is told
 
@@ -391,6 +397,6 @@ def _by_book(order: PaperOrder, takes: list[Take]) -> Why | None:
     """Return what the book itself forbids."""
     if order.intent.tif is Tif.POST_ONLY and takes:
         return Why.POST_ONLY
-    if order.intent.tif is Tif.FOK and sum(take.lots for take in takes) < order.intent.lots:
+    if order.intent.tif is Tif.FOK and sum(take.lots for take in takes) < order.size:
         return Why.FOK
     return None

@@ -7,6 +7,7 @@ how the order ended, positions and money must agree all along.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -14,8 +15,12 @@ from typing import Any
 import pytest
 
 from runner.base.rng import seeded
+from runner.base.secret import Secret
 from runner.engine.commands import Tif
-from runner.engine.events import Done, Fill, Reject
+from runner.engine.events import Account, Ack, Done, Event, Fill, Reject
+from runner.exchanges.api import Credentials, Decoded, MarketBinding
+from runner.exchanges.binance_usdm.orders import BinanceUsdmOrders
+from runner.exchanges.bybit_linear.orders import BybitLinearOrders
 from runner.market.instruments import Fees, Instrument, Kind
 from runner.sim.matching import Side as SimSide
 from tests.exchanges.paper.paperlab import Lab, ListBook
@@ -62,7 +67,53 @@ class Twins:
             leverage={"BTCUSDT": LEVERAGE},
         )
         self.count = 0
+        self.frames: list[str] = []
+        self.told: list[Event] = []
+        """what paper told of the last order"""
+        self._listen()
         self.settle()
+
+    def _listen(self) -> None:
+        """Hear the private stream of the simulator, as its clients do."""
+        exchange: Any = self.quiet.sim.exchanges[self.type]
+
+        class Wire:
+            def push(_, session: Any, name: str, text: str) -> None:
+                self.frames.append(text)
+
+        class Session:
+            tag, combined, conn_id = "", False, "c"
+            topics = frozenset({"order", "execution", "wallet", "position"})
+
+        if self.type == "binance_usdm":
+            exchange.user._wire = Wire
+            exchange.user.sessions.add(Session())
+        else:
+            exchange._private._wire = Wire
+            exchange._private._sessions.add(Session())
+
+    def live(self, place: tuple[int, bytes]) -> list[Event]:
+        """Return what the live adapter makes of the answer to `place` and of the stream."""
+        instrument = self.lab.instrument
+        binding = MarketBinding("m", "BTCUSDT", instrument)
+        key = Credentials(Secret("key-of-the-twins"), Secret("secret-of-the-twins"))
+        urls = dict.fromkeys(("rest", "private", "trade"), "http://localhost")
+        codec: Any
+        if self.type == "binance_usdm":
+            codec = BinanceUsdmOrders("sim", [binding], key, urls, "http", "x", "r")
+        else:
+            codec = BybitLinearOrders([binding], key, urls, "http", "x", "r")
+        cid = f"r{self.count:027d}"
+        status, body = place
+        _, events = codec.reply(cid, "place", status, {}, body, 0, 0)
+        heard = list(events)
+        for frame in self.frames:
+            out = Decoded()
+            codec.decode("private", frame.encode(), 0, 0, 1, False, out)
+            assert not out.unrecognised, frame
+            heard += out.events
+        self.frames.clear()
+        return heard
 
     def settle(self) -> None:
         """Let the market move on and stand; show paper the simulator's book."""
@@ -87,7 +138,7 @@ class Twins:
     ) -> tuple[Answer, Answer]:
         """Send the same order to both; return (simulator's answer, paper's answer)."""
         self.count += 1
-        cid = more.get("cid", f"order-{self.count}")
+        cid = f"r{self.count:027d}"
         reduce_only = more.get("reduce_only", False)
         ask = self._binance if self.type == "binance_usdm" else self._bybit
         theirs = ask(cid, side, qty, price, tif, reduce_only)
@@ -95,6 +146,7 @@ class Twins:
         told = self.lab.trade(
             side, lots, price, tif=tif, qty_text=qty, reduce_only=reduce_only, cid=cid
         )
+        self.told = told
         return theirs, self._paper(told)
 
     def _binance(
@@ -113,6 +165,7 @@ class Twins:
             name = TIFS[tif] if isinstance(TIFS[tif], str) else TIFS[tif][0]
             params |= {"type": "LIMIT", "price": price, "timeInForce": name}
         body = self.quiet.binance("POST", "/fapi/v1/order", **params)
+        self.reply = (400 if "code" in body else 200, json.dumps(body).encode())
         return self._sim(cid, str(body["code"]) if "code" in body else "")
 
     def _bybit(
@@ -132,6 +185,7 @@ class Twins:
             name = TIFS[tif] if isinstance(TIFS[tif], str) else TIFS[tif][1]
             params |= {"orderType": "Limit", "price": price, "timeInForce": name}
         body = self.quiet.bybit("POST", "/v5/order/create", **params)
+        self.reply = (200, json.dumps(body).encode())
         return self._sim(cid, str(body["retCode"]) if body["retCode"] else "")
 
     def _sim(self, cid: str, code: str) -> Answer:
@@ -239,3 +293,51 @@ def test_both_fill_the_same_orders_at_the_same_prices(type: str, seed: int) -> N
     theirs_money = Decimal(twins.venue.account.wallet) / 10**8
     ours_money = twins.lab.paper.venue.account.wallet["USDT"]
     assert abs(theirs_money - ours_money) < Decimal("0.00001")  # it rounds each fee to 1e-8
+
+
+def story(events: list[Event]) -> list[tuple[Any, ...]]:
+    """Tell a sequence without ids and times: an acknowledgement once, an execution once.
+
+    Executions at one price stand together: how many of the others' orders were met is not known
+    to paper.
+    """
+    told: list[tuple[Any, ...]] = []
+    seen: set[str] = set()
+    for event in events:
+        if isinstance(event, Ack) and ("ack",) not in told:
+            told.append(("ack",))
+        elif isinstance(event, Fill) and event.trade_id not in seen:
+            seen.add(event.trade_id)
+            if told and told[-1][:2] == ("fill", event.price):
+                told[-1] = ("fill", event.price, told[-1][2] + event.lots, event.maker)
+            else:
+                told.append(("fill", event.price, event.lots, event.maker))
+        elif isinstance(event, Done):
+            told.append(("done", event.end, event.filled_lots, event.code))
+        elif isinstance(event, Reject):
+            told.append(("reject", event.outcome, event.code))
+    return told
+
+
+@pytest.mark.parametrize("type", ["binance_usdm", "bybit_linear"])
+def test_paper_tells_the_story_that_the_live_adapter_tells(type: str) -> None:
+    """R-41: the same events in the same order, over 80 orders of all kinds."""
+    twins, rng = Twins(type), seeded("stories", type)
+    kinds = set()
+    for _ in range(80):
+        side = rng.choice(("buy", "sell"))
+        tif = rng.choice((Tif.IOC, Tif.IOC, Tif.FOK, Tif.POST_ONLY))
+        lots = rng.choice((rng.randint(2, 900), rng.randint(2, 900), 1, 4000))
+        qty = str(Decimal(lots) * twins.listed.lot)
+        toward = rng.randint(-5, 30) * (1 if side == "buy" else -1)
+        price = twins.touch(side) if tif is Tif.POST_ONLY else twins.touch(side, toward)
+        twins.frames.clear()
+        twins.place(side, qty, price, tif, reduce_only=rng.random() < 0.1)
+        live, paper = story(twins.live(twins.reply)), story(twins.told)
+        assert paper == live
+        kinds.add(tuple(part[0] for part in paper if part[0] != "fill"))
+        assert any(isinstance(e, Account) for e in twins.told) == any(
+            isinstance(e, Fill) for e in twins.told
+        )
+        twins.settle()
+    assert {("ack", "done"), ("reject",)} <= kinds
