@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from runner.app.report import SIMULATED, Report, RuleReport
+from runner.app.report_shape import SIMULATED, Report, RuleReport
 
 _PIECES = (
     ("edge", "edge at decision"),
