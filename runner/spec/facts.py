@@ -104,15 +104,15 @@ def _below(notional: Decimal | None, amount: Decimal | None, at: Instrument) -> 
     return few or (notional is not None and notional < at.min_notional)
 
 
-def _facts(at: Instrument) -> str:
-    step = plain(at.lot * at.contract_size)
-    least = (
-        f"at least {plain(at.min_notional)} {at.quote} an order"
-        if at.min_notional > 0
-        else f"at least {plain(at.min_qty * at.contract_size)} {at.base} an order"
-    )
+def _facts(at: Instrument, where: str = "there") -> str:
+    step, least = at.lot * at.contract_size, at.min_qty * at.contract_size
+    if at.min_notional > 0 and least * at.price_hint <= at.min_notional:
+        smallest = f"{plain(at.min_notional)} {at.quote}"
+    else:
+        smallest = f"{plain(least)} {at.base}"
+    rule = f"at least {smallest} an order, steps of {plain(step)} {at.base}"
     source = f"(catalogue of {catalogue.date()}; `--online` asks the exchange)"
-    return f"{at.symbol} there: {least}, steps of {step} {at.base} {source}"
+    return f"{at.symbol} {where}: {rule} {source}"
 
 
 def _step(rule: RuleDraft, leg: LegDraft) -> Decimal:
@@ -153,7 +153,11 @@ def _gap(rule: RuleDraft, ctx: Context) -> None:
         mark,
         f"the smallest order that can is {plain(smallest)} {gap.unit}",
         f"{rule.path}.trade.hedge.max_gap",
-        notes=tuple(_facts(m.instrument) for m in rule.markets if m.instrument is not None),
+        notes=tuple(
+            _facts(m.instrument, f"on {m.instrument.exchange_type}")
+            for m in rule.markets
+            if m.instrument is not None
+        ),
     )
 
 

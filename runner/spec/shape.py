@@ -25,6 +25,18 @@ _KINDS = {
     "integer": "a whole number",
     "boolean": "true or false",
 }
+_PLACES = {
+    "bool": "a condition",
+    "size": "an amount or a notional",
+    "money": "a notional",
+    "amount": "an amount",
+    "ratio": "a ratio",
+    "duration": "a duration",
+    "number": "a number",
+    "price": "a price",
+    "bars": "a count of bars",
+    "any": "an expression",
+}
 _VERBS_HELP = "a rule has one of `trade` (opens, later closes) and `order` (one order)"
 
 
@@ -92,7 +104,7 @@ class _Shape:
     def _wrong_kind(self, node: Node, schema: Schema, path: str, key: Mark) -> None:
         node.bad = True
         name = _last(path) or "the file"
-        wanted = _in_words(_types(schema))
+        wanted = _wanted(schema)
         found = _KINDS.get(_kind(node), "nothing")
         empty = isinstance(node, Scalar) and node.value is None
         mark = key if empty else node.mark
@@ -154,8 +166,9 @@ class _Shape:
         present = [w for w in words if w not in schema.get("x-later", ())]
         name = _last(path)
         code = "E0202" if name == "type" and path.count(".") == 2 else "E0203"
-        what = "type" if code == "E0202" else "value of `" + name + "`"
-        message = f"no {what} `{_cut(node.text)}`"
+        message = f"`{_cut(node.text)}` is not a value of `{name}`"
+        if code == "E0202":
+            message = f"no type is named `{_cut(node.text)}`"
         notes = (f"it may be: {', '.join(present)}",)
         self._add(code, message, node.mark, hint(node.text, words), path, notes=notes)
 
@@ -165,7 +178,7 @@ class _Shape:
         if name == "type":
             kinds = ("ratio", "number", "duration", "bool", "text", "enum", "USDT", "BTC")
             notes = ("it may be: ratio, number, duration, bool, text, enum, or a currency",)
-            message = f"no type `{_cut(node.text)}`"
+            message = f"no type is named `{_cut(node.text)}`"
             self._add("E0202", message, node.mark, hint(node.text, kinds), path, notes=notes)
             return
         message = f"`{name}` cannot be `{_cut(node.text)}`"
@@ -277,11 +290,13 @@ def _example(schema: Schema) -> tuple[str, ...]:
     return (f"e.g. `{example}`",) if example else ()
 
 
-def _in_words(kinds: list[str]) -> str:
-    if "string" in kinds and "number" in kinds:
-        kinds = ["expression", *(k for k in kinds if k in ("object", "array"))]
-    words = dict.fromkeys(_KINDS.get(k, "a value") for k in kinds)
-    return " or ".join(words)
+def _wanted(schema: Schema) -> str:
+    """Say what may stand at a place: `a condition`, `a list`, `a notional or a mapping`."""
+    if "x-expr" in schema:
+        return _PLACES[schema["x-expr"]["type"]]
+    branches = [resolved(b) for b in schema.get("anyOf", ())]
+    words = [_wanted(b) for b in branches] or [_KINDS.get(k, "a value") for k in _types(schema)]
+    return " or ".join(dict.fromkeys(words))
 
 
 def _rule_of_names(pattern: str) -> str:

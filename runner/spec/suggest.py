@@ -14,11 +14,15 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
         return None
     best: tuple[float, str] | None = None
     folded = word.lower().replace("-", "_")
-    for name in known:
+    names = list(known)
+    for name in names:
         cost = _distance(folded, name.lower())
         if cost <= max(1, len(name) // 3) and (best is None or cost < best[0]):
             best = (cost, name)
-    return None if best is None else best[1]
+    if best is not None:
+        return best[1]
+    longer = (n for n in names if len(folded) >= 3 and n.lower().startswith(folded))
+    return next(longer, None)
 
 
 def hint(word: str, known: Iterable[str]) -> str:
