@@ -166,6 +166,9 @@ class BookStream(Stream):
 
         NaN when the stream is not live or the known levels do not suffice.
         """
+        touch, qty = (self.ask, self.ask_qty) if buy else (self.bid, self.bid_qty)
+        if 0.0 < base <= qty or 0.0 < notional <= qty * touch:
+            return touch
         filled, paid = take(self._levels(buy), base, notional)
         wanted, got = (base, filled) if base == base else (notional, paid)
         if not 0.0 < wanted * ENOUGH <= got:
