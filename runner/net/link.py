@@ -83,6 +83,9 @@ class Link(picows.WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
+        if self.ended.done():  # the handshake was given up, and succeeded all the same
+            transport.disconnect(graceful=False)
+            return
         silence, every = self._keepalive.silence_ns / _S, self._keepalive.every_ns / _S
         now = self._loop.time()
         self._heard, self._next_ping = now, now + every
@@ -236,5 +239,9 @@ async def connect(
                 max_redirects=0,
             )
     except (picows.WSError, OSError, TimeoutError, EOFError) as error:
+        link.end("the handshake failed")
         raise from_connecting(url, error) from error
+    except asyncio.CancelledError:
+        link.end("the handshake was given up")
+        raise
     return link

@@ -25,6 +25,7 @@ from runner.base.rng import seeded
 from runner.exchanges.api import SocketSpec
 from runner.net.backoff import ConnectionBudget
 from runner.net.doors import tls_context
+from runner.net.link import connect
 from runner.net.websocket import SocketOptions, WebSocket
 from tests.net.wire import MS, Ear, keepalive, options, server, spec
 
@@ -521,3 +522,57 @@ def test_a_message_that_cannot_be_sent_says_so() -> None:
             socket.kick("stuck")
 
     run(test())
+
+
+def test_a_handshake_that_takes_too_long_is_a_failure() -> None:
+    async def slowly(connection: ServerConnection, request: Request) -> None:
+        await asyncio.sleep(0.3)
+
+    async def test() -> None:
+        async with server(hold, process_request=slowly) as url:
+            with pytest.raises(Down, match="timeout"):
+                await connect(url, keepalive(), tls_context(), handshake_s=0.1)
+
+    run(test())
+
+
+def test_a_connection_given_up_while_it_opens_does_not_live_on() -> None:
+    answered = asyncio.Event()
+    closed = asyncio.Event()
+
+    async def slowly(connection: ServerConnection, request: Request) -> None:
+        await asyncio.sleep(0.3)
+        answered.set()
+
+    async def script(ws: ServerConnection) -> None:
+        await ws.send("too late")
+        await ws.wait_closed()
+        closed.set()
+
+    async def test() -> None:
+        async with server(script, process_request=slowly) as url:
+            task = asyncio.create_task(connect(url, keepalive(), tls_context()))
+            await asyncio.sleep(0.1)
+            task.cancel()
+            await answered.wait()
+            async with asyncio.timeout(3):
+                await closed.wait()
+
+    run(test())
+
+
+def test_asyncios_own_loop_serves_too() -> None:
+    async def script(ws: ServerConnection) -> None:
+        await ws.send(await ws.recv())
+        await hold(ws)
+
+    async def test() -> None:
+        ear = Ear()
+        async with (
+            server(script) as url,
+            Running(WebSocket(spec(url, hello=(b"hello",)), ear, options())),
+        ):
+            await ear.until(lambda e: len(e.frames) == 1)
+        assert ear.downs == [(1, "closed by us")]
+
+    asyncio.run(test())

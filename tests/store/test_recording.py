@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.base.clock import NS_PER_S, VirtualClock
@@ -373,3 +373,28 @@ def test_events_of_every_type_can_be_told_apart() -> None:
     tags = [each.__struct_config__.tag for each in get_args(AnyEvent)]
     assert len(set(tags)) == len(tags)
     assert all(issubclass(each, Event) for each in get_args(AnyEvent))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_no_bytes_whatever_make_the_reader_raise_anything_but_its_own_error(
+    tmp_path_factory: pytest.TempPathFactory,
+    whole: tuple[bytes, list[str], list[int]],
+    data: st.DataObject,
+) -> None:
+    raw = bytearray(whole[0])
+    if data.draw(st.booleans()):
+        for _ in range(data.draw(st.integers(1, 8))):
+            raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+        content = bytes(raw)
+    else:
+        lines = data.draw(st.lists(st.binary(max_size=60), max_size=6))
+        content = zstandard.ZstdCompressor().compress(b"\n".join(lines))
+    path = tmp_path_factory.mktemp("fuzz") / "000001.jsonl.zst"
+    path.write_bytes(content)
+    try:
+        recording = Recording(path.parent)
+        kept = texts(list(recording))
+    except WorldError:
+        return
+    assert recording.state.lines >= len(kept)
