@@ -165,7 +165,10 @@ class Collector:
         steps = min((event.t - self._sample_at) // SAMPLE + 1, _MOST_SAMPLES)
         for key, stream in self.streams.items():
             count, max_age = self.samples[key], stream.max_age
-            live = str(stream.state) == "live"
+            state = str(stream.state)
+            if state == "waiting":
+                continue  # not there yet is not stale
+            live = state == "live"
             for step in range(steps):
                 age = stream.age(self._sample_at + step * SAMPLE)
                 count.samples += 1

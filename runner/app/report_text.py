@@ -24,7 +24,7 @@ def text(report: Report) -> str:
     """Write a report as plain text, 100 columns wide at most, with a line end."""
     parts = [
         _head(report),
-        *(_rule(name, rule, report) for name, rule in report.rules.items()),
+        *(_rule(name, rule) for name, rule in report.rules.items()),
         _haircuts(report),
         _exchanges(report),
         _streams(report),
@@ -73,13 +73,18 @@ def _head(report: Report) -> list[str]:
     return lines
 
 
-def _rule(name: str, rule: RuleReport, report: Report) -> list[str]:
-    rows = [(label, short(rule.waterfall[key])) for key, label in _PIECES]
-    return [
+def _rule(name: str, rule: RuleReport) -> list[str]:
+    lines = [
         f"rule {name}",
         f"  {_evaluations(rule)}{rule.true} true,"
         f" {count(rule.entries, 'entry', 'entries')}, {count(rule.exits, 'exit')},"
         f" {rule.no_fill} without fill, {rule.rejected} rejected",
+    ]
+    if not rule.fills:
+        return [*lines, *_refusals(rule), "  no fills"]
+    rows = [(label, short(rule.waterfall[key])) for key, label in _PIECES]
+    return [
+        *lines,
         f"  {count(rule.trades, 'trade')}, {count(rule.fills, 'fill')},"
         f" volume {short(rule.volume)};"
         f" the best three made {float(rule.best_three_share):.0%} of the gains",
