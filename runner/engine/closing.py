@@ -35,7 +35,7 @@ from runner.market.instruments import Side
 from runner.spec.plan import ClosePlan
 
 if TYPE_CHECKING:
-    from runner.engine.rules import RuleRun
+    from runner.engine.rule import RuleRun
 
 WAIT_FOR_BOOK: Final = 50 * MS
 HELD_LOOK: Final = 1 * SECOND

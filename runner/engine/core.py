@@ -49,7 +49,8 @@ from runner.engine.events import (
 from runner.engine.gate import Gate
 from runner.engine.ledger import Ledgers
 from runner.engine.limits import Limits
-from runner.engine.rules import RuleRun, Rules
+from runner.engine.rule import RuleRun
+from runner.engine.rules import Rules
 from runner.engine.snapshot import Saved
 from runner.engine.timers import SECOND, Timers
 from runner.engine.trace import Funnel, Traces
@@ -237,7 +238,7 @@ class Engine:
         if rules.deferred:
             rules.run_deferred()
         if watch.held:
-            self.desk.limits.evaluate()
+            self.desk.limits.revalue()
         for run in watch.rules:
             if run.test(now):
                 rules.step(run)
@@ -318,7 +319,7 @@ class Engine:
         if watch.feed is not None:
             watch.feed(self.desk.now)
         if watch.held:
-            self.desk.limits.evaluate()
+            self.desk.limits.revalue()
 
     def _resyncs(self) -> None:
         for market, reason in self.market.resyncs:

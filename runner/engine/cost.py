@@ -17,7 +17,7 @@ from runner.spec.plan import OrderPlan, RulePlan
 
 if TYPE_CHECKING:
     from runner.engine.ledger import Ledger
-    from runner.engine.rules import RuleRun
+    from runner.engine.rule import RuleRun
 
 
 def open_fee(order: OrderPlan, instrument: Instrument) -> float:

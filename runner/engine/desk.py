@@ -47,6 +47,8 @@ class BookLike(StreamLike, Protocol):
 
     bid: float
     ask: float
+    bid_qty: float
+    ask_qty: float
     last_bid: float
     last_ask: float
 

@@ -34,7 +34,7 @@ from runner.engine.trade import Leg, Trade, new_trade
 from runner.market.instruments import Side
 
 if TYPE_CHECKING:
-    from runner.engine.rules import RuleRun
+    from runner.engine.rule import RuleRun
 
 REPAIR_RETRY: Final = 100 * MS
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
-from math import nan
+from math import inf, nan
 from typing import TYPE_CHECKING, Any, Final
 
 from runner.engine.commands import Cancel, RunState
@@ -70,6 +70,37 @@ class Cause:
     until: int = NEVER
 
 
+class Hold:
+    """One ledger that is not flat, as it is valued."""
+
+    __slots__ = ("common", "ledger", "listed", "live", "lot_base", "mid", "price")
+
+    def __init__(self, ledger: Ledger, listed: Listed) -> None:
+        self.ledger = ledger
+        self.listed = listed
+        self.mid = nan
+        """the last live mid"""
+        self.common = nan
+        """the mid when all markets of the trade were last live together"""
+        self.price = nan
+        self.live = False
+        self.lot_base = listed.instrument.lot_base_f
+
+    def look(self) -> bool:
+        """Take the price that closes it now; False when the book is not live."""
+        self.price = price = closing_price(self.listed, self.ledger.lots)
+        self.live = live = price == price
+        if live:
+            self.mid = self.listed.mid()
+        return live
+
+    def worth(self, price: float) -> float:
+        """Return what closing at `price` would bring, after its fee."""
+        lots, base = self.ledger.lots, self.lot_base
+        fee = abs(lots) * base * price * self.listed.instrument.fees.taker
+        return (price - self.ledger.entry) * lots * base - fee
+
+
 class Limits:
     """Run state and daily loss."""
 
@@ -87,9 +118,12 @@ class Limits:
         self.uncertain = ""
         """markets whose price is not known; empty when the loss is certain"""
         self._uncertain_since = -1
-        self._last_mid: dict[str, float] = {}
-        self._common: dict[str, dict[str, float]] = {}
-        """rule -> mids of its markets when all were last live together"""
+        self._holds: dict[tuple[str, str], Hold] = {}
+        self._held: list[list[Hold]] = []
+        """what is held now, by rule"""
+        self._settled = 0.0
+        plan = desk.plan.risk.max_daily_loss
+        self._limit = float(plan.amount.value) if plan is not None else inf
         self._rejects: deque[int] = deque()
         self._started = False
 
@@ -190,57 +224,48 @@ class Limits:
         self.start_day()
 
     def evaluate(self) -> None:
-        """Value everything now and halt when the day's limit is reached."""
-        self._note_mids()
-        value, uncertain = 0.0, ""
+        """Value everything after fills, fees or funding moved, and halt at the day's limit."""
+        held: dict[str, list[Hold]] = {}
+        self._settled = 0.0
         for ledger in self.desk.ledgers:
-            value += ledger.realised - ledger.fees + ledger.funding
+            self._settled += ledger.settled_pnl
             if ledger.lots:
-                price = self._exit_price(ledger)
+                key = (ledger.rule, ledger.market)
+                hold = self._holds.get(key)
+                if hold is None:
+                    hold = self._holds[key] = Hold(ledger, self.desk.markets[ledger.market])
+                hold.lot_base = hold.listed.instrument.lot_base_f
+                held.setdefault(ledger.rule, []).append(hold)
+        self._held = list(held.values())
+        self.revalue()
+
+    def revalue(self) -> None:
+        """Value what is held at the prices of this event, and halt at the day's limit."""
+        value, uncertain = self._settled, ""
+        for holds in self._held:
+            live = True
+            for hold in holds:
+                live = hold.look() and live
+            if live:
+                for hold in holds:
+                    hold.common = hold.mid
+            for hold in holds:
+                price = hold.price if hold.live else _by_partner(hold, holds)
                 if price != price:
-                    uncertain = ledger.market
-                    price = self._last_mid.get(ledger.market, ledger.entry)
-                instrument = self.desk.instruments[ledger.market]
-                lot_base = instrument.lot_base_f
-                value += ledger.unrealised(price, lot_base)
-                value -= abs(ledger.lots) * lot_base * price * instrument.fees.taker
+                    uncertain = hold.listed.name
+                    price = hold.mid if hold.mid == hold.mid else hold.ledger.entry
+                value += hold.worth(price)
         self.value = value
-        self._note_uncertain(uncertain)
+        if uncertain or self.uncertain:
+            self._note_uncertain(uncertain)
+        if self._limit <= self.day_start - value and not uncertain:
+            self._trip()
+
+    def _trip(self) -> None:
         plan = self.desk.plan.risk.max_daily_loss
-        if plan is None or uncertain or self.day_start - value < float(plan.amount.value):
-            return
-        if "max_daily_loss" not in self.causes:
+        if plan is not None and "max_daily_loss" not in self.causes:
             text = f"loss of the day {self.day_loss:.8g} / {plan.amount.value} {plan.amount.unit}"
             self.add("max_daily_loss", _THEN[plan.then], "max_daily_loss", text)
-
-    def _exit_price(self, ledger: Ledger) -> float:
-        """Return the price that closes a ledger now; NaN when nothing live tells it."""
-        listed = self.desk.markets[ledger.market]
-        price = closing_price(listed, ledger.lots)
-        if price == price:
-            return price
-        common = self._common.get(ledger.rule, {})
-        then = common.get(ledger.market)
-        if then is None:
-            return nan
-        for market, mid in common.items():
-            now = self.desk.markets[market].mid()
-            if market != ledger.market and now == now:
-                return then * now / mid
-        return nan
-
-    def _note_mids(self) -> None:
-        by_rule: dict[str, list[str]] = {}
-        for ledger in self.desk.ledgers:
-            if ledger.lots:
-                by_rule.setdefault(ledger.rule, []).append(ledger.market)
-        for rule, names in by_rule.items():
-            mids = {name: self.desk.markets[name].mid() for name in names}
-            for name, mid in mids.items():
-                if mid == mid:
-                    self._last_mid[name] = mid
-            if all(mid == mid for mid in mids.values()):
-                self._common[rule] = mids
 
     def _note_uncertain(self, uncertain: str) -> None:
         if uncertain and not self.uncertain:
@@ -256,16 +281,26 @@ class Limits:
             )
 
 
+def _by_partner(hold: Hold, holds: list[Hold]) -> float:
+    """Return a dead leg's price by the move of a live one since both were live; NaN alone."""
+    for other in holds:
+        if other.live and other.common == other.common:
+            return hold.common * other.mid / other.common
+    return nan
+
+
 def closing_price(listed: Listed, lots: int) -> float:
     """Return the average price of closing `lots` now: by the levels, else the touch, else NaN."""
     book = listed.book
     if book is None:
         return nan
     buy = lots < 0
-    price = book.fill_price(buy, abs(lots) * listed.instrument.lot_base_f, nan)
-    if price == price:
-        return price
-    return book.ask if buy else book.bid
+    base = abs(lots) * listed.instrument.lot_base_f
+    touch, there = (book.ask, book.ask_qty) if buy else (book.bid, book.bid_qty)
+    if base <= there or touch != touch:
+        return touch
+    price = book.fill_price(buy, base, nan)
+    return price if price == price else touch
 
 
 def cancel_order(desk: Desk, order: Any) -> None:

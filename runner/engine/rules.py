@@ -21,7 +21,6 @@ move, but what would send waits for the last frame (`deferred`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from enum import StrEnum
 from typing import Any, Final
 
 from runner.engine.closing import Closing
@@ -32,86 +31,16 @@ from runner.engine.events import Readiness
 from runner.engine.groups import Groups
 from runner.engine.limits import Mode
 from runner.engine.orders import Order
+from runner.engine.rule import HOLDING, RuleRun, RuleState, opposed
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Trade
-from runner.lang.api import RuleProgram
 from runner.market.streams import StreamState
-from runner.spec.plan import RulePlan
 
 RETRY: Final = 250 * MS
 WARM_LOOK: Final = 50 * MS
 MISSING_LOOK: Final = 10 * SECOND
 MISSING_AFTER: Final = 300 * SECOND
 REJECTS_IN_A_ROW: Final = 3
-
-
-class RuleState(StrEnum):
-    """Where a rule is."""
-
-    WARMING = "warming"
-    IDLE = "idle"
-    PENDING = "pending"
-    ENTERING = "entering"
-    ACTIVE = "active"
-    LEAVING = "leaving"
-    COOLDOWN = "cooldown"
-    DONE = "done"
-    DISABLED = "disabled"
-
-
-HOLDING: Final = frozenset({RuleState.ENTERING, RuleState.ACTIVE, RuleState.LEAVING})
-Test = Callable[[int], bool]
-
-
-def _always(_: int) -> bool:
-    return True
-
-
-def _never(_: int) -> bool:
-    return False
-
-
-class RuleRun:
-    """One rule at work."""
-
-    __slots__ = (
-        "armed", "cell", "cooldown_until", "disabled_why", "last_trade", "missing_since", "opposed",
-        "pending_since", "plan", "program", "rejects", "retry_at", "state", "test", "trade",
-        "warm_at",
-    )  # fmt: skip
-
-    def __init__(self, plan: RulePlan, program: RuleProgram, cell: TradeCell) -> None:
-        self.plan = plan
-        self.program = program
-        self.cell = cell
-        self.state = RuleState.WARMING
-        self.armed = True
-        self.test: Test = _always
-        self.trade: Trade | None = None
-        self.last_trade: Trade | None = None
-        self.pending_since = 0
-        self.retry_at = 0
-        self.cooldown_until = 0
-        self.rejects = 0
-        self.disabled_why = ""
-        self.warm_at = 0
-        self.missing_since = -1
-        self.opposed: list[RuleRun] = []
-
-    def watch(self) -> None:
-        """Choose the test of the present state."""
-        state, when = self.state, self.program.when
-        if state is RuleState.IDLE:
-            self.test = when.true if self.armed else when.false
-        elif state in (RuleState.WARMING, RuleState.PENDING):
-            self.test = _always
-        elif state is RuleState.ACTIVE:
-            until = self.program.until
-            self.test = until.true if until is not None else _never
-        elif state is RuleState.COOLDOWN and not self.armed:
-            self.test = when.false
-        else:
-            self.test = _never
 
 
 class Rules:
@@ -142,7 +71,7 @@ class Rules:
             self._cells[name].run = run
             self.runs[name] = run
         for run in self.runs.values():
-            run.opposed = [r for r in self.runs.values() if r is not run and _opposed(run, r)]
+            run.opposed = [r for r in self.runs.values() if r is not run and opposed(run, r)]
 
     # -- what a tick or a timer brings
 
@@ -504,14 +433,6 @@ class Rules:
             names = list(self.dirty)
             self.dirty.clear()
             self.on_flush(names)
-
-
-def _opposed(a: RuleRun, b: RuleRun) -> bool:
-    if a.plan.net and b.plan.net:
-        return False
-    return any(
-        x.market == y.market and x.side is not y.side for x in a.plan.legs for y in b.plan.legs
-    )
 
 
 def _missed(trade: Trade) -> Iterator[str]:

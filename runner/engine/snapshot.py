@@ -16,7 +16,7 @@ from runner.engine.commands import Intent
 from runner.engine.ledger import Ledger
 from runner.engine.limits import STICKY, Cause, Mode
 from runner.engine.orders import Order, OrderState
-from runner.engine.rules import RuleRun, RuleState
+from runner.engine.rule import RuleRun, RuleState
 from runner.engine.trade import Leaving, Leg, Trade
 
 if TYPE_CHECKING:

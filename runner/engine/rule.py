@@ -1,0 +1,90 @@
+"""One rule at work: its state, its trade, and the one test that a tick calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+from runner.engine.cost import TradeCell
+from runner.engine.trade import Trade
+from runner.lang.api import RuleProgram
+from runner.spec.plan import RulePlan
+
+
+class RuleState(StrEnum):
+    """Where a rule is."""
+
+    WARMING = "warming"
+    IDLE = "idle"
+    PENDING = "pending"
+    ENTERING = "entering"
+    ACTIVE = "active"
+    LEAVING = "leaving"
+    COOLDOWN = "cooldown"
+    DONE = "done"
+    DISABLED = "disabled"
+
+
+HOLDING: Final = frozenset({RuleState.ENTERING, RuleState.ACTIVE, RuleState.LEAVING})
+Test = Callable[[int], bool]
+
+
+def _always(_: int) -> bool:
+    return True
+
+
+def _never(_: int) -> bool:
+    return False
+
+
+class RuleRun:
+    """One rule at work."""
+
+    __slots__ = (
+        "armed", "cell", "cooldown_until", "disabled_why", "last_trade", "missing_since", "opposed",
+        "pending_since", "plan", "program", "rejects", "retry_at", "state", "test", "trade",
+        "warm_at",
+    )  # fmt: skip
+
+    def __init__(self, plan: RulePlan, program: RuleProgram, cell: TradeCell) -> None:
+        self.plan = plan
+        self.program = program
+        self.cell = cell
+        self.state = RuleState.WARMING
+        self.armed = True
+        self.test: Test = _always
+        self.trade: Trade | None = None
+        self.last_trade: Trade | None = None
+        self.pending_since = 0
+        self.retry_at = 0
+        self.cooldown_until = 0
+        self.rejects = 0
+        self.disabled_why = ""
+        self.warm_at = 0
+        self.missing_since = -1
+        self.opposed: list[RuleRun] = []
+
+    def watch(self) -> None:
+        """Choose the test of the present state."""
+        state, when = self.state, self.program.when
+        if state is RuleState.IDLE:
+            self.test = when.true if self.armed else when.false
+        elif state in (RuleState.WARMING, RuleState.PENDING):
+            self.test = _always
+        elif state is RuleState.ACTIVE:
+            until = self.program.until
+            self.test = until.true if until is not None else _never
+        elif state is RuleState.COOLDOWN and not self.armed:
+            self.test = when.false
+        else:
+            self.test = _never
+
+
+def opposed(a: RuleRun, b: RuleRun) -> bool:
+    """Whether two rules can hold opposite sides of one market (language.md, section 4)."""
+    if a.plan.net and b.plan.net:
+        return False
+    return any(
+        x.market == y.market and x.side is not y.side for x in a.plan.legs for y in b.plan.legs
+    )
