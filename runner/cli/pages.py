@@ -6,6 +6,7 @@ from textwrap import fill, indent
 from typing import Any
 
 from runner.base.errors import UsageError
+from runner.exchanges.lookup import error_page
 from runner.lang import functions
 from runner.lang.pages import pages
 from runner.spec import schema
@@ -23,7 +24,7 @@ def page(topic: str) -> str:
             parts += [fill(code.cause, _WIDTH), ""]
         parts += ["wrong:", indent(code.bad, "    "), "", "right:", indent(code.good, "    ")]
         return "\n".join(parts) + "\n"
-    found = _function(topic) or _field(topic) or _key(topic)
+    found = _function(topic) or _field(topic) or _key(topic) or error_page(topic)
     if found is None:
         meant = nearest(topic, _topics())
         more = f"; did you mean `{meant}`?" if meant else ""

@@ -172,7 +172,10 @@ def _with_exchanges(plan: Plan, exchanges: Mapping[str, ExchangePlan]) -> Plan:
 
 
 def _lock_symbols(plan: Plan, secrets: Mapping[str, Credentials], stack: ExitStack) -> None:
-    """One holder per (exchange, network, key, symbol) on this host (R-28)."""
+    """One holder per (exchange, network, key, symbol) on this host (R-28).
+
+    A simulator belongs to its run alone.
+    """
     folder = host_folder()
     locks = [
         symbol_lock(
@@ -184,7 +187,7 @@ def _lock_symbols(plan: Plan, secrets: Mapping[str, Credentials], stack: ExitSta
             folder,
         )
         for m in plan.markets.values()
-        if m.traded
+        if m.traded and plan.exchanges[m.exchange].network is not Network.SIM
     ]
     stack.enter_context(take_all(locks))
 
