@@ -35,6 +35,8 @@ from runner.exchanges.paper.books import BookView, touch, walk
 from runner.market.instruments import Instrument, Side
 from runner.spec.plan import Plan
 
+_FIRST_SNAPSHOT = frozenset({"no snapshot", "snapshot too old"})
+"""reasons of a resync that every book has at its start: nothing was missed"""
 SAMPLE = 100 * NS_PER_MS
 _MOST_SAMPLES = 600
 """of one silence: a minute of it says all"""
@@ -269,8 +271,6 @@ class Collector:
         if event.state is SocketState.UP:
             self._ups[f"{event.exchange}/{event.socket}"] += 1
             count.reconnects += self._ups[f"{event.exchange}/{event.socket}"] > 1
-        elif event.state is SocketState.RESYNC:
-            count.gaps += 1
 
     def _clock(self, event: ClockReading) -> None:
         count = self.exchanges.get(event.exchange)
@@ -279,7 +279,7 @@ class Collector:
 
     def _resync(self, command: Resync, _: int) -> None:
         market = self.plan.markets.get(command.market)
-        if market is not None:
+        if market is not None and command.reason not in _FIRST_SNAPSHOT:
             self.exchanges[market.exchange].gaps += 1
 
     # -- rules and the run

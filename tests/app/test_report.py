@@ -33,7 +33,8 @@ def trip() -> RunLab:
     up = Feed(exchange="bybit", socket="public", kind="public", state=SocketState.UP)
     lab.collector.event(up)
     lab.collector.event(up)
-    lab.collector.command(Resync(market="byb", reason="gap"), 0)
+    for reason in ("no snapshot", "gap"):
+        lab.collector.command(Resync(market="byb", reason=reason), 0)
     lab.collector.command(RunState(state="active", code="start"), 0)
     lab.collector.command(Notify(level="warn", text="x"), 0)
     refusal = Trace(

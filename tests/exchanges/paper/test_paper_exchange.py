@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import runner.exchanges.paper as package
+from runner.base.rng import seeded
 from runner.engine.commands import Tif
 from runner.engine.events import (
     Account,
@@ -137,6 +138,40 @@ def test_resting_orders_together_never_fill_more_than_was_printed() -> None:
         lab.trade("buy", 100, price, tif=Tif.GTC)
     lab.market(Trade(market="m", price=99.5, qty=0.15, taker="sell"))
     assert sum(lots for lots, _ in fills(lab.run())) == 150
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_at_rest_no_quantity_is_filled_twice_and_no_lot_is_broken(seed: int) -> None:
+    """R-45, over random prints and books: by volume, by price, by whole lots."""
+    rng = seeded("rest", seed)
+    lab = Lab(balance=10**9)
+    sent = printed = offered = 0
+    for _ in range(150):
+        if rng.random() < 0.4:
+            lots = rng.randint(60, 300)
+            lab.send("buy", lots, f"{rng.randint(995, 1000) / 10}", tif=Tif.GTC)
+            sent += lots
+        elif rng.random() < 0.7:
+            qty = rng.randint(1, 4000) / 10_000
+            lab.market(Trade(market="m", price=99.4, qty=qty, taker="sell"))
+            printed += int(qty * 1000 + 1e-9)
+        else:
+            down = rng.randint(995, 1000) / 10
+            lots = rng.randint(1, 90)
+            lab.changed(lambda book, p=down: book.bids.__setitem__(0, (p - 0.5, 1.0)))
+            lab.changed(lambda book, p=down, n=lots: book.asks.insert(0, (p, n / 1000)))
+            offered += lots
+            lab.changed(lambda book: book.asks.pop(0))
+            lab.changed(lambda book: book.bids.__setitem__(0, (100.0, 1.0)))
+        lab.run()
+    told = [e for e in lab.events if isinstance(e, Fill)]
+    orders = lab.paper.venue.orders
+    assert len(told) > 20 and all(fill.maker and fill.lots >= 1 for fill in told)
+    assert sum(fill.lots for fill in told) <= min(sent, printed + offered)
+    for order in orders.values():
+        mine = [fill for fill in told if fill.cid == order.cid]
+        assert sum(fill.lots for fill in mine) == order.filled <= order.intent.lots
+        assert all(round(fill.price * 10) == order.intent.ticks for fill in mine)
 
 
 def test_a_resting_order_fills_when_the_other_side_reaches_it_once_per_quantity() -> None:
