@@ -50,7 +50,7 @@ class Diff:
         self._book = book
         self._futures = futures
         self._changes = book.watch()
-        self._previous = book.u
+        self._previous = self._changes.first - 1
 
     def poll(self, now_ms: int) -> list[str]:
         """Return the one event since the last, nothing when nothing changed."""
@@ -181,6 +181,7 @@ class BinanceStreams:
                 source = Plain(lambda now: self._top(symbol, now))
                 return Stream(name, symbol, 1, source, instant=True)
             case "depth" if not number:
+                self._venue.refresh(symbol)
                 diff = Diff(
                     self._venue.instruments[symbol], self._venue.books[symbol], self._futures
                 )

@@ -91,14 +91,15 @@ class Changes:
 class Book:
     """The order book of one symbol."""
 
-    __slots__ = ("_levels", "_ticks", "ts_ms", "u", "watchers")
+    __slots__ = ("_levels", "_recent", "_ticks", "ts_ms", "u", "watchers")
 
     def __init__(self, u: int = 0) -> None:
         self._levels: dict[Side, dict[int, Level]] = {Side.BUY: {}, Side.SELL: {}}
         self._ticks: dict[Side, list[int]] = {Side.BUY: [], Side.SELL: []}
         self.u = u
         self.ts_ms = 0
-        self.watchers: list[Changes] = []
+        self._recent = Changes(u + 1)
+        self.watchers: list[Changes] = [self._recent]
 
     # -- reading
 
@@ -133,9 +134,18 @@ class Book:
 
     # -- changing
 
+    def begin(self) -> None:
+        """Begin a step of the market: `watch` starts with its changes."""
+        self._recent.clear(self.u + 1)
+
     def watch(self) -> Changes:
-        """Return a new record of the changes from now on."""
-        changes = Changes(self.u + 1)
+        """Return a new record of the changes since the present step began.
+
+        A depth stream runs whether anybody listens or not: the first event that a new subscriber
+        gets began before the subscription, so a snapshot asked for at once falls into it.
+        """
+        recent = self._recent
+        changes = Changes(recent.first, set(recent.bids), set(recent.asks))
         self.watchers.append(changes)
         return changes
 

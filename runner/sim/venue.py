@@ -145,6 +145,7 @@ class Venue:
         self.account.marks[symbol] = self.instruments[symbol].nearest_tick(price)
         book = self.books[symbol]
         book.ts_ms = self.now_ms()
+        book.begin()
         quoter = self._quoters[symbol]
         quoter.step(price, lambda side, limit, lots: self._sweep(symbol, side, limit, lots))
         quoter.trade(self._background_judge, lambda side: self._background_settle(symbol, side))

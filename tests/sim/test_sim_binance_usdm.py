@@ -248,6 +248,21 @@ def test_snapshot_differences_and_top_tell_the_same_book() -> None:
     wired(test)
 
 
+def test_a_snapshot_asked_for_at_once_falls_into_the_first_event() -> None:
+    async def test(w: Wired) -> None:
+        socket = await w.socket("binance_usdm", "public", "/ws")
+        names = ["ethusdt@depth@500ms"]
+        await socket.send(json.dumps({"method": "SUBSCRIBE", "params": names, "id": 1}))
+        await hear(socket)
+        _, snapshot, _ = await w.binance("GET", "/fapi/v1/depth", symbol="ETHUSDT", limit=5)
+        first = await hear(socket)
+        assert first["U"] <= snapshot["lastUpdateId"] <= first["u"]
+        assert first["pu"] == first["U"] - 1
+        await socket.close()
+
+    wired(test)
+
+
 def test_a_stream_on_the_wrong_socket_is_acknowledged_and_silent() -> None:
     async def test(w: Wired) -> None:
         socket = await w.socket("binance_usdm", "market", "/ws")
