@@ -48,12 +48,25 @@ Cost = Mapping[str, int]
 """rule name -> how much of it a request uses"""
 
 
-def cost_of(request: HttpRequest | SocketRequest, rules: Sequence[BudgetRule]) -> dict[str, int]:
-    """Return what a request costs: rules named `order...` count orders, all others weight."""
-    weight = request.weight if isinstance(request, HttpRequest) else 0
-    orders = 1 if request.counts_order else 0
-    each = {rule.name: orders if rule.name.startswith("order") else weight for rule in rules}
-    return {name: cost for name, cost in each.items() if cost}
+def cost_of(
+    request: HttpRequest | SocketRequest, rules: Sequence[BudgetRule], cancel: bool = False
+) -> dict[str, int]:
+    """Return what a request costs, by the rules' names.
+
+    `..._cancel` counts cancels, `order...` what the codec marks as an order, all others the weight
+    of requests by HTTP.
+    """
+    costs = {}
+    for rule in rules:
+        if rule.name.endswith("_cancel"):
+            cost = int(cancel)
+        elif rule.name.startswith("order"):
+            cost = int(request.counts_order)
+        else:
+            cost = request.weight if isinstance(request, HttpRequest) else 0
+        if cost:
+            costs[rule.name] = cost
+    return costs
 
 
 class _Window:
@@ -180,21 +193,20 @@ class RateBudget:
         return window.used
 
     def events(self) -> list[Budget]:
-        """Return the state of all rules as events; their `limit` is what entries may use."""
+        """Return the state of all rules as events; the gate takes its share of `limit` itself."""
         now, mono, wall = self._now(), self._clock.mono(), self._clock.wall()
         events = []
         for name, window in self._windows.items():
             window.turn(now)
             closed = mono < self.closed_until
-            limit = window.share(Priority.ENTRY)
             events.append(
                 Budget(
                     t=mono,
                     wall=wall,
                     exchange=self._exchange,
                     name=name,
-                    used=max(window.used, limit) if closed else window.used,
-                    limit=limit,
+                    used=max(window.used, window.limit) if closed else window.used,
+                    limit=window.limit,
                     resets_at=max(self.closed_until, mono + window.resets_at(now) - now),
                 )
             )

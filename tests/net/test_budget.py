@@ -153,13 +153,13 @@ def test_retry_after_closes_everything_even_cancels() -> None:
     assert budget.take({"orders_10s": 1}, Priority.CANCEL) == 0
 
 
-def test_events_show_what_entries_may_use() -> None:
+def test_events_show_use_and_limit() -> None:
     clock = VirtualClock(mono=77, wall=1_700_000_004_000 * MS)
     budget = RateBudget("binance", [FIXED], clock)
     budget.take({"orders_10s": 3}, Priority.ENTRY)
     (event,) = budget.events()
     assert (event.exchange, event.name, event.used, event.limit) == (
-        *("binance", "orders_10s", 3, 240),
+        *("binance", "orders_10s", 3, 300),
     )
     assert event.resets_at == 77 + 6_100 * MS
 
@@ -172,6 +172,14 @@ def test_costs_come_from_the_request() -> None:
     assert cost_of(place, rules) == {"orders_10s": 1}
     assert cost_of(query, rules) == {"weight_1m": 5}
     assert cost_of(over_socket, rules) == {"orders_10s": 1}
+    bybit = [
+        BudgetRule("order_create", 10, NS_PER_S, rolling=True),
+        BudgetRule("order_cancel", 10, NS_PER_S, rolling=True),
+        BudgetRule("http_5s", 600, 5 * NS_PER_S, rolling=True),
+    ]
+    cancel = HttpRequest(method="POST", url="https://x")
+    assert cost_of(over_socket, bybit) == {"order_create": 1}
+    assert cost_of(cancel, bybit, cancel=True) == {"order_cancel": 1, "http_5s": 1}
 
 
 def test_the_most_urgent_waiter_goes_first_and_a_cancelled_one_leaves() -> None:
