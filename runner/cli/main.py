@@ -74,7 +74,7 @@ def plan(file: File, set: Sets = None, params: Params = None, json: Json = False
     _leave(run(str(file), set or [], params, json))
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # a code may begin with "-"
 def explain(
     topic: Annotated[str, typer.Argument(help="E0403, rules.hedge.policy, zscore, binance -2019")],
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,

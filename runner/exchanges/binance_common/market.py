@@ -347,6 +347,8 @@ def _trade_route(market: str) -> Route:
 
     def route(frame: bytes, t: int, wall: int, conn: int, more: bool, out: Decoded) -> None:
         data = decode(frame).data
+        if data.X != "MARKET":
+            return
         out.events.append(
             Trade(market=market, price=data.p, qty=data.q, taker="sell" if data.m else "buy",
                   id=str(data.a or data.t), ts=data.E * MS, t=t, wall=wall, conn=conn, more=more)

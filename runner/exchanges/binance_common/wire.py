@@ -33,7 +33,10 @@ class DepthUpdate(msgspec.Struct):
 
 
 class TradeUpdate(msgspec.Struct):
-    """aggTrade (id `a`) and trade (id `t`); `m`: the buyer was the maker."""
+    """aggTrade (id `a`) and trade (id `t`); `m`: the buyer was the maker.
+
+    `X` on futures' trade: MARKET, or ADL and INSURANCE_FUND, which are no trades of the market.
+    """
 
     E: Millis
     p: Num
@@ -41,6 +44,7 @@ class TradeUpdate(msgspec.Struct):
     m: bool
     a: Id = 0
     t: Id = 0
+    X: str = "MARKET"
 
 
 class MarkUpdate(msgspec.Struct):
