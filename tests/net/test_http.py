@@ -93,6 +93,32 @@ def test_connections_are_kept_and_cookies_are_not() -> None:
     assert len(peers) == 1 and cookies == [None] * 5
 
 
+def test_warming_opens_connections_that_later_requests_use() -> None:
+    peers = []
+    both = asyncio.Event()
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.append(request.transport.get_extra_info("peername"))
+        if len(peers) >= 2:
+            both.set()
+        await both.wait()
+        return web.Response(body=b"{}")
+
+    async def test() -> None:
+        async with server(handle) as url:
+            time = HttpRequest(method="GET", url=url + "/time")
+            async with session() as http:
+                assert await http.warm(time) == 2
+                order = HttpRequest(method="POST", url=url + "/order")
+                await asyncio.gather(http.send(order), http.send(order))
+        async with session() as http:
+            assert await http.warm(time) == 0, "nobody listens: no exception, no connection"
+
+    asyncio.run(test())
+    assert len(peers) == 4 and len(set(peers)) == 2
+
+
 def test_redirects_are_handed_back_not_followed() -> None:
     paths = []
 
