@@ -104,6 +104,8 @@ class Collector:
         self.books = books
         self.streams = streams
         self.stages = StageClock()
+        self.acks = Histogram()
+        """decision to acknowledgement, ns: what there is where no wire measures the stage"""
         self.rules = {rule: RuleMoney(rule) for rule in plan.rules}
         self.exchanges = {name: ExchangeCount() for name in plan.exchanges}
         self.samples = {key: StreamCount() for key in streams}
@@ -206,7 +208,7 @@ class Collector:
         if sent is not None and not sent.acked:
             sent.acked = True
             self.exchanges[sent.intent.exchange].accepted += 1
-            self.stages.record("ack", event.t - sent.t)
+            self.acks.record(event.t - sent.t)
 
     def _reject(self, event: Reject) -> None:
         sent = self.orders.get(event.cid)

@@ -46,6 +46,11 @@ class Histogram:
                 return min(_middle(bucket), self.most)
         return 0
 
+    def figures_us(self) -> dict[str, float]:
+        """Return {n, p50, p95, p99} of nanoseconds, in us."""
+        shares = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
+        return {"n": self.n} | {name: self.percentile(share) / 1000 for name, share in shares}
+
 
 def _middle(bucket: int) -> int:
     shift, value = bucket >> (_FINE + 1), bucket & (_LINEAR - 1)
@@ -69,12 +74,7 @@ class StageClock:
     def figures(self) -> Mapping[str, Mapping[str, float]]:
         """Return {stage: {n, p50, p95, p99}} in us, for the stages that were seen."""
         return {
-            stage: {
-                "n": histogram.n,
-                "p50": histogram.percentile(0.50) / 1000,
-                "p95": histogram.percentile(0.95) / 1000,
-                "p99": histogram.percentile(0.99) / 1000,
-            }
+            stage: histogram.figures_us()
             for stage, histogram in self.by_stage.items()
             if histogram.n
         }

@@ -96,7 +96,7 @@ def build_report(
         exchanges=_exchanges(collector, run),
         streams=_streams(collector),
         positions=_positions(collector),
-        latency_us={k: dict(v) for k, v in collector.stages.figures().items()},
+        latency_us=_latency(collector),
         paper=_paper(collector, books, paper),
         unaccounted=_unaccounted(collector, books),
     )
@@ -278,6 +278,13 @@ def _streams(collector: Collector) -> dict[str, StreamReport]:
         share = round(count.stale / count.samples, 6) if count.samples else 0.0
         reports[key] = StreamReport(collector.streams[key].seq, share, ages)
     return reports
+
+
+def _latency(collector: Collector) -> dict[str, dict[str, float]]:
+    figures = {stage: dict(each) for stage, each in collector.stages.figures().items()}
+    if "ack" not in figures and collector.acks.n:
+        figures["ack"] = collector.acks.figures_us()
+    return figures
 
 
 def _positions(collector: Collector) -> dict[str, PositionReport]:
