@@ -129,8 +129,8 @@ def _files(names: Sequence[str]) -> list[str]:
 
 def _load(name: str, values: dict[str, str], params: Path | None) -> spec.Checked:
     if name == "-":
-        text = sys.stdin.buffer.read(2_000_000).decode("utf-8", "replace")
-        return spec.load(text, sets=values, params_file=params, name="<stdin>")
+        data = sys.stdin.buffer.read(2_000_000)  # over 1 MiB is refused by the loader
+        return spec.load(data, sets=values, params_file=params, name="<stdin>")
     return spec.load(Path(name), sets=values, params_file=params)
 
 

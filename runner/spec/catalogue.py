@@ -38,6 +38,11 @@ def kind(exchange_type: str) -> Kind:
     return Kind(_content()["exchanges"][exchange_type]["kind"])
 
 
+def max_leverage(exchange_type: str) -> int:
+    """Return the largest leverage of an exchange type (1 on spot)."""
+    return int(_content()["exchanges"][exchange_type]["max_leverage"])
+
+
 def fees(exchange_type: str) -> Fees:
     """Return the base fees of an exchange type."""
     facts = _content()["exchanges"][exchange_type]

@@ -51,9 +51,11 @@ def _plan(draft: ExchangeDraft, node: Mapping, ctx: Context) -> ExchangePlan | N
         message = f"{draft.type} has no dead-man switch for an ordinary account"
         help = ("leave it out; `plan` says what stays when this machine dies",)
         ctx.add("E0512", message, node.key("dead_man"), "", f"{path}.dead_man", help=help)
-    if draft.type is not None and catalogue.kind(draft.type) is Kind.SPOT and (leverage or 1) > 1:
-        at = node.key("leverage")
-        ctx.add("E0504", "spot has no leverage", at, "", f"{path}.leverage")
+    if draft.type is not None and leverage is not None:
+        most = catalogue.max_leverage(draft.type)
+        if leverage > most:
+            message = "spot has no leverage" if most == 1 else f"{draft.type} has at most {most}x"
+            ctx.add("E0504", message, node.key("leverage"), "", f"{path}.leverage")
     endpoints = _endpoints(node, network, ctx, path)
     if draft.type is None or network is None:
         return None

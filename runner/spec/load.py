@@ -43,14 +43,14 @@ class Checked:
 
 
 def load(
-    file: Path | str,
+    file: Path | str | bytes,
     *,
     sets: Dict[str, str] | None = None,
     params_file: Path | None = None,
     name: str | None = None,
     environ: Dict[str, str] | None = None,
 ) -> Checked:
-    """Check a strategy: a `Path` is read, a `str` is the text itself.
+    """Check a strategy: a `Path` is read, a `str` or `bytes` is the text itself.
 
     `sets` are values of `--set`, `name` what diagnostics call the file. Raises UsageError when the
     file cannot be read or a value from outside does not fit, WorldError for one of the environment.
@@ -77,9 +77,11 @@ def load(
     return Checked(plan, findings, source)
 
 
-def _source(file: Path | str, name: str | None, findings: Findings) -> Source:
+def _source(file: Path | str | bytes, name: str | None, findings: Findings) -> Source:
     if isinstance(file, str):
         return Source(name or "<text>", file)
+    if isinstance(file, bytes):
+        return Source(name or "<text>", decode(file, findings) or "")
     try:
         data = file.read_bytes()
     except OSError as error:

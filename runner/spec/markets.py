@@ -85,7 +85,22 @@ def read_markets(
             ctx.add("E0203", message, entry.key.mark, "", f"markets.{name}")
         if isinstance(entry.value, Mapping) and not entry.key.bad:
             drafts[name] = _market(entry, exchanges, ctx)
+    _same_symbol(drafts, ctx)
     return drafts
+
+
+def _same_symbol(drafts: dict[str, MarketDraft], ctx: Context) -> None:
+    """Two names for one symbol of one account would have one position at the exchange."""
+    seen: dict[tuple[str, str], MarketDraft] = {}
+    for draft in drafts.values():
+        if draft.exchange is None or not draft.symbol:
+            continue
+        first = seen.setdefault((draft.exchange.name, draft.symbol), draft)
+        if first is not draft:
+            message = f"`{draft.name}` is the same symbol of the same account as `{first.name}`"
+            related = (Related(first.symbol_mark, "first here"),)
+            path = f"markets.{draft.name}.symbol"
+            ctx.add("E0203", message, draft.symbol_mark, "", path, related)
 
 
 def _market(entry: Entry, exchanges: dict[str, ExchangeDraft], ctx: Context) -> MarketDraft:

@@ -10,7 +10,7 @@ from runner.lang.nodes import Entry, Mapping, Node, Scalar, Sequence
 from runner.lang.scope import ThisScope
 from runner.lang.tree import Expr, Named, entered_of, streams_of
 from runner.market.instruments import Side
-from runner.spec.context import Context, flag, section, text, word
+from runner.spec.context import Context, flag, fold, section, text, word
 from runner.spec.markets import MarketDraft
 from runner.spec.plan import (
     ClosePlan,
@@ -190,6 +190,10 @@ class _Rule:
         leg = LegDraft(market, Side(side) if side else None, node.mark)
         leg.weight = self._ctx.expr(node.get("weight"), NUMBER, f"{path}.weight", self._entering)
         leg.has_weight = "weight" in node
+        constant = fold(leg.weight, self._ctx.values) if leg.weight is not None else None
+        if constant is not None and constant <= 0:
+            message = "a `weight` is more than zero; `side` says the direction"
+            self._ctx.add("E0203", message, node.key("weight"), "", f"{path}.weight")
         leg.order = self._order(order, order_path, market)
         leg.has_collar = "collar" in order
         return leg

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from runner.lang.diagnostics import Diagnostic, Findings, Mark
-from runner.lang.nodes import Node, Scalar, Sequence
+from runner.lang.nodes import Mapping, Node, Scalar, Sequence
 
 _NAMES = re.compile(
     r"(?i)(?:api_?|private_?|access_?)?(?:secret|token|passw(?:or)?d|passphrase)(?:_?key)?\Z"
@@ -34,6 +34,7 @@ def _walk(node: Node, path: str, secret: bool, findings: Findings, above: list[i
         if not node.bad and node.value is not None and (secret or _looks_like_one(node)):
             _report(node, path, findings)
     elif isinstance(node, Sequence):
+        node.bad = node.bad or secret
         for i, item in enumerate(node.items):
             _walk(item, f"{path}.{i}", secret, findings, [*above, id(node)])
     else:
@@ -43,9 +44,10 @@ def _walk(node: Node, path: str, secret: bool, findings: Findings, above: list[i
             if secret:
                 hidden = name not in ("env", "file")
             else:
-                hidden = bool(_AUTH.match(path)) or (
-                    bool(_NAMES.match(name)) and isinstance(entry.value, Scalar)
-                )
+                within = bool(_AUTH.match(path))
+                bare = bool(_AUTH.match(inner)) and not isinstance(entry.value, Mapping)
+                named = bool(_NAMES.match(name)) and isinstance(entry.value, Scalar)
+                hidden = within or bare or named
             _walk(entry.value, inner, hidden, findings, [*above, id(node)])
 
 

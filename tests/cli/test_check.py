@@ -193,6 +193,12 @@ def test_topics(topic: str, says: str) -> None:
     assert says in pages.page(topic)
 
 
+@pytest.mark.parametrize("args", [("binance", "-2019"), ("bybit_linear", "110007")])
+def test_codes_of_exchanges(args: tuple[str, ...]) -> None:
+    done = runner("explain", *args)
+    assert done.returncode == 0 and b"what to do:" in done.stdout
+
+
 def test_an_unknown_topic_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean `zscore`"):
         pages.page("zscor")

@@ -317,3 +317,30 @@ def test_the_verb_order_has_no_cooldown_and_nothing_to_unwind() -> None:
     rule = plan.rules["r"]
     assert rule.order is not None and rule.trade is None and rule.cooldown_ns == 0
     assert rule.order.leg.order.ttl_ns == 300_000_000_000 and rule.order.leg.order.collar is None
+
+
+def test_two_names_for_one_symbol_of_one_account_are_refused() -> None:
+    more = "; n: {exchange: x, symbol: BTCUSDT, streams: {book: {max_age: 1s}}}".replace(";", ",")
+    assert changed("{max_age: 1s}}}}", "{max_age: 1s}}}" + more + "}") == ["E0203"]
+
+
+def test_a_weight_that_is_not_positive_is_refused() -> None:
+    assert changed("side: buy}", "side: buy, weight: -1}") == ["E0203"]
+
+
+def test_leverage_beyond_the_exchanges_is_refused() -> None:
+    assert changed("binance_usdm, network", "bybit_linear, leverage: 120, network") == ["E0504"]
+
+
+@pytest.mark.parametrize("auth", ["hunter2", "[hunter2]", "{key: hunter2}", "{key: [hunter2]}"])
+def test_a_bare_word_under_auth_is_a_secret(auth: str) -> None:
+    from runner.lang.render import as_text
+
+    checked = load(PARAMS.replace("testnet", f"testnet, auth: {auth}"), environ={})
+    assert codes(checked) == ["E0205"]
+    assert "hunter2" not in as_text(checked)
+
+
+def test_bytes_are_text() -> None:
+    assert load(PARAMS.encode(), environ={}).plan is not None
+    assert codes(load(b"\xff", environ={})) == ["E0101"]
