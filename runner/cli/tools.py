@@ -18,12 +18,16 @@ def import_capture(
     if format == "hftbacktest":
         if not exchange or not symbol:
             raise UsageError("import hftbacktest needs --exchange and --symbol")
-        done = import_hftbacktest(source, out, exchange, symbol)
+        done = import_hftbacktest(source, exchange, symbol, out)
     elif format == "cryptofeed":
         done = import_cryptofeed(source, out)
     else:
         raise UsageError(f"no format {format!r}; there are hftbacktest, cryptofeed")
-    sys.stdout.write(f"{done}\n")
+    skipped = f", {done.skipped} lines left out" if done.skipped else ""
+    sys.stdout.write(
+        f"{done.target}: {done.frames} frames and {done.answers} REST answers of "
+        f"{', '.join(done.types)} on {done.connections} connections{skipped}\n"
+    )
     return 0
 
 
