@@ -185,9 +185,8 @@ class BinanceMarket:
         depth = _depth_route(market)
         for speed in ("", "@100ms", "@250ms", "@500ms", "@0ms", "@1000ms"):
             add[f"{symbol}@depth{speed}".encode()] = depth
-        trade = _trade_route(market)
-        for name in ("trade", "aggTrade"):
-            add[f"{symbol}@{name}".encode()] = trade
+        add[f"{symbol}@trade".encode()] = _trade_route(market, single=True)
+        add[f"{symbol}@aggTrade".encode()] = _trade_route(market, single=False)
         if self._dialect.futures:
             mark = _mark_route(market)
             for speed in ("", "@1s"):
@@ -342,7 +341,8 @@ def _depth_route(market: str) -> Route:
     return route
 
 
-def _trade_route(market: str) -> Route:
+def _trade_route(market: str, single: bool) -> Route:
+    """`a` is an aggregate's id, but the seller's order in spot's single trades."""
     decode = msgspec.json.Decoder(wire.TradeFrame, strict=False).decode
 
     def route(frame: bytes, t: int, wall: int, conn: int, more: bool, out: Decoded) -> None:
@@ -351,7 +351,8 @@ def _trade_route(market: str) -> Route:
             return
         out.events.append(
             Trade(market=market, price=data.p, qty=data.q, taker="sell" if data.m else "buy",
-                  id=str(data.a or data.t), ts=data.E * MS, t=t, wall=wall, conn=conn, more=more)
+                  id=str(data.t if single else data.a), ts=data.E * MS, t=t, wall=wall, conn=conn,
+                  more=more)
         )  # fmt: skip
 
     return route

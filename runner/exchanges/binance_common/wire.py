@@ -33,7 +33,7 @@ class DepthUpdate(msgspec.Struct):
 
 
 class TradeUpdate(msgspec.Struct):
-    """aggTrade (id `a`) and trade (id `t`); `m`: the buyer was the maker.
+    """aggTrade (its id is `a`) and trade (`t`); `m`: the buyer was the maker.
 
     `X` on futures' trade: MARKET, or ADL and INSURANCE_FUND, which are no trades of the market.
     """

@@ -2,8 +2,8 @@
 
 Theory of operation. One socket carries every topic. `orderbook.N` sends a snapshot and then
 differences whose update id rises by one; id 1 means that the service restarted and is a snapshot
-in all but name. Which N follows from the depth asked for: 1 (10 ms, snapshots only), 50 (20 ms),
-200 (100 ms), 1000 (200 ms). `tickers` is merged here, because a difference names only what has
+in all but name. Which N follows from the depth asked for: 1 (10 ms, snapshots only, repeated every
+3 s), 50 (20 ms), 200 (100 ms), 1000 (200 ms). `tickers` is merged here, because a difference names only what has
 changed; each of its frames proves mark price and funding rate alike.
 """
 
@@ -22,7 +22,6 @@ from runner.engine.events import (
     Funding,
     InstrumentFacts,
     Mark,
-    Top,
     Trade,
 )
 from runner.exchanges.api import (
@@ -181,9 +180,8 @@ class BybitMarket:
     def _route(self, binding: MarketBinding) -> None:
         market, symbol = binding.market, binding.symbol
         add = self._routes
-        add[f"orderbook.1.{symbol}".encode()] = _touch_route(market)
         book = _book_route(market)
-        for depth in (50, 200, 500, 1000):
+        for depth in (1, 50, 200, 500, 1000):
             add[f"orderbook.{depth}.{symbol}".encode()] = book
         add[f"publicTrade.{symbol}".encode()] = _trades_route(market)
         if self._category == "linear":
@@ -319,25 +317,6 @@ def _book_route(market: str) -> Route:
         out.events.append(
             Depth(market=market, snapshot=whole, bids=data.b, asks=data.a, first=data.u,
                   last=data.u, ts=push.ts * MS, t=t, wall=wall, conn=conn, more=more)
-        )  # fmt: skip
-
-    return route
-
-
-def _touch_route(market: str) -> Route:
-    """orderbook.1: a whole touch each time; an unchanged one is repeated every 3 s."""
-    decode = msgspec.json.Decoder(wire.BookFrame, strict=False).decode
-
-    def route(frame: bytes, t: int, wall: int, conn: int, more: bool, out: Decoded) -> None:
-        push = decode(frame)
-        bids, asks = push.data.b, push.data.a
-        if push.type != "snapshot" or not bids or not asks:
-            out.unrecognised += 1
-            return
-        bid, ask = bids[0], asks[0]
-        out.events.append(
-            Top(market=market, bid=bid[0], ask=ask[0], bid_qty=bid[1], ask_qty=ask[1],
-                ts=push.ts * MS, t=t, wall=wall, conn=conn, more=more)
         )  # fmt: skip
 
     return route
