@@ -162,12 +162,23 @@ class WebSocket:
         """Wait until the link ends, by itself or because it is old and a fresh one is there."""
         await asyncio.wait((link.ended,), timeout=self._spec.max_age_ns / _S)
         while not link.ended.done():
-            fresh = await self._connect() if self._may_replace() else None
+            fresh = await self._replacement(link) if self._may_replace() else None
             if fresh is not None:
                 link.end("replaced before the exchange cuts it")
                 return fresh
             await asyncio.wait((link.ended,), timeout=_REPLACE_LOOK_S)
         return None
+
+    async def _replacement(self, link: Link) -> Link | None:
+        """Connect beside a live link; given up at once when that link ends meanwhile."""
+        connecting = asyncio.create_task(self._connect())
+        try:
+            await asyncio.wait((link.ended, connecting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not connecting.done():
+                connecting.cancel()
+        await asyncio.wait((connecting,))
+        return None if connecting.cancelled() else connecting.result()
 
     async def _attempt(self) -> Link | None:
         """Wait out the backoff (none before the first attempt), then connect; None: it failed."""

@@ -238,7 +238,7 @@ def test_silence_ends_the_connection_and_pings_count_as_life() -> None:
             await ear.until(lambda e: bool(e.downs))
             waited = asyncio.get_running_loop().time() - seen[0]
         assert ear.downs[0] == (1, "nothing received for 0.12 s")
-        assert 0.05 < waited < 0.5
+        assert 0.05 < waited < 2.0
 
     run(test())
 
@@ -291,6 +291,31 @@ def test_an_old_connection_is_replaced_when_the_host_allows_it() -> None:
                 busy[0] = True
         assert ear.downs[0] == (1, "replaced before the exchange cuts it")
         assert ear.calls[:5] == ["up 1", "frame 1", "down 1", "up 2", "frame 2"]
+
+    run(test())
+
+
+def test_the_end_of_an_old_connection_is_told_while_its_replacement_still_connects() -> None:
+    handshakes: list[float] = []
+
+    async def slowly(connection: ServerConnection, request: Request) -> None:
+        handshakes.append(asyncio.get_running_loop().time())
+        if len(handshakes) == 2:
+            await asyncio.sleep(0.8)
+
+    async def script(ws: ServerConnection) -> None:
+        await ws.send("x")
+        await until(lambda: len(handshakes) == 2)
+        ws.transport.abort()
+
+    async def test() -> None:
+        ear = Ear()
+        async with server(script, process_request=slowly) as url:
+            async with Running(WebSocket(spec(url, max_age_ns=50 * MS), ear, options())):
+                await ear.until(lambda e: bool(e.downs))
+                waited = asyncio.get_running_loop().time() - handshakes[1]
+            assert waited < 0.5
+            assert ear.downs[0] == (1, "the connection was lost")
 
     run(test())
 
