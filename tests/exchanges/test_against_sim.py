@@ -325,7 +325,7 @@ async def fills_and_is_closed(wire: Wire) -> None:
     lots = market.instrument.lots_for_base(300 / wire.book.last_ask)
     for n, side in ((2, Side.BUY), (3, Side.SELL)):
         cid = new_cid(wire, n)
-        price = wire.book.last_ask * (1.002 if side is Side.BUY else 0.998)
+        price = wire.book.last_ask * (1.01 if side is Side.BUY else 0.99)
         intent = order(cid, market, side, lots, price, Tif.IOC, reduce_only=side is Side.SELL)
         request = orders.place(journaled(intent), now_ms(), f"f{n}")
         outcome, events = await wire.do("place", cid, request)

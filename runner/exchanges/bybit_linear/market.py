@@ -2,9 +2,9 @@
 
 Theory of operation. One socket carries every topic. `orderbook.N` sends a snapshot and then
 differences whose update id rises by one; id 1 means that the service restarted and is a snapshot
-in all but name. Which N follows from the depth asked for: 1 (10 ms, snapshots only, repeated every
-3 s), 50 (20 ms), 200 (100 ms), 1000 (200 ms). `tickers` is merged here, because a difference names only what has
-changed; each of its frames proves mark price and funding rate alike.
+in all but name. Which N follows from the depth asked for: 1 (10 ms, only snapshots, repeated every
+3 s), 50 (20 ms), 200 (100 ms), 1000 (200 ms). `tickers` is merged here, because a difference names
+only what has changed; each of its frames proves mark price and funding rate alike.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Listing(msgspec.Struct, Generic[T]):
     """The usual shape of a result."""
 
     rows: list[T] = msgspec.field(name="list")
-    nextPageCursor: str = ""
+    nextPageCursor: str | None = ""
 
 
 class BookData(msgspec.Struct):
