@@ -100,6 +100,8 @@ class Recorder:
         self._writer = _Writer(folder, patient)
         self.lines = 0
         """lines encoded, over all segments, without heads and ends"""
+        self.unencodable = 0
+        """events that could not be written"""
         self.add = self._waiting.append
         """hot path: `add((conn, t, wall, more, bytes))`, the same as `frame`"""
         self._begin_segment()
@@ -146,9 +148,15 @@ class Recorder:
     def encode(self, most: int = SLICE) -> bool:
         """Encode up to `most` waiting lines; True when more wait."""
         waiting = self._waiting
-        count = min(most, len(waiting))
-        for _ in range(count):
-            self._buffer += self._encoded(waiting.popleft())
+        most = count = min(most, len(waiting))
+        for _ in range(most):
+            thing = waiting.popleft()
+            try:
+                self._buffer += self._encoded(thing)
+            except (TypeError, ValueError):
+                # A text that is no Unicode, say; the run goes on and its report tells the number.
+                self.unencodable += 1
+                count -= 1
         self.lines += count
         self._segment_lines += count
         self._end_frame_if_due()
@@ -258,8 +266,8 @@ class _Writer:
                     file = _create(self._folder / f"{item:06d}{SUFFIX}")
                 elif file is not None:
                     self._write(file, compress, item)
-            except OSError as error:
-                self.failure = f"{self._folder}: {error.strerror}"
+            except (OSError, zstandard.ZstdError, MemoryError) as error:
+                self.failure = f"{self._folder}: {getattr(error, 'strerror', None) or error}"
         if file is not None:
             file.close()
 

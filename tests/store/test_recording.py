@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from runner.base.clock import NS_PER_S, VirtualClock
 from runner.base.errors import WorldError
 from runner.base.secret import Secret
-from runner.engine.events import ClockReading, Event, Timer
+from runner.engine.events import ClockReading, Event, Host, Timer
 from runner.store.lines import (
     AnyLine,
     Close,
@@ -281,6 +281,17 @@ def test_a_failing_disk_drops_lines_and_says_so(tmp_path: Path) -> None:
         it.encode()
     it.finish()
     assert "File exists" in it.failure
+
+
+def test_an_event_that_cannot_be_encoded_is_counted_and_stops_nothing(tmp_path: Path) -> None:
+    it = recorder(tmp_path / "r")
+    it.frame(1, 1, 1, False, b"before")
+    it.event(Host(fault="x", text="lone \ud800 surrogate"))
+    it.frame(1, 2, 2, False, b"after")
+    it.finish()
+    recording = Recording(tmp_path / "r")
+    assert texts(list(recording)) == ["before", "after"] and recording.state.ended
+    assert (it.unencodable, it.lines) == (1, 2)
 
 
 def test_merging_orders_by_wall_clock_and_renumbers_connections(tmp_path: Path) -> None:
