@@ -20,6 +20,7 @@ from runner.app.market_feed import FrameTape, NoTape
 from runner.app.tape import EventTape
 from runner.base.clock import SystemClock
 from runner.base.ids import fingerprint, new_run_id
+from runner.engine.orderflow import fill_key
 from runner.engine.snapshot import Saved
 from runner.spec.plan import Plan
 from runner.store.journal import Journal, RunHeader
@@ -187,12 +188,8 @@ def _restored(journal: Journal, path: Path) -> Saved | None:
         return None
     db = read_only(path)
     try:
-        place = {x.intent.cid: (x.intent.exchange, x.intent.symbol) for x in read_intents(db)}
-        fills = frozenset(
-            ":".join((*place[each.fill.cid], each.fill.trade_id))
-            for each in read_fills(db)
-            if each.fill.cid in place
-        )
+        ours = {each.intent.cid for each in read_intents(db)}
+        fills = frozenset(fill_key(each.fill) for each in read_fills(db) if each.fill.cid in ours)
     finally:
         db.close()
     return Saved(rules=rules, run=run.value.decode() if run is not None else "", fills=fills)

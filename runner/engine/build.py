@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from runner.base.errors import FileError
 from runner.engine.desk import Listed, book_key
 from runner.engine.events import InstrumentFacts
 from runner.lang.api import ProgramApi
@@ -46,6 +47,19 @@ def listed(
             streams.get(mark.key) if mark is not None else None,
         )
     return markets, {name: m.instrument for name, m in markets.items()}
+
+
+def check_known(plan: Plan) -> None:
+    """Refuse what a plan may say and this engine does not do yet; FileError names rule and key."""
+    for name, rule in plan.rules.items():
+        if rule.trade is None:
+            continue
+        hedge, close = rule.trade.hedge, rule.trade.close
+        if close.tif != "ioc":
+            raise FileError(f"rules.{name}.trade.close.tif: {close.tif} is not in this version yet")
+        if hedge is not None and hedge.policy != "together":
+            key = f"rules.{name}.trade.hedge.policy"
+            raise FileError(f"{key}: {hedge.policy} is not in this version yet")
 
 
 def with_facts(instrument: Instrument, facts: InstrumentFacts) -> Instrument:

@@ -54,7 +54,7 @@ def run_state(gate: Gate, p: Proposal) -> Refusal | None:
     mode = limits.mode
     if mode is Mode.FROZEN or (mode is not Mode.ACTIVE and p.adds_risk):
         return Refusal(_MODES[mode], f"{mode}: {limits.reason}")
-    if mode is Mode.KEPT and p.purpose is Purpose.CLOSE:
+    if mode is Mode.KEPT and p.purpose is Purpose.CLOSE and not p.commanded:
         return Refusal(Why.HALTED, f"halted: {limits.reason}; positions are kept")
     if not p.adds_risk:
         return None

@@ -147,6 +147,7 @@ class Closing:
             mids=[trade.leaving.mids.get(o.leg.market, math.nan) for o in going],
             worst=_close(trade).worst,
             cover=[covered(desk, o.leg, o.lots) for o in going],
+            commanded=trade.leaving.commanded,
         )
         refusal = send(desk, wanted)
         if refusal is not None:

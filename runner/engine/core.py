@@ -80,7 +80,7 @@ class Engine:
 
     `program` is a builder that gets the streams and the cells (see `build.compiled`). `restored`
     is what `snapshot.Saved` describes; the first event then restores it, because only then the
-    times are known.
+    times are known. FileError when the plan asks for something that this version does not do.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class Engine:
         restored: Saved | None = None,
         adopt: bool = False,
     ) -> None:
+        build.check_known(plan)
         self.plan = plan
         self.market = market
         self.restored = restored
@@ -181,6 +182,8 @@ class Engine:
                     for run in watch.rules:
                         if run.test(now):
                             desk.rules.step(run)
+            elif desk.rules.deferred and not event.more:  # type: ignore[attr-defined]
+                desk.rules.run_deferred()
         else:
             self._other(event, kind)
         if not desk.out and not desk.rules.dirty:
@@ -296,6 +299,8 @@ class Engine:
             self._refresh()
         if stale:
             desk.rules.step_all()
+        while desk.timers.due <= now:  # what this very event set for now
+            desk.timers.run(now)
 
     def _on_feed(self, event: Feed) -> None:
         for stream in self.market.on_feed(event):

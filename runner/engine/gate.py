@@ -41,6 +41,8 @@ class Proposal:
     """reductions: the mid of each market at the decision"""
     worst: float = 0.0
     """reductions: how far past that mid a limit may be"""
+    commanded: bool = False
+    """the operator asked for this close by name: it passes his own halt"""
     reduces: list[bool] = field(default_factory=list)
     """per order, filled by the gate"""
 

@@ -59,7 +59,22 @@ class Groups:
             attempt=0,
             streams=run.program.when_streams,
         )
-        return send(desk, wanted, lambda: self._begin(run, drafts))
+        refusal = send(desk, wanted, lambda: self._begin(run, drafts))
+        if refusal is None:
+            self.watch_ttl(run)
+        return refusal
+
+    def watch_ttl(self, run: RuleRun) -> None:
+        """Set the end of resting entry orders (R-21)."""
+        for order in self.unsettled(run):
+            intent = order.intent
+            ttl = run.plan.legs[intent.leg].order.ttl_ns
+            if ttl is not None and intent.purpose is Purpose.ENTRY and not order.immediate:
+                self.desk.timers.at(max(intent.t + ttl, self.desk.now), self._too_old, order)
+
+    def _too_old(self, order: Order) -> None:
+        if not order.terminal and not order.cancel_asked:
+            cancel_order(self.desk, order)
 
     def _begin(self, run: RuleRun, drafts: Sequence[Draft]) -> None:
         entered = run.program.enter(self.desk.now)

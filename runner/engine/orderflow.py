@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 from runner.engine import checks_risk
 from runner.engine.events import Ack, CancelReply, Done, Fill, Found, Reject, Unknown
 from runner.engine.orders import Order, OrderState, What
-from runner.engine.timers import SECOND
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
-
-KEEP_SETTLED = 3600 * SECOND
 
 
 def on_ack(desk: Desk, event: Ack) -> None:
@@ -61,11 +58,11 @@ def on_fill(desk: Desk, event: Fill) -> None:
         _foreign_fill(desk, event)
         return
     intent = order.intent
-    key = f"{intent.exchange}:{intent.symbol}:{event.trade_id}"
+    key = fill_key(event)
     was, over = order.state, order.filled + event.lots > intent.lots
     if key in desk.orders.seen_fills or not order.take(event):
         return
-    desk.orders.seen_fills.add(key)
+    desk.orders.seen_fills[key] = None
     ledger = desk.ledgers.book(intent.rule, intent.market, intent.side, event, desk.price_of)
     desk.rules.last_fill[intent.market] = desk.now
     asset, amount = checks_risk.need(desk, intent, event.price)
@@ -83,6 +80,11 @@ def on_fill(desk: Desk, event: Fill) -> None:
     _revived(desk, order, was)
     _moved(desk, order, filled=True)
     desk.limits.evaluate()
+
+
+def fill_key(event: Fill) -> str:
+    """Return what names an execution for ever: client ids are unique over all runs."""
+    return f"{event.cid}:{event.trade_id}"
 
 
 def on_done(desk: Desk, event: Done) -> None:
@@ -154,6 +156,8 @@ def _revived(desk: Desk, order: Order, was: OrderState) -> None:
 
 def _foreign_fill(desk: Desk, event: Fill) -> None:
     """A fill of no order we know: an earlier run's that its journal does not hold, or not ours."""
+    if fill_key(event) in desk.orders.seen_fills:
+        return
     for prefix in desk.prefixes.values():
         if event.cid.startswith(prefix):
             desk.record("alarm", code="orphan_fill", text=f"{event.cid} {event.trade_id}")

@@ -113,6 +113,8 @@ SILENT_AFTER: Final = 1 * SECOND
 MISSING_FILL_AFTER: Final = 100 * MS
 PROOF_MARGIN: Final = 2 * SECOND
 PROOF_ANSWERS: Final = 3
+KEEP_ORDERS: Final = 1_000
+KEEP_FILLS: Final = 50_000
 
 
 class Order:
@@ -226,8 +228,8 @@ class Orders:
         self.all: dict[str, Order] = {}
         self.open: dict[str, Order] = {}
         """those not settled"""
-        self.seen_fills: set[str] = set()
-        """fills of earlier runs that are applied already: `exchange:symbol:trade id`"""
+        self.seen_fills: dict[str, None] = {}
+        """keys of the fills applied, of earlier runs too, in their order (`orderflow.fill_key`)"""
 
     def add(self, intent: Intent) -> Order:
         """Register an approved intent; it counts from now on."""
@@ -265,13 +267,14 @@ class Orders:
             if order.immediate:
                 self._timers.at(self._now() + SILENT_AFTER, self._silent, order)
 
-    def ask(self, order: Order) -> None:
-        """Begin to query an order, unless it is being asked about already."""
-        if order.asking_since >= 0:
+    def ask(self, order: Order, *, anew: bool = False) -> None:
+        """Begin to query an order, unless it is being asked about already (`anew`: even then)."""
+        if order.asking_since >= 0 and not anew:
             return
         order.asking_since = self._now()
         order.asked = 0
-        self._timers.at(order.asking_since + QUERY_AT[0], self._query, order)
+        due = order.asking_since + QUERY_AT[0]
+        self._timers.at(due, self._query, (order, order.asking_since))
 
     def not_found(self, order: Order) -> None:
         """Take a definitive "no such order"; three of them, late enough, ask for the proof."""
@@ -298,9 +301,11 @@ class Orders:
                 lost.append(order)
         return lost
 
-    def forget_before(self, t: int, keep: int = 1000) -> None:
-        """Drop settled orders older than `t`, keeping the youngest `keep`."""
-        surplus = len(self.all) - keep
+    def forget_before(self, t: int) -> None:
+        """Drop settled orders older than `t` and the oldest keys of fills, beyond a good many."""
+        while len(self.seen_fills) > KEEP_FILLS:
+            del self.seen_fills[next(iter(self.seen_fills))]
+        surplus = len(self.all) - KEEP_ORDERS
         for cid in list(self.all):
             if surplus <= 0:
                 return
@@ -324,8 +329,9 @@ class Orders:
         self._emit(Reconcile(exchange=exchange, reason=f"missing fill {order.intent.cid}"))
         self._timers.at(self._now() + QUERY_EVERY // 5, self._missing_fill, order)
 
-    def _query(self, order: Order) -> None:
-        if order.settled or order.asking_since < 0:
+    def _query(self, subject: tuple[Order, int]) -> None:
+        order, since = subject
+        if order.settled or order.asking_since != since:
             return
         order.asked += 1
         intent = order.intent
@@ -338,7 +344,7 @@ class Orders:
                 attempt=order.asked,
             )
         )
-        self._timers.at(_next_query(order, self._now()), self._query, order)
+        self._timers.at(_next_query(order, self._now()), self._query, subject)
 
 
 def _window_over(order: Order) -> int:

@@ -32,6 +32,7 @@ class Pass:
     worst: float = 0.0
     cover: Sequence[bool] = field(default_factory=list)
     """per draft: the exchange's position covers it, so it can be reduce-only"""
+    commanded: bool = False
 
 
 def send(
@@ -52,6 +53,7 @@ def send(
             streams=wanted.streams,
             mids=wanted.mids,
             worst=wanted.worst,
+            commanded=wanted.commanded,
         )
     )
     if isinstance(verdict, Refusal):

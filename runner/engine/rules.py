@@ -301,6 +301,7 @@ class Rules:
         """Go on with what an earlier run left: its trade, its rest."""
         if run.state is RuleState.ENTERING:
             self.groups.watch_doubt(run)
+            self.groups.watch_ttl(run)
             if not self.groups.unsettled(run):
                 self.groups.judge(run)
         elif run.state is RuleState.ACTIVE:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Saved(msgspec.Struct, kw_only=True):
     """What a new engine takes over: the youngest `rule` rows by name, the youngest `run` row.
 
-    `fills` are the keys (`exchange:symbol:trade id`) of all fills that earlier runs applied.
+    `fills` are the keys (`orderflow.fill_key`) of all fills that earlier runs applied.
     """
 
     rules: dict[str, str] = {}
@@ -79,7 +79,7 @@ def restore(desk: Desk, saved: Saved) -> list[str]:
     The desk's `now` and `wall` must be set. Orders that were unsettled become UNKNOWN and are
     asked about.
     """
-    desk.orders.seen_fills = set(saved.fills)
+    desk.orders.seen_fills = dict.fromkeys(sorted(saved.fills))
     if saved.run:
         _restore_run(desk, msgspec.json.decode(saved.run))
     orphans = []

@@ -75,7 +75,7 @@ class World:
             self.desk.limits.drop(key)
             for order in list(self.desk.orders.open.values()):
                 if order.intent.exchange == event.exchange and order.uncertain:
-                    self.desk.orders.ask(order)
+                    self.desk.orders.ask(order, anew=True)
         elif venue.was_ready:
             text = f"{event.exchange} is {event.state}: {event.reason}".rstrip(": ")
             self.desk.limits.add(key, Mode.REDUCING, f"exchange_{event.state.value}", text)
@@ -231,7 +231,8 @@ class World:
         self._agree(market)
 
     def sweep(self) -> None:
-        """Ask regularly for whole pictures while anything is open (R-24)."""
+        """Ask regularly for whole pictures while anything is open (R-24), forget what is old."""
+        self.desk.orders.forget_before(self.desk.now - 3600 * SECOND)
         for name, venue in self.desk.venues.items():
             if venue.state is not Readiness.READY:
                 continue

@@ -309,3 +309,12 @@ def test_no_repair_or_close_ever_counts_as_an_entry() -> None:
     s.run(1 * SECOND)
     assert len(s.engine.desk.gate.entries) == 2
     assert [i.purpose for i in s.sent].count(Purpose.ENTRY) == 2
+
+
+def test_the_operator_can_close_a_named_trade_while_he_keeps_the_rest() -> None:
+    s = holding()
+    s.push(Operator(command="halt", who="me"))
+    s.push(Operator(command="flatten", rule=R1, who="me"))
+    s.run(1 * SECOND)
+    assert (s.truth("bin"), s.truth("byb")) == (0, 0)
+    assert s.engine.desk.limits.mode is Mode.KEPT

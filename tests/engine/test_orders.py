@@ -215,3 +215,18 @@ def test_open_lots_is_the_worst_case_until_proven() -> None:
     order.end(End.CANCELED, 5, "")
     assert order.terminal and not order.settled
     assert order.open_lots == 5, "five were filled, by the exchange's word, and we saw none"
+
+
+def test_an_exchange_that_is_back_is_asked_at_once() -> None:
+    s, intent = stage_one()
+    exchange = s.exchanges["binance"]
+    exchange.go_down()
+    s.push(Unknown(cid=intent.cid, why="disconnect"))
+    s.run(25 * SECOND)
+    exchange.come_up()
+    back = s.t
+    s.run(1500 * MS)
+    order = s.engine.desk.orders.all[intent.cid]
+    asked = [t for t, c in s.log if isinstance(c, Query) and t > back]
+    assert asked[0] - back <= 60 * MS
+    assert order.state is OrderState.LOST or order.not_found >= 3

@@ -195,3 +195,9 @@ def test_the_loss_of_the_day_survives() -> None:
     new.run(4 * SECOND)
     new.engine.desk.limits.evaluate()
     assert abs(new.engine.desk.limits.day_loss - loss) < 1e-9
+
+
+def test_fills_that_an_earlier_run_booked_raise_no_alarm() -> None:
+    new = reborn(holding())
+    new.run(30 * SECOND)
+    assert not [c for c in new.commands(Record) if c.kind == "alarm"]

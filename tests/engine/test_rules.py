@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from math import nan
+from typing import Any
 
 import pytest
 
-from runner.engine.commands import Purpose, Record, Send, Trace
+from runner.base.errors import FileError
+from runner.engine.commands import Cancel, Purpose, Record, Send, Trace
 from runner.engine.events import Readiness, Ready, Top
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
@@ -226,3 +228,53 @@ def test_quotes_are_what_the_stage_says() -> None:
     s = stage()
     book = s.market.streams["bin.book"]
     assert (book.bid, book.ask) == QUOTES["bin"]  # type: ignore[union-attr]
+
+
+def test_what_waited_is_done_even_when_the_last_frame_says_nothing_to_anybody() -> None:
+    s = stage()
+    wall = s.wall_at_zero + s.t
+    wide = Top(market="bin", bid=60_300.0, ask=60_300.1, bid_qty=1, ask_qty=1, ts=wall, conn=1)
+    wide.more = True
+    s.push(wide)
+    s.push(Top(market="elsewhere", bid=1.0, ask=2.0, bid_qty=1, ask_qty=1, ts=wall, conn=1))
+    s.run(1)
+    assert len(s.sent) == 2
+
+
+def test_a_resting_entry_is_cancelled_at_its_ttl() -> None:
+    changes = {"tif": "gtc", "ttl_ns": 3 * SECOND}
+    plan = arb_plan(
+        rule("one", (Side.BUY,), until_streams=(), order_plan=changes), max_net_position={}
+    )
+    s = stage(plan, Knobs(enter_at=-1.0), warm=False)
+    s.exchanges["binance"].default = Fate.REST
+    s.run(2 * SECOND)
+    sent_at = s.sent[0].t
+    s.run(2 * SECOND)
+    ((when, _),) = [(t, c) for t, c in s.log if isinstance(c, Cancel)]
+    assert when == sent_at + 3 * SECOND
+    assert s.state("one") == "cooldown"
+
+
+def test_a_stalled_feed_is_noticed_by_a_timer_not_by_the_next_tick() -> None:
+    s = only(for_ns=5 * SECOND)
+    widen(s)
+    s.run(1 * SECOND)
+    assert s.state(R1) == "pending"
+    last = s.t
+    s.frozen.update(("bin", "byb"))
+    while s.state(R1) == "pending":
+        s.run(1 * MS)
+    assert s.t - last <= 250 * MS + 10 * MS
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"close": {"tif": "post_only"}}, "close.tif"),
+        ({"hedge": {"policy": "thin_first"}}, "policy"),
+    ],
+)
+def test_what_is_not_there_yet_is_refused_not_ignored(changes: dict[str, Any], key: str) -> None:
+    with pytest.raises(FileError, match=key):
+        stage(arb_plan(rule(R1, PAIR, **changes)))
