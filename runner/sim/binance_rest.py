@@ -130,7 +130,7 @@ class BinanceRest:
             if route is None:
                 raise ApiError(-5000, f"Path {call.path}, Method {call.method} is invalid", 404)
             orders = route.orders > 0
-            params = self._params(call)
+            params = params_of(call)
             self.budget.spend(now, route.cost(params), route.orders)
             self._admit(route, call, params, now)
             value = route.run(params)
@@ -144,15 +144,6 @@ class BinanceRest:
         self._note(call.label, params, outcome)
         reply.headers.update(self.budget.headers(now, orders))
         return reply
-
-    @staticmethod
-    def _params(call: Call) -> Params:
-        """Merge query and body; the query wins."""
-        body = parse_qsl(call.body.decode("utf-8", "replace"), keep_blank_values=True)
-        query = parse_qsl(call.query, keep_blank_values=True)
-        if len({name for name, _ in query}) < len(query):
-            raise ApiError(-1101, "Duplicate values for a parameter detected.")
-        return {**dict(body), **dict(query)}
 
     def _admit(self, route: Route, call: Call, params: Params, now: int) -> None:
         if route.security is Security.NONE or self._key is None:
@@ -198,6 +189,15 @@ class BinanceRest:
                 text = "Unknown error, please check your request or try again later."
                 value = {"code": int(args.get("code", -1000)), "msg": args.get("msg", text)}
                 return json_reply(value, int(args.get("status", 503)))
+
+
+def params_of(call: Call) -> Params:
+    """Merge query and body, the query wins: -1101 when a name comes twice in the query."""
+    body = parse_qsl(call.body.decode("utf-8", "replace"), keep_blank_values=True)
+    query = parse_qsl(call.query, keep_blank_values=True)
+    if len({name for name, _ in query}) < len(query):
+        raise ApiError(-1101, "Duplicate values for a parameter detected.")
+    return {**dict(body), **dict(query)}
 
 
 def _cut(text: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from runner.sim.matching import Side
 from runner.sim.orders import Fill, Kind, Order, Refusal, Tif
 from runner.sim.simulation import Exchange, Simulation
 from runner.sim.venue import Venue
-from runner.sim.wire import LOOPBACK
+from runner.sim.wire import LOOPBACK, SHUTDOWN_S
 
 
 class Move(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -73,7 +73,7 @@ class Control:
         app.router.add_get("/ledger", self._ledger)
         app.router.add_post("/clock", self._clock)
         app.router.add_post("/market", self._market)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
         await web.TCPSite(self._runner, LOOPBACK, port).start()
         return f"http://{LOOPBACK}:{self._runner.addresses[0][1]}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from runner.sim.prices import STEP_MS
-from runner.sim.venue import PublicTrade
+from runner.sim.rules import PublicTrade
 from runner.sim.wire import Session
 
 

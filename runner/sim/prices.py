@@ -19,7 +19,7 @@ from runner.sim.catalogue import START_PRICE
 STEP_MS = 50
 STEPS_PER_S = 1000 // STEP_MS
 HISTORY_MINUTES = 2_000
-_POINTS_PER_MINUTE = 4
+_POINTS_PER_MINUTE = 2
 _SIGMA_S = 0.00003  # per square root of a second, market factor; the own noise is half of it
 _BETA = {"BTCUSDT": 1.0, "ETHUSDT": 1.3, "SOLUSDT": 1.6}
 _BASIS = {"binance_usdm": -0.0003, "bybit_linear": 0.0, "binance_spot": 0.0002}

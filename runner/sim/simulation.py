@@ -20,7 +20,8 @@ from runner.sim.bybit.dialect import BybitLinear
 from runner.sim.faults import Faults
 from runner.sim.feed import Feed
 from runner.sim.prices import STEP_MS, Market
-from runner.sim.venue import STANDARD, Rules, Venue
+from runner.sim.rules import Rules
+from runner.sim.venue import STANDARD, Venue
 from runner.sim.wire import Dialect, Wire
 
 EXCHANGES = ("binance_usdm", "bybit_linear", "binance_spot")

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from runner.base.rng import seeded
 from runner.sim.account import Account, Position, Terms
@@ -29,6 +27,7 @@ from runner.sim.orders import (
     Why,
 )
 from runner.sim.prices import Bar, Market, merge_bars
+from runner.sim.rules import Listener, PublicTrade, Request, Rules
 
 STANDARD = Terms()
 MARKET_BAND = 0.05
@@ -36,54 +35,6 @@ MARKET_BAND = 0.05
 
 FUNDING_RATE_PPM = 100
 FUNDING_EVERY_S = 8 * 3600
-
-
-@dataclass(slots=True, frozen=True)
-class Rules:
-    """In what the exchanges differ before their dialects do.
-
-    `cid_unique`: whether a client id may never be used again (Bybit) or only not while the first
-    order is open (Binance). `post_only_refuses`: an order that would take is refused at once
-    (Binance), or accepted and cancelled (Bybit); the same for fill-or-kill.
-    """
-
-    maker_ppm: int
-    taker_ppm: int
-    cid_unique: bool
-    post_only_refuses: bool
-    max_open: int = 200
-
-
-@dataclass(slots=True, frozen=True)
-class PublicTrade:
-    """One trade everybody sees."""
-
-    trade_id: int
-    tick: int
-    lots: int
-    taker: Side
-    ts_ms: int
-
-
-@dataclass(slots=True, frozen=True)
-class Request:
-    """A request that reached an order route, for the ledger."""
-
-    route: str
-    ts_ms: int
-    outcome: str
-
-
-class Listener(Protocol):
-    """Who is told what happens on an account."""
-
-    def order(self, order: Order, happening: Happening, fill: Fill | None) -> None:
-        """Take an event of an order."""
-        ...
-
-    def account(self, reason: str, symbol: str) -> None:
-        """Take a change of wallet or position."""
-        ...
 
 
 class Venue:

@@ -21,6 +21,8 @@ from websockets.http11 import Request, Response
 from runner.sim.faults import Fault, Faults
 
 LOOPBACK = "127.0.0.1"
+SHUTDOWN_S = 0.2
+"""How long a request in progress may hold up the end."""
 _SLOW_BYTES = 8 * 1024 * 1024
 
 
@@ -117,6 +119,10 @@ class Dialect(Protocol):
         """Forget a socket."""
         ...
 
+    def noted(self, call: Call, outcome: str) -> None:
+        """Write a request that a fault kept from being processed into the ledger."""
+        ...
+
     def fault_reply(self, fault: Fault) -> Reply:
         """Build the REST answer of the faults reject, 429, 418 and unavailable."""
         ...
@@ -126,11 +132,19 @@ _ANSWERED = ("reject", "429", "418")
 
 
 async def through_faults(
-    faults: Faults, dialect: Dialect, label: str, run: Callable[[], Reply]
+    faults: Faults,
+    dialect: Dialect,
+    label: str,
+    run: Callable[[], Reply],
+    note: Callable[[str], None],
 ) -> Reply | None:
-    """Process a request with what the faults do to it; None means: cut the connection."""
+    """Process a request with what the faults do to it; None means: cut the connection.
+
+    `note` is told the outcome of a request that came and was not processed.
+    """
     name = dialect.name
     if faults.hit("disconnect", name, label):
+        note("disconnect")
         return None
     if fault := faults.hit("delay_request", name, label):
         await asyncio.sleep(fault.number("ms", 100.0) / 1000)
@@ -138,10 +152,13 @@ async def through_faults(
     for answer in _ANSWERED:
         if fault := faults.hit(answer, name, label):
             reply = dialect.fault_reply(fault)
+            note(answer)
             break
     if reply is None and (fault := faults.hit("unavailable", name, label)):
         if fault.spec.args.get("executed"):
             run()
+        else:
+            note("unavailable")
         reply = dialect.fault_reply(fault)
     if reply is None:
         reply = run()
@@ -167,7 +184,9 @@ class Wire:
 
     async def open(self, rest_port: int = 0, socket_port: int = 0) -> tuple[str, str]:
         """Listen; returns the base URLs for REST and for sockets."""
-        self._runner = web.ServerRunner(web.Server(self._http), access_log=None)
+        self._runner = web.ServerRunner(
+            web.Server(self._http, access_log=None), shutdown_timeout=SHUTDOWN_S
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, LOOPBACK, rest_port).start()
         self._server = await serve(
@@ -205,7 +224,11 @@ class Wire:
         reply: Reply | None
         if self._faults.active:
             reply = await through_faults(
-                self._faults, dialect, call.label, lambda: dialect.rest(call)
+                self._faults,
+                dialect,
+                call.label,
+                lambda: dialect.rest(call),
+                lambda outcome: dialect.noted(call, outcome),
             )
         else:
             reply = dialect.rest(call)
@@ -254,13 +277,14 @@ class Wire:
         session: Session,
         label: str,
         run: Callable[[], Reply],
-        wrap: Callable[[Reply], str] = lambda reply: reply.body.decode(),
+        wrap: Callable[[Reply], str],
+        note: Callable[[str], None],
     ) -> None:
         """Answer a request that came over a socket, with what the faults do to it."""
         if not self._faults.active:
             session.send(wrap(run()))
             return
-        self._spawn(self._answer_late(session, label, run, wrap))
+        self._spawn(self._answer_late(session, label, run, wrap, note))
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -273,8 +297,9 @@ class Wire:
         label: str,
         run: Callable[[], Reply],
         wrap: Callable[[Reply], str],
+        note: Callable[[str], None],
     ) -> None:
-        reply = await through_faults(self._faults, self.dialect, label, run)
+        reply = await through_faults(self._faults, self.dialect, label, run, note)
         if reply is None:
             session.cut()
         else:

@@ -23,6 +23,12 @@ from tests.sim.sim_client import (
 PATH = "/fapi/v1/order"
 
 
+@pytest.fixture(scope="module")
+def shared() -> Quiet:
+    """A simulation for requests that are refused and so leave nothing behind."""
+    return Quiet()
+
+
 @pytest.mark.parametrize(
     ("code", "changes"),
     [
@@ -58,8 +64,10 @@ PATH = "/fapi/v1/order"
         (-1106, {"type": "MARKET"}),
     ],
 )
-def test_an_order_is_refused_with_the_exchange_s_code(code: int, changes: dict[str, Any]) -> None:
-    quiet = Quiet()
+def test_an_order_is_refused_with_the_exchange_s_code(
+    shared: Quiet, code: int, changes: dict[str, Any]
+) -> None:
+    quiet = shared
     params = order(quiet.usdm, "a", **changes)
     assert quiet.binance("POST", PATH, **params)["code"] == code
     assert quiet.usdm.orders == {}
@@ -85,9 +93,9 @@ def test_a_price_or_quantity_off_the_step_but_within_the_decimals_has_its_own_co
     ],
 )  # fmt: skip
 def test_what_is_not_signed_over_the_very_bytes_is_refused(
-    code: int, status: int, spoil: Any
+    shared: Quiet, code: int, status: int, spoil: Any
 ) -> None:
-    quiet = Quiet()
+    quiet = shared
     call = spoil(binance_call(quiet.sim, "GET", "/fapi/v1/openOrders", symbol="BTCUSDT"))
     if code == -1022 and call.query.endswith("00"):
         call = Call("GET", call.path, call.query[:-1] + "1", call.headers, b"")
@@ -100,8 +108,10 @@ def test_what_is_not_signed_over_the_very_bytes_is_refused(
     [(1000, "5000", -1021), (999, "5000", 0), (-5000, "5000", 0), (-5001, "5000", -1021),
      (-1, "60001", -1131), (-100, "50", -1021)],
 )  # fmt: skip
-def test_the_window_has_the_exchange_s_edges(ahead: int, window: str, code: int) -> None:
-    quiet = Quiet()
+def test_the_window_has_the_exchange_s_edges(
+    shared: Quiet, ahead: int, window: str, code: int
+) -> None:
+    quiet = shared
     key = quiet.sim.exchanges["binance_usdm"].key  # type: ignore[attr-defined]
     query = f"recvWindow={window}&timestamp={quiet.sim.now_ms() + ahead}"
     query += "&signature=" + mac(key.secret, query)

@@ -13,6 +13,14 @@ from tests.sim.sim_client import Quiet, Wired, bybit_call, hear, linear, mac, re
 
 CREATE = "/v5/order/create"
 LINEAR = {"category": "linear", "symbol": "BTCUSDT"}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Quiet:
+    """A simulation for requests that are refused and so leave nothing behind."""
+    return Quiet()
+
+
 TAKE = {"orderType": "Market", "price": None}
 
 
@@ -43,8 +51,11 @@ TAKE = {"orderType": "Market", "price": None}
         (110017, {"reduceOnly": True}),
     ],
 )
-def test_an_order_is_refused_with_the_exchange_s_code(code: int, changes: dict[str, Any]) -> None:
-    quiet = Quiet()
+def test_an_order_is_refused_with_the_exchange_s_code(
+    shared: Quiet, code: int, changes: dict[str, Any]
+) -> None:
+    quiet = shared
+    quiet.clock.advance(200_000_000)  # ten orders a second, refused ones too
     if code == 110094:
         changes = {"symbol": "ETHUSDT", "qty": "0.01", "price": "400"}
     params = linear(quiet.bybit_venue, "a", **changes)
@@ -67,8 +78,10 @@ def _with(call: Call, **headers: str) -> Call:
         (10001, lambda c: _with(c, **{"X-BAPI-TIMESTAMP": ""})),
     ],
 )
-def test_what_is_not_signed_over_the_very_bytes_is_refused(code: int, spoil: Any) -> None:
-    quiet = Quiet()
+def test_what_is_not_signed_over_the_very_bytes_is_refused(
+    shared: Quiet, code: int, spoil: Any
+) -> None:
+    quiet = shared
     call = spoil(bybit_call(quiet.sim, "GET", "/v5/position/list", **LINEAR))
     body = json.loads(quiet.sim.exchanges["bybit_linear"].rest(call).body)
     assert body["retCode"] == code

@@ -58,6 +58,8 @@ def test_disconnect_before_reading_leaves_no_order() -> None:
         assert _venue(w).orders == {}
         status, _, _ = await w.binance("POST", PATH, **order(_venue(w), "a"))
         assert status == 200
+        came = [(r.route, r.outcome) for r in _venue(w).requests["a"]]
+        assert came == [("POST " + PATH, "disconnect"), ("POST " + PATH, "accepted")]
 
     wired(test)
 
@@ -344,9 +346,11 @@ def test_a_fault_on_the_trade_socket_answers_in_the_socket_s_form() -> None:
         await socket.close()
         w.fault("unavailable", "trade order.*", exchange=BYBIT)
         socket = await w.socket(BYBIT, "trade")
-        await socket.send(json.dumps({"reqId": "q", "op": "order.create", "args": [{}]}))
+        args = [{"orderLinkId": "z"}]
+        await socket.send(json.dumps({"reqId": "q", "op": "order.create", "args": args}))
         reply = await hear(socket)
         assert (reply["reqId"], reply["retCode"], reply["op"]) == ("q", 10016, "order.create")
+        assert [r.outcome for r in _venue(w, BYBIT).requests["z"]] == ["unavailable"]
         await socket.close()
 
     wired(test)

@@ -10,7 +10,8 @@ from runner.sim.binance_streams import BinanceStreams
 from runner.sim.catalogue import MONEY, Instrument
 from runner.sim.faults import Fault, Faults
 from runner.sim.limits import Window
-from runner.sim.venue import Rules, Venue
+from runner.sim.rules import Rules
+from runner.sim.venue import Venue
 from runner.sim.wire import Call, Reply, Session, Wire
 
 RULES = Rules(maker_ppm=1000, taker_ppm=1000, cid_unique=False, post_only_refuses=True)
@@ -97,6 +98,9 @@ class BinanceSpot:
     def closed(self, session: Session) -> None:
         """Forget a socket."""
         self.feed.drop(session)
+
+    def noted(self, call: Call, outcome: str) -> None:
+        """There are no orders to note."""
 
     def fault_reply(self, fault: Fault) -> Reply:
         """Build the answer of a fault."""

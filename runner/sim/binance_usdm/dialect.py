@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from runner.sim.binance_errors import ApiError
 from runner.sim.binance_public import BinancePublic, Params
-from runner.sim.binance_rest import BinanceRest, Budget, Key, Route, Security
+from runner.sim.binance_rest import BinanceRest, Budget, Key, Route, Security, params_of
 from runner.sim.binance_streams import BinanceStreams
 from runner.sim.binance_usdm import market
 from runner.sim.binance_usdm.account import UsdmAccount
@@ -13,7 +15,8 @@ from runner.sim.binance_usdm.user import UserData
 from runner.sim.binance_usdm.wsapi import Method, WsApi
 from runner.sim.faults import Fault, Faults
 from runner.sim.limits import Window
-from runner.sim.venue import Rules, Venue
+from runner.sim.rules import Rules
+from runner.sim.venue import Venue
 from runner.sim.wire import Call, Reply, Session, Wire
 
 RULES = Rules(maker_ppm=200, taker_ppm=500, cid_unique=False, post_only_refuses=True)
@@ -55,7 +58,7 @@ class BinanceUsdm:
         self._orders = UsdmOrders(venue)
         self.user = UserData(venue, lambda: self.wire, f"lk{key.key}")
         self._account = UsdmAccount(venue, faults, self.user.configured)
-        routes = self._routes() | self._private_routes()
+        routes = self._routes() | self._order_routes() | self._account_routes()
         self._rest = BinanceRest(routes, key, budget, venue.now_ms, self._note)
         self._api = WsApi(self._methods(), key, budget, venue.now_ms, lambda: self.wire, self._note)
         venue.listeners.append(self.user)
@@ -65,6 +68,11 @@ class BinanceUsdm:
         """Expire the listen key when the fault says so."""
         if fault.spec.name == "listen_key_expired" and self.user.key:
             self.user.expire()
+
+    def noted(self, call: Call, outcome: str) -> None:
+        """Write a request that a fault kept from being processed into the ledger."""
+        with contextlib.suppress(ApiError):
+            self._note(call.label, params_of(call), outcome)
 
     def _note(self, label: str, params: Params, outcome: str) -> None:
         """Write a request that reached an order route into the ledger."""
@@ -81,12 +89,11 @@ class BinanceUsdm:
             if cid:
                 self.venue.note(cid, label, outcome)
 
-    def _private_routes(self) -> dict[tuple[str, str], Route]:
-        orders, account, user = self._orders, self._account, self.user
-        signed, keyed = Security.SIGNED, Security.KEY
+    def _order_routes(self) -> dict[tuple[str, str], Route]:
+        orders, signed = self._orders, Security.SIGNED
         place = Route(orders.place, 0, signed, orders=1)
         batch = "/fapi/v1/batchOrders"
-        routes = {
+        return {
             ("POST", "/fapi/v1/order"): place,
             ("POST", "/fapi/v1/order/test"): Route(lambda p: {}, 0, signed),
             ("PUT", "/fapi/v1/order"): Route(orders.modify, 0, signed, orders=1),
@@ -103,6 +110,12 @@ class BinanceUsdm:
             ("GET", "/fapi/v1/allOrders"): Route(orders.all_orders, 5, signed),
             ("GET", "/fapi/v1/userTrades"): Route(orders.user_trades, 5, signed),
             ("POST", "/fapi/v1/countdownCancelAll"): Route(orders.countdown, 10, signed),
+        }
+
+    def _account_routes(self) -> dict[tuple[str, str], Route]:
+        account, user = self._account, self.user
+        signed, keyed = Security.SIGNED, Security.KEY
+        routes = {
             ("GET", "/fapi/v3/account"): Route(account.account, 5, signed),
             ("GET", "/fapi/v2/account"): Route(lambda p: account.account(p, 2), 5, signed),
             ("GET", "/fapi/v3/positionRisk"): Route(account.position_risk, 5, signed),

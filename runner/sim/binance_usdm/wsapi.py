@@ -77,7 +77,12 @@ class WsApi:
         def run() -> Reply:
             return self._run(method, params)
 
-        self._wire().answer(session, f"trade {method}", run, wrap)
+        label = f"trade {method}"
+
+        def note(outcome: str) -> None:
+            self._note(label, {key: _text(value) for key, value in params.items()}, outcome)
+
+        self._wire().answer(session, label, run, wrap, note)
 
     def _run(self, name: str, raw: dict[str, Any]) -> Reply:
         now = self._now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,14 +11,16 @@ import msgspec
 from runner.sim.binance_rest import Key
 from runner.sim.bybit import market
 from runner.sim.bybit.account import BybitAccount
+from runner.sim.bybit.errors import RetError
 from runner.sim.bybit.orders import BybitOrders
 from runner.sim.bybit.private import Door, PrivateTopics, TradeSocket
-from runner.sim.bybit.rest import BybitRest, Route
+from runner.sim.bybit.rest import BybitRest, Route, params_of
 from runner.sim.bybit.streams import PublicTopics, encode
 from runner.sim.faults import Fault, Faults
 from runner.sim.feed import Feed, Stream
 from runner.sim.limits import Rolling
-from runner.sim.venue import Rules, Venue
+from runner.sim.rules import Rules
+from runner.sim.venue import Venue
 from runner.sim.wire import Call, Reply, Session, Wire
 
 RULES = Rules(maker_ppm=200, taker_ppm=550, cid_unique=True, post_only_refuses=False, max_open=500)
@@ -94,6 +97,11 @@ class BybitLinear:
                 account.set_margin_mode, True, "set-margin-mode"
             ),
         }
+
+    def noted(self, call: Call, outcome: str) -> None:
+        """Write a request that a fault kept from being processed into the ledger."""
+        with contextlib.suppress(RetError):
+            self._note(call.label, params_of(call), outcome)
 
     def _note(self, label: str, params: Any, outcome: str) -> None:
         """Write a request that reached an order route into the ledger."""

@@ -140,6 +140,11 @@ class PrivateTopics:
                     self._wire().push(session, name, text)
 
 
+def _first(request: dict[str, Any]) -> Any:
+    args = request.get("args")
+    return args[0] if isinstance(args, list) and args else {}
+
+
 def _fast(fill: Fill) -> dict[str, Any]:
     order, instrument = fill.order, fill.order.instrument
     return {
@@ -181,11 +186,13 @@ class TradeSocket:
             session.send(encode({"retCode": 0, "op": "pong", "data": [now],
                                  "connId": session.conn_id}))  # fmt: skip
         else:
+            label = f"trade {operation}"
             self._wire().answer(
                 session,
-                f"trade {operation}",
+                label,
                 lambda: self._run(session, operation, request),
                 lambda reply: self._wrap(session, operation, request, reply),
+                lambda outcome: self._note(label, _first(request), outcome),
             )
 
     def _auth(self, session: Session, request: dict[str, Any]) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class BybitRest:
             route = self._routes.get((call.method, call.path))
             if route is None:
                 return Reply(404, b"404 page not found")
-            params = _params(call)
+            params = params_of(call)
             if route.signed:
                 self._admit(call, now)
             headers = self._spend(route, params, now)
@@ -169,7 +169,8 @@ def spend(quota: Rolling, now: int, many: int) -> dict[str, str]:
     return headers
 
 
-def _params(call: Call) -> Mapping[str, Any]:
+def params_of(call: Call) -> Mapping[str, Any]:
+    """Read the parameters of a request: 10001 when it cannot be read."""
     if call.method == "GET":
         return dict(parse_qsl(call.query, keep_blank_values=True))
     try:

@@ -15,7 +15,8 @@ import msgspec
 from runner.sim.bybit.market import INTERVALS, bar_texts, side_text, ticker
 from runner.sim.feed import Plain, Stream, Tape, steps
 from runner.sim.matching import Side
-from runner.sim.venue import PublicTrade, Venue
+from runner.sim.rules import PublicTrade
+from runner.sim.venue import Venue
 
 _TOPIC = re.compile(r"^(orderbook|publicTrade|tickers|kline)\.(?:([0-9A-Z]+)\.)?([A-Z0-9]+)$")
 _DEPTHS = {"1": 10, "50": 20, "200": 100}  # milliseconds between messages
