@@ -60,6 +60,9 @@ class NoBook:
         """There are no levels."""
         return ()
 
+    def shown(self, side: object, price: float) -> None:
+        """Nothing is known of any price."""
+
 
 def book_views(plan: Plan, streams: Mapping[str, AnyStream]) -> dict[str, BookView]:
     """Return the book of each market of the plan, as paper and the report read it."""

@@ -26,6 +26,10 @@ class BookView(Protocol):
         """Return (price, quantity) of the orders resting on `side`, best first."""
         ...
 
+    def shown(self, side: Side, price: float) -> float | None:
+        """Return the quantity at a price: 0 where there is none, None beyond the known depth."""
+        ...
+
 
 @dataclass(slots=True, frozen=True)
 class Take:
@@ -50,50 +54,46 @@ class Consumption:
     depth keeps its entry.
     """
 
-    __slots__ = ("_used",)
+    __slots__ = ("_instrument", "_used")
 
-    def __init__(self) -> None:
-        self._used: dict[Side, dict[int, int]] = {Side.BUY: {}, Side.SELL: {}}
+    def __init__(self, instrument: Instrument) -> None:
+        self._instrument = instrument
+        self._used: dict[Side, dict[int, tuple[int, float]]] = {Side.BUY: {}, Side.SELL: {}}
 
     def __bool__(self) -> bool:
         return bool(self._used[Side.BUY] or self._used[Side.SELL])
 
+    def clear(self) -> None:
+        """Forget everything."""
+        for used in self._used.values():
+            used.clear()
+
     def left(self, side: Side, ticks: int, shown: int) -> int:
         """Return the lots of a level resting on `side` that we have not taken yet."""
-        return max(0, shown - self._used[side].get(ticks, 0))
+        entry = self._used[side].get(ticks)
+        return shown if entry is None else max(0, shown - entry[0])
 
     def take(self, side: Side, takes: Iterable[Take]) -> None:
         """Remember takings from the levels resting on `side`."""
         used = self._used[side]
         for take in takes:
-            used[take.ticks] = used.get(take.ticks, 0) + take.lots
+            before = used[take.ticks][0] if take.ticks in used else 0
+            price = float(self._instrument.price(take.ticks))
+            used[take.ticks] = (before + take.lots, price)
 
-    def refresh(self, view: BookView, instrument: Instrument) -> None:
+    def refresh(self, view: BookView) -> None:
         """Shrink entries to what their levels still show; call it after every book change."""
+        lot = self._instrument.lot_f
         for side, used in self._used.items():
-            if used:
-                self._refresh_side(side, used, ladder(view, side, instrument))
-
-    def _refresh_side(
-        self, side: Side, used: dict[int, int], levels: Iterator[tuple[int, int]]
-    ) -> None:
-        # Bids are best at the top, asks at the bottom: `depth` grows away from the touch.
-        farthest = max(-ticks * side.sign for ticks in used)
-        shown: dict[int, int] = {}
-        worst: int | None = None
-        for ticks, lots in levels:
-            shown[ticks] = lots
-            worst = -ticks * side.sign
-            if worst >= farthest:
-                break
-        if worst is None:
-            return
-        for ticks in [t for t in used if -t * side.sign <= worst]:
-            lots = min(used[ticks], shown.get(ticks, 0))
-            if lots:
-                used[ticks] = lots
-            else:
-                del used[ticks]
+            for ticks, (taken, price) in list(used.items()):
+                qty = view.shown(side, price)
+                if qty is None:
+                    continue
+                lots = int(qty / lot + 1e-9)
+                if not lots:
+                    del used[ticks]
+                elif lots < taken:
+                    used[ticks] = (lots, price)
 
 
 def walk(
@@ -150,3 +150,19 @@ class StreamBook:
         for price, level in stream.book.levels(asks):
             if (price > best) if asks else (price < best):
                 yield price, level
+
+    def shown(self, side: Side, price: float) -> float | None:
+        stream, asks = self._stream, side is Side.SELL
+        best, qty = (stream.ask, stream.ask_qty) if asks else (stream.bid, stream.bid_qty)
+        if price == best:
+            return qty
+        if (price < best) if asks else (price > best):
+            return 0.0
+        book = stream.book
+        level = (book.asks if asks else book.bids).get(price)
+        if level is not None:
+            return level
+        keys = book.ask_keys if asks else book.bid_keys
+        # The keys of asks are negated: the first key is the level farthest from the touch.
+        known = bool(keys) and (price <= -keys[0] if asks else price >= keys[0])
+        return 0.0 if known else None

@@ -142,8 +142,8 @@ class Shadow:
         view, instrument = self.books[intent.market], self.instruments[intent.market]
         if not view.valid(at):
             return []
-        own = self._own.setdefault(intent.market, Consumption())
-        own.refresh(view, instrument)
+        own = self._own.setdefault(intent.market, Consumption(instrument))
+        own.refresh(view)
         wanted = intent.lots
         if intent.purpose is Purpose.CLOSE:
             # The shadow may hold less than the run: a close never opens the other side.
@@ -156,7 +156,7 @@ class Shadow:
 
     def _book(self, intent: Intent, takes: list[Take], maker: bool) -> None:
         instrument, held = self.instruments[intent.market], self._holding(intent)
-        own = self._own.setdefault(intent.market, Consumption())
+        own = self._own.setdefault(intent.market, Consumption(instrument))
         if not maker:
             own.take(intent.side.opposite, takes)
         rate = Decimal(repr(instrument.fees.maker if maker else instrument.fees.taker))

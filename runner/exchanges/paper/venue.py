@@ -49,11 +49,14 @@ class Market:
     name: str
     instrument: Instrument
     view: BookView
-    own: Consumption = field(default_factory=Consumption)
+    own: Consumption = field(init=False)
     mark: Decimal | None = None
     last_mid: Decimal | None = None
     working: dict[str, PaperOrder] = field(default_factory=dict)
     """waiting and resting orders by client id, oldest first"""
+
+    def __post_init__(self) -> None:
+        self.own = Consumption(self.instrument)
 
     @property
     def follows(self) -> bool:
@@ -213,7 +216,7 @@ class Venue:
         if not market.ready(now):
             return
         if market.own:
-            market.own.refresh(market.view, market.instrument)
+            market.own.refresh(market.view)
         for order in list(market.working.values()):
             if order.stage is Stage.WAITING:
                 del market.working[order.cid]

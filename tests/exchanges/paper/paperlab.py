@@ -53,6 +53,12 @@ class ListBook:
     def levels(self, side: Side) -> Sequence[tuple[float, float]]:
         return self.bids if side is Side.BUY else self.asks
 
+    def shown(self, side: Side, price: float) -> float | None:
+        levels = list(self.levels(side))
+        if not levels or (levels[-1][0] - price) * side.sign > 1e-9:
+            return None
+        return sum(qty for level, qty in levels if abs(level - price) < 1e-9)
+
 
 class Lab:
     """One paper exchange with one market `m` on virtual time."""

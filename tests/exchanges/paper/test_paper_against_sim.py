@@ -126,7 +126,7 @@ class Twins:
         market = self.lab.paper.venue.markets["m"]
         market.mark = self.listed.tick * self.venue.mark("BTCUSDT")
         # The simulator's book does without what was taken: nothing of ours is left to remember.
-        market.own.__init__()  # type: ignore[misc]
+        market.own.clear()
 
     def touch(self, side: str, ticks: int = 0) -> str:
         """Return the price an order of `side` takes, moved by `ticks`."""

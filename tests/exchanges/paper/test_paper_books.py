@@ -48,6 +48,20 @@ def test_a_faster_top_of_book_stands_before_the_levels_behind_it() -> None:
     assert list(view.levels(Side.BUY)) == [(100.1, 0.5), (100.0, 1.0), (99.9, 2.0)]
 
 
+def test_what_a_price_shows_is_known_within_the_depth_only() -> None:
+    market, view = state()
+    assert [view.shown(Side.SELL, p) for p in (100.0, 100.1, 100.2, 100.3)] == [0.0, 1.0, 0.0, 2.0]
+    assert view.shown(Side.SELL, 100.4) is None
+    assert [view.shown(Side.BUY, p) for p in (100.1, 100.0, 99.9)] == [0.0, 1.0, 2.0]
+    assert view.shown(Side.BUY, 99.8) is None
+    for ticks in range(999_990, 1_000_040):
+        price = float(instrument().price(ticks))  # the float that the frame's text makes
+        market.apply(Depth(market="m", snapshot=True, bids=[(float(f"{ticks / 10:.1f}"), 1.5)],
+                           asks=[(2e6, 1.0)], last=7 * S + ticks, ts=WALL + 5 * S, conn=1,
+                           t=5 * S, wall=WALL + 5 * S))  # fmt: skip
+        assert view.shown(Side.BUY, price) == 1.5
+
+
 def test_a_gap_makes_it_invalid_at_once() -> None:
     market, view = state()
     market.apply(Depth(market="m", snapshot=False, bids=[], asks=[], first=9 * S, last=9 * S,
@@ -58,19 +72,19 @@ def test_a_gap_makes_it_invalid_at_once() -> None:
 
 def test_what_was_taken_beyond_the_known_depth_is_remembered_until_it_is_seen() -> None:
     book = ListBook(asks=[(100.1, 1.0)])
-    own = Consumption()
+    own = Consumption(LISTED)
     own.take(Side.SELL, [Take(1001, 400), Take(1005, 300)])
     book.asks = [(100.0, 1.0)]
-    own.refresh(book, LISTED)
+    own.refresh(book)
     assert own.left(Side.SELL, 1001, 1000) == 600 and own.left(Side.SELL, 1005, 1000) == 700
     book.asks = [(100.2, 1.0)]
-    own.refresh(book, LISTED)  # 100.1 is gone, 100.5 is still out of sight
+    own.refresh(book)  # 100.1 is gone, 100.5 is still out of sight
     assert own.left(Side.SELL, 1001, 1000) == 1000 and own.left(Side.SELL, 1005, 1000) == 700
     book.asks = [(100.2, 1.0), (100.5, 0.1)]
-    own.refresh(book, LISTED)
+    own.refresh(book)
     assert own.left(Side.SELL, 1005, 1000) == 900
     book.asks = []
-    own.refresh(book, LISTED)
+    own.refresh(book)
     assert own
 
 
