@@ -110,6 +110,8 @@ def never_sent(error: Exception) -> bool:
 def _plainly(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "timeout"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        error = error.certificate_error
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the TLS certificate is not accepted: {error.verify_message}"
     if isinstance(error, OSError) and error.errno:

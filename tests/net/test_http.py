@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -18,14 +20,14 @@ Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def server(handle: Handle) -> AsyncIterator[str]:
+async def server(handle: Handle, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.01)  # type: ignore[arg-type]
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     host, port = runner.addresses[0][:2]
     try:
-        yield f"http://{host}:{port}"
+        yield f"http{'s' if tls else ''}://{host}:{port}"
     finally:
         await runner.cleanup()
 
@@ -218,3 +220,36 @@ def test_closing_ends_requests_in_flight_as_our_error() -> None:
                 await task
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_tls_is_verified_and_a_bad_certificate_means_that_nothing_was_sent(
+    certificate: tuple[Path, Path], trusted: bool
+) -> None:
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=b"over tls")
+
+    async def test() -> None:
+        cert, key = certificate
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        http = HttpSession(tls_context(cert if trusted else None))
+        try:
+            async with server(handle, context) as url:
+                request = HttpRequest(method="POST", url=url + "/order")
+                if trusted:
+                    assert (await http.send(request)).body == b"over tls"
+                else:
+                    with pytest.raises(Down, match="certificate"):
+                        await http.send(request)
+        finally:
+            await http.close()
+
+    asyncio.run(test())
+
+
+def test_a_session_without_verification_is_not_made() -> None:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    with pytest.raises(WorldError, match="verification"):
+        HttpSession(context)

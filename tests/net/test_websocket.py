@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import http
 import itertools
-import shutil
 import ssl
-import subprocess
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -480,25 +478,6 @@ def test_unverified_tls_is_refused() -> None:
             await WebSocket(spec("wss://127.0.0.1:1/ws"), Ear(), bad).run()
 
     run(test())
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-nodes", "-keyout", str(key), "-out", str(cert), "-days", "2"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return cert, key
 
 
 @pytest.mark.parametrize("trusted", [True, False])
