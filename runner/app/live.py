@@ -37,7 +37,7 @@ from runner.app.tape import EventTape
 from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.crash import crash_point
 from runner.base.errors import RunnerError, WorldError
-from runner.engine.commands import Reconcile, Resync
+from runner.engine.commands import Command, Reconcile, Resync, RunState
 from runner.engine.events import (
     ClockReading,
     Event,
@@ -45,13 +45,16 @@ from runner.engine.events import (
     Operator,
     Readiness,
     Ready,
+    Reconciled,
 )
 from runner.engine.events import Host as HostEvent
 from runner.engine.limits import STICKY
 from runner.exchanges.api import Credentials
 from runner.spec.plan import Plan
+from runner.store.state_dir import Halted
 
 _FLUSH_S = 0.015
+_LASTING = frozenset(mode.shown for mode in STICKY)
 _LOOK_S = 0.05
 
 
@@ -142,7 +145,7 @@ class LiveRun:
             add_orders(
                 link, self.plan, self._credentials[name], self.sink, self.clock, self.notice,
                 lambda stage, ns: self.parts.collector.stages.record(stage, ns),
-            )  # fmt: skip
+            ).last_fill_ms = self.folder.fills_since_ms  # fmt: skip
             self._facts[name] = await startup.check_account(
                 link, self.plan, self._facts[name], self.warnings.append
             )
@@ -170,7 +173,7 @@ class LiveRun:
             )
             orders = agenda = self.desk
             parts.observers.append(PaperReadiness(self))
-        parts.observers.append(self.folder.decisions)
+        parts.observers += [_FirstPictures(self), _HaltedWord(self.folder), self.folder.decisions]
         self.host, self.driver = host_of(
             parts, orders, self.folder.journal, agenda=agenda, resync=self._resync
         )
@@ -206,6 +209,9 @@ class LiveRun:
             self.sink(facts_event(name, facts, t, wall))
         early, self._early = self._early, []
         self._ready = True
+        halted = self.folder.state.halted()
+        if halted is not None:
+            self.operate("halt", who=halted.who, why=halted.why or halted.code)
         for event in early:
             self.sink(event)
         if self.desk is not None:
@@ -327,6 +333,28 @@ class LiveRun:
             signal.SIGUSR1, lambda: self.operate("halt", who="signal", why="SIGUSR1")
         )
 
+    def check_first_pictures(self) -> None:
+        """Refuse what the exchanges show and the journal does not explain (R-23)."""
+        world = self.parts.engine.world
+        found = [f"rule {name} of an open trade is not in the file" for name in self.orphans()]
+        found += [
+            f"{each.market}: the exchange holds {each.exchange_lots} lots, our journal explains "
+            f"{each.own_lots}"
+            for each in world.differences.values()
+        ]
+        found += [
+            f"open order {view.cid or view.exchange_id}: {view.side} {view.lots} lots {view.symbol}"
+            for view in world.foreign_orders.values()
+        ]
+        if found and not self.options.adopt:
+            text = "; ".join(found)
+            self.ending = Ending(3, f"refused to start: {text}; `--adopt` takes them over")
+            self.stop("the account is not as the journal says")
+
+    def orphans(self) -> list[str]:
+        """Return the rules of open trades in the journal that the file does not have."""
+        return self.parts.engine.orphans
+
     def _signalled(self, name: str) -> None:
         self._signals += 1
         if self._signals > 1:
@@ -367,6 +395,9 @@ class LiveRun:
     def _end(self) -> None:
         engine = self.parts.engine
         limits = engine.desk.limits
+        self.parts.collector.end(self.clock.mono(), self.clock.wall())
+        if self.ending.code:
+            return
         self.ending.reason = self._stop_reason
         if not engine.quiet:
             self.ending = Ending(5, "orders are unresolved")
@@ -374,4 +405,41 @@ class LiveRun:
             self.ending = Ending(5, "positions are open that `on_stop: flatten` did not want")
         elif limits.mode in STICKY:
             self.ending = Ending(4, f"halted: {limits.reason}")
-        self.parts.collector.end(self.clock.mono(), self.clock.wall())
+
+
+class _FirstPictures:
+    """Has the first reconciliation of every exchange judged, once all are in."""
+
+    def __init__(self, run: LiveRun) -> None:
+        self._run = run
+        self._missing = set(run.plan.exchanges) if run.options.signed else set[str]()
+
+    def event(self, event: Event) -> None:
+        """Note a picture; the judgement comes after the engine has taken the last one."""
+        if isinstance(event, Reconciled) and event.exchange in self._missing:
+            self._missing.discard(event.exchange)
+            if not self._missing:
+                asyncio.get_running_loop().call_soon(self._run.check_first_pictures)
+
+    def command(self, command: Command, t: int) -> None:
+        """Commands do not matter here."""
+
+
+class _HaltedWord:
+    """Keeps the `halted` file as the run's state is, so that it outlives the process."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+
+    def event(self, event: Event) -> None:
+        """States come from commands."""
+
+    def command(self, command: Command, t: int) -> None:
+        """Write the word on a lasting halt, take it back when the run trades again."""
+        if not isinstance(command, RunState):
+            return
+        if command.state in _LASTING:
+            wall = self._folder.clock.wall()
+            self._folder.state.halt(Halted(code=command.code, why=command.text, wall=wall))
+        elif command.state == "active":
+            self._folder.state.resume()

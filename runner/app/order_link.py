@@ -349,6 +349,9 @@ class OrderLink:
 
     async def _fills(self, symbol: str) -> list[Fill]:
         since = max(0, (self.last_fill_ms or self.sync.now_ms()) - _LOOK_BACK_MS)
+        names = self.codec.recent_orders(symbol, since, self.sync.now_ms())
+        if names is not None:
+            self.codec.parse_open_orders(await self.rest.fetch(names))
         body = await self.rest.fetch(self.codec.fills(symbol, since, self.sync.now_ms()))
         return self.codec.parse_fills(body)
 

@@ -226,3 +226,9 @@ class PaperDesk:
                 net = cuts[index].net(rule, market, exits.get(market))
                 nets[rule] = nets.get(rule, Decimal(0)) + net
         return nets
+
+    def filled_share(self, index: int) -> float:
+        """Return what share of all that was asked for was filled under a haircut (0..1)."""
+        held = [each for cuts in self.shadows.values() for each in cuts[index].held.values()]
+        asked = sum(each.asked for each in held)
+        return sum(each.filled for each in held) / asked if asked else 0.0

@@ -307,6 +307,7 @@ def _paper(collector: Collector, books: _Books, paper: PaperDesk | None) -> Pape
     haircuts = {
         cut.name: {
             "text": cut.text,
+            "filled": f"{paper.filled_share(i):.4f}",
             "net": money(sum(paper.haircut(i, books.exits).values(), ZERO) + funding),
         }
         for i, cut in enumerate(paper.haircuts)

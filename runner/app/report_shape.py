@@ -93,7 +93,11 @@ class PositionReport(msgspec.Struct, frozen=True):
 
 
 class PaperReport(msgspec.Struct, frozen=True):
-    """`fills` counts executions by how they came about."""
+    """`fills` counts executions by how they came about.
+
+    Of each haircut: `text`, `net`, and `filled`, the share of the quantity asked for. One that
+    fills less trades less, and so may lose less.
+    """
 
     models: dict[str, str]
     fills: dict[str, int]

@@ -109,9 +109,15 @@ def _refusals(rule: RuleReport) -> list[str]:
 def _haircuts(report: Report) -> list[str]:
     if report.paper is None:
         return []
-    rows = [("as run", short(report.pnl.net))]
-    rows += [(cut["text"], short(cut["net"])) for cut in report.paper.haircuts.values()]
-    return ["the same decisions under worse conditions, net:", *table(rows)]
+    cuts = report.paper.haircuts
+    rows = [("the same decisions under worse conditions", "net", "filled")]
+    rows.append(("  as run", short(report.pnl.net), _share(cuts["fees_worse"]["filled"])))
+    rows += [(f"  {c['text']}", short(c["net"]), _share(c["filled"])) for c in cuts.values()]
+    return table(rows, indent="")
+
+
+def _share(text: str) -> str:
+    return f"{float(text):.0%}"
 
 
 def _exchanges(report: Report) -> list[str]:

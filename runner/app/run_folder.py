@@ -18,7 +18,7 @@ from runner.app.decisions import DecisionLog
 from runner.app.host import Host
 from runner.app.market_feed import FrameTape, NoTape
 from runner.app.tape import EventTape
-from runner.base.clock import SystemClock
+from runner.base.clock import NS_PER_MS, SystemClock
 from runner.base.ids import fingerprint, new_run_id
 from runner.engine.orderflow import fill_key
 from runner.engine.snapshot import Saved
@@ -26,7 +26,7 @@ from runner.spec.plan import Plan
 from runner.store.journal import Journal, RunHeader
 from runner.store.lines import Strategy
 from runner.store.lock import Lock
-from runner.store.past import read_fills, read_intents, read_only
+from runner.store.past import Past, read_fills, read_intents, read_only
 from runner.store.recorder import About, Recorder
 from runner.store.repair import repair
 from runner.store.schema import DamagedJournal
@@ -51,6 +51,8 @@ class RunFolder:
     source: str
     keep_recording: bool
     sets: dict[str, str]
+    fills_since_ms: int = 0
+    """exchange fills from here on may be missing in the journal; 0: there is no earlier run"""
     recorder: Recorder | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _decision_file: TextIO | None = None
@@ -109,6 +111,7 @@ def open_folder(
     root: Path,
     *,
     paper: bool,
+    restore: bool,
     mode: str,
     source: str,
     record: bool,
@@ -119,6 +122,7 @@ def open_folder(
 ) -> RunFolder:
     """Lock the strategy, open its journal, begin a run.
 
+    `restore`: take over what earlier runs left; not where accounts begin anew (paper, `--sim`).
     Held (WorldError) for a second instance, DamagedJournal (WorldError) unless `mend`.
     """
     clock = SystemClock()
@@ -129,7 +133,8 @@ def open_folder(
     stack.enter_context(Lock(state.lock, f"strategy {plan.name}", run_id).take())
     try:
         journal = _open_journal(state.journal, clock, mend, say)
-        restored = None if paper else _restored(journal, state.journal)
+        restored = _restored(journal, state.journal) if restore else None
+        since = _fills_since(journal.past())
         journal.begin_run(
             RunHeader(
                 run=run_id, mode=mode, strategy=plan.name, sha=plan.sha,
@@ -147,7 +152,7 @@ def open_folder(
     decisions = DecisionLog(lambda line: print(line, file=lines))
     return RunFolder(
         plan, clock, run_id, state, directory, journal, decisions, restored, source, record,
-        sets, None, stack, lines,
+        sets, since if restore else 0, None, stack, lines,
     )  # fmt: skip
 
 
@@ -193,6 +198,16 @@ def _restored(journal: Journal, path: Path) -> Saved | None:
     finally:
         db.close()
     return Saved(rules=rules, run=run.value.decode() if run is not None else "", fills=fills)
+
+
+def _fills_since(past: Past) -> int:
+    """Return wall ms before which every fill is in the journal: the last state, or the oldest
+    order whose end is not known."""
+    states = [s.wall for key, s in past.states.items() if key.startswith(("rule.", "run"))]
+    open_since = [each.intent.wall for each in past.open]
+    if not states:
+        return 0
+    return min([max(states), *open_since]) // NS_PER_MS
 
 
 def _jsonable(saved: Saved | None) -> object:

@@ -13,12 +13,11 @@ from runner.exchanges.api import SocketSpec
 from runner.store.recorder import Recorder
 
 
-class EventTape:
-    """An observer of the host and the frame tape of all feeds of one run."""
+class RecorderTape:
+    """The frame tape of all feeds of a run."""
 
-    def __init__(self, recorder: Recorder, host: Host, types: dict[str, str]) -> None:
+    def __init__(self, recorder: Recorder, types: dict[str, str]) -> None:
         self._recorder = recorder
-        self._host = host
         self._types = types
 
     def opened(self, conn: int, t: int, wall: int, spec: SocketSpec, exchange: str) -> None:
@@ -33,6 +32,14 @@ class EventTape:
     def closed(self, conn: int, t: int, wall: int) -> None:
         """Note the end of a connection."""
         self._recorder.close(conn, t, wall)
+
+
+class EventTape(RecorderTape):
+    """The frame tape of a run that decides, and an observer of its host."""
+
+    def __init__(self, recorder: Recorder, host: Host, types: dict[str, str]) -> None:
+        super().__init__(recorder, types)
+        self._host = host
 
     def event(self, event: Event) -> None:
         """Keep an event that no frame gave."""

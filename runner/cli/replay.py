@@ -35,6 +35,7 @@ def dry_run_over(plan: Plan, options: Options) -> int:
         plan,
         state_root(str(options.state) if options.state else None),
         paper=True,
+        restore=False,
         mode="dry-run --replay",
         source="replay",
         record=False,

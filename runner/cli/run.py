@@ -201,6 +201,7 @@ def _on_sockets(
         plan,
         state_root(str(options.state) if options.state else None),
         paper=not signed,
+        restore=signed and not simulated,
         mode="start" if signed else "dry-run",
         source="sim" if simulated else "live",
         record=options.record,

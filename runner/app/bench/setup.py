@@ -20,6 +20,7 @@ from runner.engine.events import (
     Account,
     Balance,
     ClockReading,
+    Depth,
     Readiness,
     Ready,
     Reconciled,
@@ -31,10 +32,12 @@ from runner.store.journal import Journal, RunHeader
 EVERY = 20
 """each so many frames an order"""
 CREDENTIALS = Credentials(Secret("bench-key-0123456789"), Secret("bench-secret-0123456789"))
-QUIET_TOP = '{"e":"bookTicker","u":%d,"E":%d,"T":%d,"s":"BTCUSDT","b":"60000.10","B":"1.000",\
-"a":"60000.20","A":"1.000"}'
-LOUD_TOP = '{"e":"bookTicker","u":%d,"E":%d,"T":%d,"s":"BTCUSDT","b":"60000.10","B":"9.000",\
-"a":"60000.20","A":"1.000"}'
+_TOP = (
+    '{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":%%d,"E":%%d,"T":%%d,'
+    '"s":"BTCUSDT","b":"60000.10","B":"%s","a":"60000.20","A":"1.000"}}'
+)
+QUIET_TOP = _TOP % "1.000"
+LOUD_TOP = _TOP % "9.000"
 
 ORDER_STRATEGY = """
 version: 1
@@ -50,7 +53,7 @@ markets:
 rules:
   take:
     when: m.book.imbalance > 0.5
-    cooldown: 0s
+    cooldown: 10us
     order: {market: m, side: buy, size: 0.002 BTC, type: limit, tif: ioc, collar: 1bps}
 risk:
   max_order: 1000 USDT
@@ -144,6 +147,10 @@ def make_ready(parts: Parts, host: Host, t: int, wall: int) -> None:
         ):
             event.t, event.wall = t, wall
             host.feed(event)
+    for market in parts.plan.markets:
+        levels = [(60_000.0 - i, 1.0) for i in range(50)]
+        asks = [(60_020.0 + i, 1.0) for i in range(50)]
+        host.feed(Depth(market=market, snapshot=True, bids=levels, asks=asks, t=t, wall=wall))
 
 
 @dataclass(frozen=True, slots=True)
