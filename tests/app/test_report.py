@@ -130,6 +130,7 @@ def test_the_contested_haircut_keeps_only_what_stays() -> None:
     lab.run(1 * S)
     held = lab.desk.shadows["bybit"][1].held["spread", "byb"]
     assert (held.asked, held.filled, held.lots) == (100, 20, 20)
+    assert (lab.desk.filled_share(1), lab.desk.filled_share(2)) == (0.2, 1.0)
     assert lab.collector.rules["spread"].legs["byb"].lots == 100
 
 
