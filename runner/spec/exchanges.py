@@ -14,7 +14,8 @@ from runner.spec.plan import ExchangePlan, Network, SecretRef
 
 _SCHEMES = {"rest": ("https", "http")}
 _SOCKETS = ("wss", "ws")
-_NEEDED = ("rest", "public", "private", "trade")
+_NEEDED = {Kind.SPOT: ("rest", "public"), Kind.PERPETUAL: ("rest", "public", "private", "trade")}
+"""spot has its public side only in this version"""
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ def _plan(draft: ExchangeDraft, node: Mapping, ctx: Context) -> ExchangePlan | N
         if leverage > most:
             message = "spot has no leverage" if most == 1 else f"{draft.type} has at most {most}x"
             ctx.add("E0504", message, node.key("leverage"), "", f"{path}.leverage")
-    endpoints = _endpoints(node, network, ctx, path)
+    endpoints = _endpoints(node, draft.type, network, ctx, path)
     if draft.type is None or network is None:
         return None
     return ExchangePlan(
@@ -86,7 +87,7 @@ def _auth(node: Mapping) -> dict[str, SecretRef]:
 
 
 def _endpoints(
-    node: Mapping, network: str | None, ctx: Context, path: str
+    node: Mapping, type_: str | None, network: str | None, ctx: Context, path: str
 ) -> dict[str, str] | None:
     """Read `endpoints`: required with `network: custom`, refused with any other."""
     if network is None:
@@ -99,7 +100,8 @@ def _endpoints(
             ctx.add("E0203", message, at, "", f"{path}.endpoints", help=help)
         return None
     section_ = section(node, "endpoints")
-    absent = [f"`{name}`" for name in _NEEDED if name not in section_]
+    needed = _NEEDED[Kind.PERPETUAL if type_ is None else catalogue.kind(type_)]
+    absent = [f"`{name}`" for name in needed if name not in section_]
     if absent:
         at = node.key("endpoints") if "endpoints" in node else node.key("network")
         message = f"`network: custom` needs `endpoints` with {', '.join(absent)}"
