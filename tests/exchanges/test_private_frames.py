@@ -118,19 +118,27 @@ def test_another_strategys_orders_are_external_when_the_prefix_is_told() -> None
     assert isinstance(event, External)
 
 
-def test_a_lite_trade_is_the_same_fill_without_its_fee() -> None:
+def test_a_lite_trade_is_left_to_the_update_that_tells_its_fee() -> None:
     lite = {
         "e": "TRADE_LITE", "E": 1568879465651, "T": 1568879465650, "s": "BTCUSDT", "q": "0.002",
         "p": "50000.5", "m": False, "c": CID, "S": "BUY", "L": "50000.4", "l": "0.001", "t": 77,
         "i": 8886774,
     }  # fmt: skip
-    (early,) = decoded(codec("binance_usdm"), lite).events
-    trade = {"x": "TRADE", "X": "PARTIALLY_FILLED", "l": "0.001", "L": "50000.4", "t": 77}
-    (full,) = decoded(codec("binance_usdm"), order_update(n="0.1", N="BNB", **trade)).events
-    assert isinstance(early, Fill) and isinstance(full, Fill)
-    assert early.fee is None and full.fee == 0.1
-    same = ("cid", "trade_id", "lots", "price", "ts", "maker")
-    assert [getattr(early, n) for n in same] == [getattr(full, n) for n in same]
+    assert decoded(codec("binance_usdm"), lite) == Decoded()
+
+
+def test_binances_trades_are_named_by_the_orders_asked_for_before_them() -> None:
+    usdm = codec("binance_usdm")
+    trade = {"symbol": "BTCUSDT", "id": 5, "orderId": 325078477, "price": "5", "qty": "0.001"}
+    body = json.dumps([trade]).encode()
+    assert [fill.cid for fill in usdm.parse_fills(body)] == [""]
+    request = usdm.recent_orders("BTCUSDT", 7, NOW)
+    assert request is not None and "startTime=7&" in request.url
+    usdm.parse_open_orders(json.dumps([binance_order("FILLED", "0.001")]).encode())
+    assert [fill.cid for fill in usdm.parse_fills(body)] == [CID]
+    usdm.learn("325078477", "another")
+    assert [fill.cid for fill in usdm.parse_fills(body)] == ["another"]
+    assert codec("bybit_linear").recent_orders("BTCUSDT", 7, NOW) is None
 
 
 def test_binance_account_updates_and_funding() -> None:

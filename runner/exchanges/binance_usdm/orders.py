@@ -59,6 +59,7 @@ BUDGETS: Final = (
 )
 KEEPALIVE: Final = Keepalive(every_ns=15_000_000_000, silence_ns=45_000_000_000)
 _WINDOW_MS: Final = 5_000
+_LEFT_OUT: Final = frozenset(("TRADE_LITE", "ALGO_UPDATE", "STRATEGY_UPDATE", "GRID_UPDATE"))
 _SYMBOL: Final = re.compile(r"[A-Z0-9_]{2,32}")
 
 
@@ -266,8 +267,6 @@ class BinanceUsdmOrders:
             events, exchange_id, cid = self._stream.order(data, t, wall)
             self._names.learn(exchange_id, cid)
             out.events.extend(events)
-        elif name == "TRADE_LITE":
-            out.events.extend(self._stream.trade_lite(data, t, wall))
         elif name == "ACCOUNT_UPDATE":
             out.events.extend(self._stream.account(data, t, wall))
         elif name == "ACCOUNT_CONFIG_UPDATE":
@@ -278,7 +277,7 @@ class BinanceUsdmOrders:
             out.notices.append("margin_call")
         elif name == "serverShutdown":
             out.notices.append("closing")
-        elif name not in ("ALGO_UPDATE", "STRATEGY_UPDATE", "GRID_UPDATE"):
+        elif name not in _LEFT_OUT:
             out.unrecognised += 1
 
     def _answer(self, data: bytes, t: int, wall: int, out: Decoded) -> None:
@@ -325,6 +324,11 @@ class BinanceUsdmOrders:
         """Return open orders, ours and others'; ExchangeError on nonsense."""
         orders = parse(body, list[wire.Order], "binance_usdm openOrders")
         return [self._view(order) for order in orders]
+
+    def recent_orders(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest | None:
+        """Return the request for all orders since a time: userTrades needs their client ids."""
+        query = f"symbol={symbol}&startTime={since_ms}&limit=1000"
+        return self._signed("GET", "/fapi/v1/allOrders", query, now_ms, weight=5)
 
     def fills(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest:
         """Return the request for own trades since a time (0: the last ones; at most 7 days)."""

@@ -1,9 +1,8 @@
 """The user stream of Binance USD-M turned into events of orders, fills and accounts.
 
-A trade may come twice: TRADE_LITE first, without its fee, then ORDER_TRADE_UPDATE with it. Both
-become a `Fill` with the same trade id; whoever keeps fills counts one and takes the fee from the
-second. Orders whose client id is not of this program are external: of them only what moves a
-position is told.
+TRADE_LITE is left out on purpose: it tells a trade some milliseconds before ORDER_TRADE_UPDATE, but
+without its fee, and a fill is booked once. Orders whose client id is not of this program are
+external: of them only what moves a position is told.
 """
 
 from __future__ import annotations
@@ -51,14 +50,13 @@ _TRANSFERS: Final = frozenset(
 class UserStream:
     """Decodes the events of one account."""
 
-    __slots__ = ("_account", "_by_symbol", "_config", "_exchange", "_order", "_prefix", "_trade")
+    __slots__ = ("_account", "_by_symbol", "_config", "_exchange", "_order", "_prefix")
 
     def __init__(self, exchange: str, by_symbol: Mapping[str, MarketBinding], prefix: str) -> None:
         self._exchange = exchange
         self._by_symbol = by_symbol
         self._prefix = prefix
         self._order = msgspec.json.Decoder(wire.OrderUpdate, strict=False)
-        self._trade = msgspec.json.Decoder(wire.TradeLite, strict=False)
         self._account = msgspec.json.Decoder(wire.AccountUpdate, strict=False)
         self._config = msgspec.json.Decoder(wire.ConfigUpdate, strict=False)
 
@@ -88,17 +86,6 @@ class UserStream:
                      code="" if part.X in ("FILLED", "CANCELED") else part.X)
             )  # fmt: skip
         return events, exchange_id, part.c
-
-    def trade_lite(self, frame: bytes, t: int, wall: int) -> list[Event]:
-        """Decode TRADE_LITE of an own order."""
-        trade = self._trade.decode(frame)
-        binding = self._by_symbol.get(trade.s)
-        if binding is None or not is_ours(trade.c, self._prefix):
-            return []
-        return [
-            Fill(cid=trade.c, trade_id=str(trade.t), lots=lots(binding.instrument, trade.l),
-                 price=number(trade.L), maker=trade.m, ts=trade.T * MS, t=t, wall=wall)
-        ]  # fmt: skip
 
     def account(self, frame: bytes, t: int, wall: int) -> list[Event]:
         """Decode ACCOUNT_UPDATE: what changed, and what was paid or moved.

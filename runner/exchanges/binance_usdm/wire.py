@@ -87,21 +87,6 @@ class OrderUpdate(msgspec.Struct):
     o: OrderPart
 
 
-class TradeLite(msgspec.Struct):
-    """TRADE_LITE: the same trade earlier, without its fee."""
-
-    E: Millis
-    T: Millis
-    s: str
-    c: str
-    S: str
-    L: str
-    l: str  # noqa: E741
-    t: Id
-    i: Id
-    m: bool = False
-
-
 class BalancePart(msgspec.Struct):
     """A balance that changed; `bc` is the change but for PnL and fees."""
 

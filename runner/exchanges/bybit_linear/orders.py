@@ -294,6 +294,10 @@ class BybitLinearOrders:
         views = [self._reader.view(row) for row in rows]
         return [view for view in views if view.status in ("open", "partial")]
 
+    def recent_orders(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest | None:
+        """Return None: executions name the client id themselves."""
+        return None
+
     def fills(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest:
         """Return the request for own executions since a time (0: the last ones; 7 days)."""
         since = f"&startTime={since_ms}&limit=100" if since_ms else ""
