@@ -8,6 +8,7 @@ is not understood is taken to be possible, so nothing is reported that could wor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
@@ -36,6 +37,7 @@ from runner.lang.tree import (
     is_broken,
     key,
     params_of,
+    unwrap,
 )
 from runner.lang.types import Type
 from runner.spec.context import Context
@@ -55,6 +57,8 @@ class Atom:
     inside: Interval
     possible: Interval
     at: Expr
+    flipped: bool
+    """the interval is of the term's negative: sums are brought to one sign"""
 
 
 def check(rule: RuleDraft, ctx: Context) -> None:
@@ -167,7 +171,9 @@ def _undoes_itself(rule: RuleDraft, when: Expr, until: Expr, ctx: Context) -> No
             continue
         atom, (inside, first) = shared[0]
         with_params = ", with the parameters' defaults" if params_of(when, until) else ""
-        note = f"both hold while the value is {_between(atom.inside & inside, atom.type)}"
+        both = atom.inside & inside
+        shown = _between(-both if atom.flipped else both, atom.type)
+        note = f"both hold while the value is {shown}"
         ctx.add(
             "E0403",
             f"rule `{rule.name}` would leave in the moment it enters",
@@ -227,21 +233,61 @@ def _atoms(expr: Expr, at: Expr, ctx: Context, inverted: bool = False) -> Iterat
 
 
 def _pair(op: str, left: Expr, right: Expr, at: Expr, ctx: Context) -> Iterator[Atom]:
+    """Bring `left op right` to the form: a sum of terms lies in an interval."""
     if not (left.type.numeric and right.type.numeric):
         return
-    low, high = _span(left, ctx).point, _span(right, ctx).point
-    if high is not None:
-        inside, term = _interval(op, high), left
-    elif low is not None:
-        inside, term = _interval(_FLIP[op], low), right
-    else:
-        inside = _interval(op, 0.0)
-        if inside is not None:
-            name = f"({key(left)} - {key(right)})"
-            yield Atom(name, at.source, left.type, inside, ALL, at)
+    parts: _Sum = {}
+    constant = _gather(left, 1.0, parts, ctx) + _gather(right, -1.0, parts, ctx)
+    terms = sorted((k, c, e) for k, (c, e) in parts.items() if c != 0)
+    if not terms or not math.isfinite(constant):
         return
-    if inside is not None:
-        yield Atom(key(term), term.source, term.type, inside, _span(term, ctx), at)
+    scale = terms[0][1]
+    inside = _interval(_FLIP[op] if scale < 0 else op, -constant / scale)
+    if inside is None:
+        return
+    name = " + ".join(f"{c / scale:.12g}*{k}" for k, c, _ in terms)
+    possible = point(0.0)
+    for _, c, expr in terms:
+        share = _arithmetic("*", point(c / scale), _span(expr, ctx))
+        possible = _arithmetic("+", possible, share)
+    shown = terms[0][2].source if len(terms) == 1 else at.source
+    type_ = left.type if left.type.dims or left.type.ratio else right.type
+    flipped = next(c for c, _ in parts.values() if c != 0) / scale < 0
+    yield Atom(name, shown, type_, inside, possible, at, flipped)
+
+
+_Sum = dict[str, tuple[float, Expr]]
+"""key of a term -> how often it is in a sum, and the term"""
+
+
+def _gather(expr: Expr, factor: float, parts: _Sum, ctx: Context) -> float:
+    """Add `factor` times an expression to a sum of terms; return its constant part."""
+    value = _span(expr, ctx).point
+    if value is not None:
+        return factor * value
+    inner = unwrap(expr)
+    match expr:
+        case Negate():
+            return _gather(expr.operand, -factor, parts, ctx)
+        case Arithmetic(op="+"):
+            left = _gather(expr.left, factor, parts, ctx)
+            return left + _gather(expr.right, factor, parts, ctx)
+        case Arithmetic(op="-"):
+            left = _gather(expr.left, factor, parts, ctx)
+            return left + _gather(expr.right, -factor, parts, ctx)
+        case Arithmetic(op="*"):
+            for scale, other in ((expr.left, expr.right), (expr.right, expr.left)):
+                known = _span(scale, ctx).point
+                if known is not None:
+                    return _gather(other, factor * known, parts, ctx)
+        case Arithmetic(op="/"):
+            known = _span(expr.right, ctx).point
+            if known:
+                return _gather(expr.left, factor / known, parts, ctx)
+    name = key(inner)
+    before = parts.get(name, (0.0, expr))
+    parts[name] = (before[0] + factor, before[1])
+    return 0.0
 
 
 def _interval(op: str, value: float) -> Interval | None:
@@ -300,7 +346,8 @@ def _arithmetic(op: str, left: Interval, right: Interval) -> Interval:
 
 
 def _lies(atom: Atom) -> str:
-    return f"`{atom.shown}` lies {_between(atom.possible, atom.type)}"
+    possible = -atom.possible if atom.flipped else atom.possible
+    return f"`{atom.shown}` lies {_between(possible, atom.type)}"
 
 
 def _between(interval: Interval, type_: Type) -> str:

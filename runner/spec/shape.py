@@ -239,7 +239,7 @@ class _Shape:
         where = f"`{_last(path)}`" if path else "a strategy file"
         now = [k for k, s in known.items() if resolved(s).get("x-later") is not True]
         notes = (f"its keys: {', '.join(sorted(now))}",) if now else ()
-        label = hint(name, known)
+        label = hint(name, known) if len(self._findings.items) < 200 else ""
         inner = f"{path}.{name}".lstrip(".")
         message = f"{where} has no key `{_cut(name)}`"
         self._add("E0201", message, entry.key.mark, label, inner, notes=notes)

@@ -56,7 +56,7 @@ def _texts(node: Node, path: str) -> Iterator[tuple[str, str]]:
 
 def _named(path: str, section_: str, names: set[str]) -> bool:
     parts = path.split(".")
-    return parts[0] == section_ and parts[1] in names
+    return len(parts) > 1 and parts[0] == section_ and parts[1] in names
 
 
 def _used_signals(texts: list[str], signal_texts: dict[str, str]) -> set[str]:

@@ -44,6 +44,7 @@ FILES = {
     "sections of the wrong kind": "version: []\nname: {}\nexchanges: []\nmarkets: 3\nrules: x\n",
     "sections without content": "version:\nname:\nexchanges:\nmarkets:\nrules:\nrisk:\nsignals:\n",
     "rules full of nothing": HEAD + "signals: {a: null, b: [], c: {}}\nrisk: {max_order: []}\n",
+    "a sizing that is a text": HEAD + "sizing: x\n",
     "a list": "- 1\n- 2\n",
     "a text": "hello",
     "aliases shared by sections": HEAD + "signals: &a {s: m.mid}\nsizing: *a\n",
