@@ -29,7 +29,7 @@ def whole(params: Params, name: str, default: int, most: int) -> int:
     text = params.get(name)
     if text is None or text == "":
         return default
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ApiError(-1100, f"Illegal characters found in parameter '{name}'; legal range is "
                               "'^[0-9]{1,20}$'.")  # fmt: skip
     return min(int(text), most)

@@ -216,7 +216,7 @@ def sign(secret: str, payload: str) -> str:
 def check_window(params: Params, now: int) -> None:
     """Refuse a request outside its window: -1102, -1131, -1021."""
     stamp, window = params.get("timestamp", ""), params.get("recvWindow", "5000")
-    if not stamp.isdigit():
+    if not stamp.isdecimal():
         raise missing("timestamp")
     try:
         allowed = float(window)

@@ -144,7 +144,10 @@ class BinanceStreams:
     def _reply(self, session: Session, request: dict[str, Any]) -> dict[str, Any]:
         number = request.get("id")
         params = request.get("params") or []
+        names = isinstance(params, list) and all(isinstance(name, str) for name in params)
         match request["method"]:
+            case "SUBSCRIBE" | "UNSUBSCRIBE" if not names:
+                return {"code": 1, "msg": "Invalid value type: expected Array", "id": number}
             case "SUBSCRIBE":
                 if len(session.topics | set(params)) > _MAX_STREAMS:
                     return {"code": 2, "msg": "Invalid request: too many streams", "id": number}
@@ -155,7 +158,9 @@ class BinanceStreams:
             case "LIST_SUBSCRIPTIONS":
                 return {"result": sorted(session.topics), "id": number}
             case "SET_PROPERTY":
-                session.combined = bool(params[1])
+                if not isinstance(params, list) or params[:1] != ["combined"]:
+                    return {"code": 0, "msg": "Unknown property", "id": number}
+                session.combined = params[1:] == [True]
             case "GET_PROPERTY":
                 return {"result": session.combined, "id": number}
             case other:

@@ -26,6 +26,16 @@ SHUTDOWN_S = 0.2
 _SLOW_BYTES = 8 * 1024 * 1024
 
 
+_TASKS: set[asyncio.Future[None]] = set()
+
+
+def _spawn(work: Awaitable[None]) -> None:
+    """Run work beside everything else; the loop alone would let it be collected."""
+    task = asyncio.ensure_future(work)
+    _TASKS.add(task)
+    task.add_done_callback(_TASKS.discard)
+
+
 @dataclass(slots=True, frozen=True)
 class Call:
     """One request, byte for byte: `query` and `body` are as they came."""
@@ -85,7 +95,7 @@ class Session:
 
     def close(self, code: int = 1001, reason: str = "") -> None:
         """Begin to close the socket."""
-        asyncio.get_running_loop().create_task(self.socket.close(code, reason))
+        _spawn(self.socket.close(code, reason))
 
     def cut(self) -> None:
         """Drop the TCP connection without a word."""
@@ -284,12 +294,7 @@ class Wire:
         if not self._faults.active:
             session.send(wrap(run()))
             return
-        self._spawn(self._answer_late(session, label, run, wrap, note))
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        _TASKS.add(task)
-        task.add_done_callback(_TASKS.discard)
+        _spawn(self._answer_late(session, label, run, wrap, note))
 
     async def _answer_late(
         self,
@@ -349,9 +354,6 @@ class Wire:
         if fault.spec.name == "stall" and fault.spec.exchange in (None, self.dialect.name):
             for session in self.sessions:
                 session.stalled = False
-
-
-_TASKS: set[asyncio.Future[None]] = set()
 
 
 def crossed(text: str) -> str:

@@ -20,7 +20,7 @@ _WEIGHT = 6000
 
 def _depth_weight(params: Params) -> int:
     text = params.get("limit") or "100"
-    limit = int(text) if text.isdigit() else 100
+    limit = int(text) if text.isdecimal() else 100
     return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1000 else 250
 
 

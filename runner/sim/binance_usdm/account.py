@@ -167,7 +167,7 @@ class UsdmAccount:
         text = params.get("leverage", "")
         if not text:
             raise missing("leverage")
-        if not text.isdigit() or not 1 <= int(text) <= instrument.max_leverage:
+        if not text.isdecimal() or not 1 <= int(text) <= instrument.max_leverage:
             raise ApiError(-4028, f"Leverage {text} is not valid")
         self.venue.account.positions[instrument.symbol].leverage = int(text)
         self._configured(instrument.symbol, int(text))

@@ -24,7 +24,7 @@ _PUBLIC = frozenset({"bookTicker", "depth"})
 
 
 def _depth_weight(params: Params) -> int:
-    limit = int(params.get("limit") or 500) if (params.get("limit") or "5").isdigit() else 500
+    limit = int(params.get("limit") or 500) if (params.get("limit") or "5").isdecimal() else 500
     return 2 if limit <= 50 else 5 if limit <= 100 else 10 if limit <= 500 else 20
 
 

@@ -179,7 +179,7 @@ class UsdmOrders:
         symbol = params.get("symbol")
         number_text, cid = params.get("orderId"), params.get("origClientOrderId")
         if number_text:
-            if not number_text.isdigit():
+            if not number_text.isdecimal():
                 raise illegal("orderId")
             order = self.venue.orders.get(int(number_text))
             return order if order and order.instrument.symbol == symbol else None

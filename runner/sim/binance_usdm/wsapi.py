@@ -66,7 +66,8 @@ class WsApi:
             session.send(encode({"id": None, "status": 400, "error": error}))
             return
         method = request["method"]
-        params = request.get("params") or {}
+        params = request.get("params")
+        params = params if isinstance(params, dict) else {}
         show = params.get("returnRateLimits", True) is not False and (
             session.query.get("returnRateLimits", "true") != "false"
         )

@@ -196,7 +196,7 @@ class BybitAccount:
         need_linear(params)
         instrument = instrument_of(self.venue, params)
         buy, sell = params.get("buyLeverage"), params.get("sellLeverage")
-        if buy != sell or not isinstance(buy, str) or not buy.replace(".", "", 1).isdigit():
+        if buy != sell or not isinstance(buy, str) or not buy.replace(".", "", 1).isdecimal():
             raise bad_parameter("buyLeverage and sellLeverage must be equal strings")
         if not 1 <= float(buy) <= instrument.max_leverage:
             raise RetError(110013, "cannot set leverage due to risk limit")

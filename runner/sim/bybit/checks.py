@@ -88,7 +88,7 @@ def check_value(instrument: Instrument, tick: int, lots: int, reduce_only: bool)
 def choice(params: Params, name: str, choices: dict[str, Any], default: str = "") -> Any:
     """Return one of a parameter's values: 10001 for any other."""
     text = params.get(name) or default
-    if text not in choices:
+    if not isinstance(text, str) or text not in choices:
         raise bad_parameter(f"{name} invalid")
     return choices[text]
 

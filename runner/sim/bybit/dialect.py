@@ -107,8 +107,8 @@ class BybitLinear:
         """Write a request that reached an order route into the ledger."""
         if "order" not in label or not isinstance(params, Mapping):
             return
-        items = params.get("request") or [params]
-        for item in items:
+        items = params.get("request")
+        for item in items if isinstance(items, list) else [params]:
             if isinstance(item, dict) and item.get("orderLinkId"):
                 self.venue.note(str(item["orderLinkId"]), label, outcome)
         self._private.flush()
@@ -179,6 +179,8 @@ class BybitLinear:
         args = request.get("args") or []
         if operation == "ping":
             session.send(encode(ack | {"ret_msg": "pong"}))
+        elif not isinstance(args, list) or not all(isinstance(name, str) for name in args):
+            session.send(encode(ack | {"success": False, "ret_msg": "error:invalid args"}))
         elif operation == "subscribe":
             self._subscribe(session, args, ack)
         elif operation == "unsubscribe":

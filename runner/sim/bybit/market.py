@@ -42,7 +42,7 @@ def instrument_of(venue: Venue, params: Params) -> Instrument:
 def whole(params: Params, name: str, default: int, most: int) -> int:
     """Return an integer parameter, bounded above."""
     text = str(params.get(name, "") or default)
-    if not text.isdigit():
+    if not text.isdecimal():
         raise bad_parameter(f"{name} must be a number")
     return min(int(text), most)
 

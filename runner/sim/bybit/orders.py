@@ -247,6 +247,8 @@ class BybitOrders:
         if not isinstance(items, list) or not 0 < len(items) <= MAX_BATCH:
             raise bad_parameter("request must hold 1 to 20 orders")
         rows, codes = [], []
+        if not all(isinstance(item, dict) for item in items):
+            raise bad_parameter("request must hold objects")
         for item in items:
             names = ("category", "symbol", "orderId", "orderLinkId")
             out = {name: str(item.get(name, "")) for name in names} | {"category": "linear"}

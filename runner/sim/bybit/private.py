@@ -44,7 +44,7 @@ class Door:
         right = hmac_hex(self._key.secret, f"GET/realtime{expires}")
         if not hmac.compare_digest(right, given):
             raise RetError(10004, "error sign! please check your signature generation algorithm.")
-        if not expires.isdigit() or int(expires) <= self._now():
+        if not expires.isdecimal() or int(expires) <= self._now():
             raise RetError(10001, "Params Error: expires is in the past")
 
 
@@ -80,6 +80,8 @@ class PrivateTopics:
                 now = str(self._venue.now_ms())
                 ack = {"req_id": request.get("req_id", ""), "op": "pong", "args": [now],
                        "conn_id": session.conn_id}  # fmt: skip
+            case "subscribe" | "unsubscribe" if not _names(args):
+                ack |= {"success": False, "ret_msg": "error:invalid args"}
             case "subscribe":
                 ack |= self._subscribe(session, args)
             case "unsubscribe":
@@ -140,6 +142,10 @@ class PrivateTopics:
                     self._wire().push(session, name, text)
 
 
+def _names(args: Any) -> bool:
+    return isinstance(args, list) and all(isinstance(name, str) for name in args)
+
+
 def _first(request: dict[str, Any]) -> Any:
     args = request.get("args")
     return args[0] if isinstance(args, list) and args else {}
@@ -154,6 +160,11 @@ def _fast(fill: Fill) -> dict[str, Any]:
         "side": "Buy" if order.side > 0 else "Sell", "execTime": str(fill.ts_ms),
         "seq": fill.trade_id,
     }  # fmt: skip
+
+
+def _count(params: dict[str, Any]) -> int:
+    items = params.get("request")
+    return len(items) if isinstance(items, list) else 1
 
 
 class TradeSocket:
@@ -225,7 +236,7 @@ class TradeSocket:
             if not isinstance(args, list) or len(args) != 1 or not isinstance(args[0], dict):
                 raise bad_parameter("args must hold one object")
             params = args[0]
-            many = len(params.get("request") or []) if route.items else 1
+            many = _count(params) if route.items else 1
             headers = spend(self._quotas[route.quota], now, max(1, many))
             answer = route.run(params)
             if not isinstance(answer, Answer):
@@ -252,9 +263,10 @@ class TradeSocket:
 
     @staticmethod
     def _check_header(request: dict[str, Any], now: int) -> None:
-        header = request.get("header") or {}
+        header = request.get("header")
+        header = header if isinstance(header, dict) else {}
         stamp = str(header.get("X-BAPI-TIMESTAMP", ""))
-        if not stamp.isdigit():
+        if not stamp.isdecimal():
             raise bad_parameter("X-BAPI-TIMESTAMP is required")
         check_window(int(stamp), str(header.get("X-BAPI-RECV-WINDOW", "5000")), now)
 

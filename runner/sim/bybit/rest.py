@@ -100,7 +100,8 @@ class BybitRest:
     def _spend(self, route: Route, params: Params, now: int) -> dict[str, str]:
         if not route.quota:
             return {}
-        many = len(params.get("request") or []) if route.items else 1
+        items = params.get("request") if route.items else None
+        many = len(items) if isinstance(items, list) else 1
         return spend(self._quotas[route.quota], now, max(1, many))
 
     def _admit(self, call: Call, now: int) -> None:
@@ -108,7 +109,7 @@ class BybitRest:
         key, given = head.get("X-BAPI-API-KEY", ""), head.get("X-BAPI-SIGN", "")
         stamp = head.get("X-BAPI-TIMESTAMP", "")
         window = head.get("X-BAPI-RECV-WINDOW", "")
-        if not stamp.isdigit():
+        if not stamp.isdecimal():
             raise bad_parameter("X-BAPI-TIMESTAMP is required")
         check_window(int(stamp), window or "5000", now)
         if not hmac.compare_digest(key.encode(), self._key.key.encode()):
@@ -145,7 +146,7 @@ class BybitRest:
 
 def check_window(stamp: int, window: str, now: int) -> None:
     """Refuse a request outside its window: 10002."""
-    if not window.isdigit():
+    if not window.isdecimal():
         raise bad_parameter("recv_window is invalid")
     if not now - int(window) <= stamp < now + 1000:
         raise RetError(
