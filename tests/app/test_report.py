@@ -132,6 +132,10 @@ def test_the_contested_haircut_keeps_only_what_stays() -> None:
     assert (held.asked, held.filled, held.lots) == (100, 20, 20)
     assert (lab.desk.filled_share(1), lab.desk.filled_share(2)) == (0.2, 1.0)
     assert lab.collector.rules["spread"].legs["byb"].lots == 100
+    lab.quote("byb", 100.0, 100.1)
+    lab.send("close", ("byb", "sell", 100, "99"))
+    lab.run(2 * S)
+    assert held.lots == 0  # it sold what it held, and never went short
 
 
 def test_a_repeated_fill_is_counted_once_and_a_strangers_is_named() -> None:

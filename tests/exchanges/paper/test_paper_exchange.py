@@ -122,6 +122,8 @@ def test_a_resting_order_fills_as_maker_when_a_trade_goes_through_it() -> None:
     lab.trade("buy", 100, "99.9", tif=Tif.POST_ONLY)
     lab.market(Trade(market="m", price=99.9, qty=5.0, taker="sell"))
     assert lab.run() == []  # at its price: its turn in the queue is not known
+    lab.market(Trade(market="m", price=99.8, qty=5.0, taker="buy"))
+    assert lab.run() == []  # somebody else bought
     lab.market(Trade(market="m", price=99.8, qty=0.03, taker="sell"))
     told = lab.run()
     assert fills(told) == [(30, 99.9)]
@@ -259,6 +261,8 @@ def test_events_of_an_order_never_overtake_each_other() -> None:
         lab.send("buy" if i % 2 else "sell", 100, "101" if i % 2 else "99")
         lab.run(lab.now + MS)
     lab.run()
+    trades = [int(e.trade_id.split("-")[1]) for e in lab.events if isinstance(e, Fill)]
+    assert trades == list(range(1, 21))  # 10 each side are there; told in the order they happened
     for n in range(1, 51):
         told = [e for e in lab.events if getattr(e, "cid", "") == f"c{n}"]
         assert isinstance(told[0], Ack) and isinstance(told[-1], Done)
