@@ -60,7 +60,8 @@ class Code:
             "round_to": missing.round_to, "abs": abs, "len": len, "__builtins__": {},
         }  # fmt: skip
         exec(compile(self.source, "<strategy>", "exec"), scope)
-        made = scope["build"](*(objects[ref] for ref in self.names.values()))
+        refs = self.names.values()
+        made = scope["build"](*(r[1] if r[0] == "text" else objects[r] for r in refs))
         return dict(zip(self.functions, made, strict=True))
 
 
@@ -198,10 +199,14 @@ class _Body:
         self.keys: dict[int, str] = {}
         for expr in exprs:
             self._count(expr)
+            for call in tree.find(expr, Call):
+                if call.window is not None:
+                    owner.window(call)  # even where folding leaves nothing of it in the code
 
     def _count(self, expr: Expr) -> None:
         for node in tree.walk(expr):
-            self.uses[self.key(node)] += 1
+            if not isinstance(node, tree.Named):
+                self.uses[self.key(node)] += 1
 
     def key(self, expr: Expr) -> str:
         found = self.keys.get(id(expr))
@@ -507,8 +512,10 @@ class _Body:
             self.uses.update(self.key(tree.unwrap(o)) for o in expr.operands[1:-1])
         if wanted and (ops <= {"<", "<="} or ops <= {">", ">="}):
             quick = self.quick(expr)
-            whole = self.chain(expr.ops, expr.operands)
-            return f"({quick} and {whole})" if quick else whole
+            if not quick:
+                return self.chain(expr.ops, expr.operands)
+            with self.fork():
+                return f"({quick} and {self.chain(expr.ops, expr.operands)})"
         if not wanted and len(expr.ops) == 1 and expr.ops[0] not in ("==", "!="):
             return self.chain((_REVERSED[expr.ops[0]],), expr.operands)
         return self.pairs(expr, wanted)
@@ -627,7 +634,9 @@ class _Body:
             case Call(function="gap"):
                 if any(span(arg, self.owner.ranges).low < 0.0 for arg in expr.args):
                     return ""
-                a, b = self.bound(expr.args[0], up), self.bound(expr.args[1], not up)
+                b = self.bound(expr.args[1], not up)
+                with self.fork():
+                    a = self.bound(expr.args[0], up)
                 v = self.locals.new()
                 return f"({a} / {v} - 1.0 if 0.0 < ({v} := {b}) < I else nan)" if a and b else ""
             case Call(function="fill_price"):

@@ -52,8 +52,8 @@ def evaluate(expr: Expr, env: Env) -> Value:
         case tree.Number() | tree.String() | tree.Bool():
             return expr.value
         case tree.Param():
-            value = env.params[expr.name]
-            return float(value) if expr.type.numeric else value
+            bound = env.params[expr.name]
+            return float(bound) if expr.type.numeric else bound
         case tree.Field():
             return _field(env.streams[expr.key], expr)
         case tree.Cell():
@@ -83,8 +83,7 @@ def evaluate(expr: Expr, env: Env) -> Value:
 def _condition(expr: Expr, env: Env) -> bool | None:
     match expr:
         case tree.Not():
-            value = _truth(expr.operand, env)
-            return None if value is None else not value
+            return _not(_truth(expr.operand, env))
         case tree.And():
             return _all([_truth(item, env) for item in expr.items])
         case tree.Or():

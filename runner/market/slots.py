@@ -18,6 +18,14 @@ MISSING_SHARE = 0.1
 """a window is missing while more than this share of its slots is (language.md, section 3)"""
 
 
+def _total(values: Iterable[float]) -> float:
+    """Add up exactly; NaN where even that leaves the range of floats."""
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):
+        return nan
+
+
 class Ring:
     """The last `size` samples; before `size` were added it is not full."""
 
@@ -95,8 +103,8 @@ class Moments:
         known = [v for v in self.ring.samples() if v == v]
         self.additions = 0
         self.reference = known[0] if known else nan
-        self.sum = math.fsum(v - self.reference for v in known)
-        self.squares = math.fsum((v - self.reference) ** 2 for v in known)
+        self.sum = _total(v - self.reference for v in known)
+        self.squares = _total((v - self.reference) * (v - self.reference) for v in known)
 
     def mean(self) -> float:
         """Return the mean of the known samples; NaN without any."""
@@ -113,6 +121,8 @@ class Moments:
             return nan
         mean = self.sum / n
         variance = self.squares / n - mean * mean
+        if not variance < math.inf:
+            return nan  # the squares of absurd values are beyond floats
         return math.sqrt(variance) if variance > 1e-14 * self.squares / n else 0.0
 
 
@@ -156,11 +166,11 @@ class Products:
         self.additions = 0
         self.rx, self.ry = pairs[0] if pairs else (nan, nan)
         ds = [(x - self.rx, y - self.ry) for x, y in pairs]
-        self.sx = math.fsum(dx for dx, _ in ds)
-        self.sy = math.fsum(dy for _, dy in ds)
-        self.sxx = math.fsum(dx * dx for dx, _ in ds)
-        self.syy = math.fsum(dy * dy for _, dy in ds)
-        self.sxy = math.fsum(dx * dy for dx, dy in ds)
+        self.sx = _total(dx for dx, _ in ds)
+        self.sy = _total(dy for _, dy in ds)
+        self.sxx = _total(dx * dx for dx, _ in ds)
+        self.syy = _total(dy * dy for _, dy in ds)
+        self.sxy = _total(dx * dy for dx, dy in ds)
 
     def pairs(self) -> Iterable[tuple[float, float]]:
         """Return the pairs from old to new."""
@@ -169,8 +179,8 @@ class Products:
     def _central(self) -> tuple[float, float, float]:
         """Return the variances of x and y and their covariance; rounding counts as 0."""
         n = self.x.known
-        vx = self.sxx / n - (self.sx / n) ** 2
-        vy = self.syy / n - (self.sy / n) ** 2
+        vx = self.sxx / n - self.sx / n * (self.sx / n)
+        vy = self.syy / n - self.sy / n * (self.sy / n)
         cxy = self.sxy / n - self.sx / n * self.sy / n
         if vx <= 1e-14 * self.sxx / n:
             vx = 0.0
@@ -191,7 +201,9 @@ class Products:
             return nan
         vx, vy, cxy = self._central()
         scale = math.sqrt(vx) * math.sqrt(vy)
-        return max(-1.0, min(1.0, cxy / scale)) if scale > 0.0 else nan
+        if not (0.0 < scale < math.inf and math.isfinite(cxy)):
+            return nan
+        return max(-1.0, min(1.0, cxy / scale))
 
 
 class Extreme:
