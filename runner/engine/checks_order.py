@@ -23,14 +23,13 @@ TOLERANCE: Final = 1e-9
 def exchange_rules(gate: Gate, p: Proposal) -> Refusal | None:
     """7: on the grid, and between the exchange's minimum and maximum."""
     for i, intent in enumerate(p.intents):
-        instrument = gate.desk.instruments[intent.market]
         if intent.type is OrderType.LIMIT and intent.ticks <= 0:
             return Refusal(Why.TICK, f"a limit of {intent.ticks} ticks ({intent.market})")
         draft = Draft(
             intent.leg, intent.market, intent.side, intent.type, intent.tif, intent.lots,
             intent.ticks, p.prices[i],
         )  # fmt: skip
-        small = too_small(draft, instrument, reduce_only=intent.reduce_only)
+        small = too_small(draft, gate.desk.markets[intent.market], reduce_only=intent.reduce_only)
         if small is not None:
             return small
     return None
@@ -59,7 +58,7 @@ def max_order(gate: Gate, p: Proposal) -> Refusal | None:
         instrument = gate.desk.instruments[intent.market]
         base = intent.lots * instrument.lot_base_f
         value = base if limit.unit == instrument.base else base * p.prices[i]
-        if value > float(limit.value) * (1 + TOLERANCE):
+        if value > limit.most:
             unit = limit.unit
             text = f"max_order ({intent.market}): {value:.8g} {unit} / {limit.value} {unit}"
             return Refusal(Why.MAX_ORDER, text)

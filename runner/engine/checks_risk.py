@@ -15,8 +15,7 @@ from runner.market.instruments import Kind, Side
 if TYPE_CHECKING:
     from runner.engine.commands import Intent
     from runner.engine.desk import Desk
-    from runner.engine.gate import Check, Gate, Proposal
-    from runner.spec.plan import Quantity
+    from runner.engine.gate import Cap, Check, Gate, Proposal
 
 TOLERANCE: Final = 1e-9
 ENTRY_SHARE: Final = 0.8
@@ -38,20 +37,21 @@ def worst_lots(desk: Desk, market: str) -> tuple[int, int]:
 def max_position(gate: Gate, p: Proposal) -> Refusal | None:
     """10: per market at its worst, then per base asset at the planned end."""
     desk = gate.desk
-    added: defaultdict[tuple[str, Side], int] = defaultdict(int)
+    added: dict[tuple[str, Side], int] = {}
     for i, intent in enumerate(p.intents):
         if p.reduces[i]:
             continue
-        added[intent.market, intent.side] += intent.lots
+        key = (intent.market, intent.side)
+        added[key] = added.get(key, 0) + intent.lots
         limit = gate.max_position.get(intent.market)
         if limit is None:
             continue
         high, low = worst_lots(desk, intent.market)
         lots = high if intent.side is Side.BUY else -low
-        lots += added[intent.market, intent.side]
+        lots += added[key]
         base = lots * desk.instruments[intent.market].lot_base_f
         value = base * _in_unit(desk, intent, limit, p.prices[i])
-        if value > float(limit.value) * (1 + TOLERANCE):
+        if value > limit.most:
             text = (
                 f"max_position.{intent.market}: {value:.8g} {limit.unit}"
                 f" / {limit.value} {limit.unit}"
@@ -75,15 +75,15 @@ def max_net_position(gate: Gate, p: Proposal) -> Refusal | None:
                 if desk.instruments[i.market].base == asset
             )
         worst = max(abs(net + up), abs(net - down))
-        if worst > float(limit) * (1 + TOLERANCE) + TOLERANCE:
-            text = f"max_net_position.{asset}: {worst:.8g} {asset} / {limit} {asset}"
+        if worst > limit.most + TOLERANCE:
+            text = f"max_net_position.{asset}: {worst:.8g} {asset} / {limit.value} {asset}"
             return Refusal(Why.MAX_NET_POSITION, text)
     return None
 
 
 def max_exposure(gate: Gate, p: Proposal) -> Refusal | None:
     """11: the sum of absolute worst positions, overall, per exchange, per asset."""
-    if not gate.risk.max_exposure or not p.adds_risk:
+    if not gate.max_exposure or not p.adds_risk:
         return None
     desk = gate.desk
     totals: defaultdict[str, float] = defaultdict(float)
@@ -103,8 +103,8 @@ def max_exposure(gate: Gate, p: Proposal) -> Refusal | None:
         value = lots * listed.instrument.lot_base_f * listed.last_mid()
         for where in ("all", listed.plan.exchange, listed.instrument.base):
             totals[where] += value
-    for where, limit in gate.risk.max_exposure.items():
-        if not totals[where] <= float(limit.value) * (1 + TOLERANCE):
+    for where, limit in gate.max_exposure.items():
+        if not totals[where] <= limit.most:
             text = (
                 f"max_exposure.{where}: {totals[where]:.8g} {limit.unit}"
                 f" / {limit.value} {limit.unit}"
@@ -186,7 +186,7 @@ def rate_budget(gate: Gate, p: Proposal) -> Refusal | None:
     return None
 
 
-def _in_unit(desk: Desk, intent: Intent, limit: Quantity, price: float) -> float:
+def _in_unit(desk: Desk, intent: Intent, limit: Cap, price: float) -> float:
     """Return what one unit of base is in the limit's unit."""
     return 1.0 if limit.unit == desk.instruments[intent.market].base else price
 

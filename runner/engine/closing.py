@@ -178,9 +178,8 @@ class Closing:
             side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
             price = leg.listed.last_mid()
             draft = Draft(leg.index, leg.market, side, OrderType.MARKET, Tif.IOC, lots, 0, price)
-            instrument = leg.listed.instrument
             reduce_only = leg.listed.perpetual and covered(self.desk, leg, lots)
-            small = too_small(draft, instrument, reduce_only=reduce_only)
+            small = too_small(draft, leg.listed, reduce_only=reduce_only)
             if small is None or small.code == "max_qty":
                 legs.append(leg)
         return legs
@@ -193,7 +192,7 @@ class Closing:
             offer.ticks, offer.price,
         )  # fmt: skip
         exempt = offer.leg.listed.perpetual and covered(self.desk, offer.leg, offer.lots)
-        return too_small(draft, offer.leg.listed.instrument, reduce_only=exempt) is not None
+        return too_small(draft, offer.leg.listed, reduce_only=exempt) is not None
 
     def _offer(self, trade: Trade, leg: Leg) -> Offer:
         desk, leaving = self.desk, trade.leaving
@@ -256,9 +255,8 @@ class Closing:
     def _closable(self, leg: Leg) -> int:
         """Return what the ledger holds, but never more than the exchange says we hold."""
         lots = abs(leg.ledger.lots)
-        top = leg.listed.instrument.max_qty
-        if top:
-            lots = min(lots, int(top / leg.listed.instrument.lot))
+        if leg.listed.max_lots:
+            lots = min(lots, leg.listed.max_lots)
         held = told(self.desk, leg.market)
         if held is None or not leg.listed.perpetual or self.desk.plan.rules[leg.ledger.rule].net:
             return lots

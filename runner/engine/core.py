@@ -200,6 +200,8 @@ class Engine:
         desk = self.desk
         if desk.after:
             self._run_after()
+        if desk.rules.dirty:
+            desk.rules.flush()
         if not desk.out:
             return NOTHING
         out, desk.out = desk.out, []

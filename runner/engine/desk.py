@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from runner.base.ids import client_id, owner_prefix
+from runner.base.ids import base36, client_id, owner_prefix
 from runner.engine.commands import Command, Notify, Record
 from runner.engine.ledger import Ledgers
 from runner.engine.orders import Orders
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from runner.engine.rules import Rules
     from runner.engine.trace import Traces
     from runner.lang.api import ProgramApi
+
+
+_base36 = lru_cache(maxsize=4096)(base36)
 
 
 class StreamLike(Protocol):
@@ -77,10 +81,22 @@ class Listed:
     instrument: Instrument
     book: BookLike | None
     mark: Any | None
+    name: str = field(init=False)
+    min_lots: int = field(init=False)
+    max_lots: int = field(init=False)
+    """0: no maximum"""
+    min_notional: float = field(init=False)
 
-    @property
-    def name(self) -> str:
-        return self.plan.name
+    def __post_init__(self) -> None:
+        self.name = self.plan.name
+        self.use(self.instrument)
+
+    def use(self, instrument: Instrument) -> None:
+        """Put an instrument in force; its limits become integers of lots once, not per order."""
+        self.instrument = instrument
+        self.min_lots = math.ceil(instrument.min_qty / instrument.lot)
+        self.max_lots = int(instrument.max_qty / instrument.lot)
+        self.min_notional = float(instrument.min_notional)
 
     @property
     def perpetual(self) -> bool:
@@ -136,6 +152,7 @@ class Desk:
         self.orders = Orders(self.timers, self.emit, lambda: self.now)
         for name in self.plan.exchanges:
             self.prefixes[name] = owner_prefix(name, self.plan.name)
+            client_id(self.prefixes[name], self.run_id, 0, 0, 0)  # a wrong run id is told now
 
     def emit(self, command: Command) -> None:
         """Hand a command to the host, after all earlier ones."""
@@ -150,10 +167,10 @@ class Desk:
         self.out.append(Notify(level=level, text=text))
 
     def cid(self, exchange: str, leg: int, attempt: int) -> str:
-        """Return the client id of an order of the next pass."""
-        return client_id(
-            self.prefixes[exchange], self.run_id, self.ordinal + 1, leg, attempt % 36**3
-        )
+        """Return the client id of an order of the next pass (the form of `ids.client_id`)."""
+        group = _base36(self.ordinal + 1, 8)
+        tail = _base36(leg, 1) + _base36(attempt % 36**3, 3)
+        return self.prefixes[exchange] + self.run_id + group + tail
 
     def venue_of(self, market: str) -> Venue:
         """Return the exchange of a market."""

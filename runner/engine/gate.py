@@ -11,9 +11,10 @@ keep us in a position (trading.md, section 3). Limits count from approval on: ap
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final
 
 from runner.engine.codes import Refusal
 from runner.engine.commands import Intent, Purpose
@@ -21,7 +22,28 @@ from runner.engine.desk import Desk
 from runner.engine.proof import Approved, _approve
 from runner.spec.plan import Quantity, RiskPlan, RulePlan
 
-DEFAULT_OPEN_ORDERS = 20
+DEFAULT_OPEN_ORDERS: Final = 20
+TOLERANCE: Final = 1e-9
+"""floats may miss a limit that is reached exactly"""
+
+
+class Cap:
+    """A limit with its float ready: `most` is what may just be reached."""
+
+    __slots__ = ("most", "unit", "value")
+
+    def __init__(self, value: Decimal, unit: str) -> None:
+        self.value = value
+        self.unit = unit
+        self.most = float(value) * (1 + TOLERANCE)
+
+    def lower(self, key: str, value: Decimal) -> None:
+        """Tighten it; ValueError when that would loosen it."""
+        if value < 0 or value > self.value:
+            raise ValueError(
+                f"{key}: {value} is not below {self.value}; a limit is loosened by a restart only"
+            )
+        self.value, self.most = value, float(value) * (1 + TOLERANCE)
 
 
 @dataclass(slots=True)
@@ -64,10 +86,11 @@ class Gate:
         self.desk = desk
         risk = desk.plan.risk
         self.risk: RiskPlan = risk
-        self.max_position: dict[str, Quantity] = dict(risk.max_position)
-        self.max_order: dict[str, Quantity] = dict(risk.max_order_by_market)
-        self.max_order_all: Quantity | None = risk.max_order
-        self.max_net: dict[str, Decimal] = dict(risk.max_net_position)
+        self.max_position = _caps(risk.max_position)
+        self.max_order = _caps(risk.max_order_by_market)
+        self.max_order_all = _cap(risk.max_order) if risk.max_order is not None else None
+        self.max_net = {asset: Cap(most, asset) for asset, most in risk.max_net_position.items()}
+        self.max_exposure = _caps(risk.max_exposure)
         self.entries: deque[int] = deque()
         """times of approved entry orders, for `max_orders`"""
         self.firings: dict[str, deque[int]] = {rule: deque() for rule in desk.plan.rules}
@@ -101,20 +124,16 @@ class Gate:
         Raises ValueError when it would loosen, KeyError for a limit that is not there.
         """
         name, _, where = key.partition(".")
-        if name == "max_net_position":
-            _must_lower(key, self.max_net[where], value)
-            self.max_net[where] = value
+        if key == "max_order" and self.max_order_all is not None:
+            self.max_order_all.lower(key, value)
             return
-        tables = {"max_position": self.max_position, "max_order": self.max_order}
-        if name == "max_order" and not where:
-            if self.max_order_all is None:
-                raise KeyError(key)
-            _must_lower(key, self.max_order_all.value, value)
-            self.max_order_all = Quantity(value, self.max_order_all.unit)
-            return
-        old = tables[name][where]
-        _must_lower(key, old.value, value)
-        tables[name][where] = Quantity(value, old.unit)
+        tables = {
+            "max_position": self.max_position,
+            "max_order": self.max_order,
+            "max_net_position": self.max_net,
+            "max_exposure": self.max_exposure,
+        }
+        tables[name][where].lower(key, value)
 
     def mark_anchors(self) -> None:
         """Keep each traded market's mid of now and of 5 s ago for the check of walks."""
@@ -155,6 +174,9 @@ class Gate:
             self.recent = {k: t for k, t in self.recent.items() if t >= horizon}
 
 
-def _must_lower(key: str, old: Decimal, new: Decimal) -> None:
-    if new < 0 or new > old:
-        raise ValueError(f"{key}: {new} is not below {old}; a limit is loosened by a restart only")
+def _cap(limit: Quantity) -> Cap:
+    return Cap(limit.value, limit.unit)
+
+
+def _caps(limits: Mapping[str, Quantity]) -> dict[str, Cap]:
+    return {key: _cap(limit) for key, limit in limits.items()}

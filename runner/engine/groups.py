@@ -224,9 +224,8 @@ class Groups:
                 continue
             side = leg.side if completing else leg.side.opposite
             draft = self._draft(trade, leg, side, lots)
-            instrument = leg.listed.instrument
             exempt = not completing and leg.listed.perpetual
-            if draft is None or too_small(draft, instrument, reduce_only=exempt) is not None:
+            if draft is None or too_small(draft, leg.listed, reduce_only=exempt) is not None:
                 return []
             drafts.append(draft)
         return drafts

@@ -56,6 +56,8 @@ class Mode(StrEnum):
 _GRAVITY: Final = {mode: i for i, mode in enumerate(Mode)}
 _CANCELS: Final = frozenset({Mode.REDUCING, Mode.KEPT, Mode.HALTED, Mode.FLATTENED})
 _CLOSES: Final = frozenset({Mode.HALTED, Mode.FLATTENED})
+STOP: Final = "stop"
+"""the cause that is the end of the run by `--for` or a signal"""
 STICKY: Final = frozenset({Mode.KEPT, Mode.HALTED, Mode.FLATTENED, Mode.FROZEN})
 _THEN: Final = {"halt": Mode.HALTED, "freeze": Mode.FROZEN, "pause": Mode.PAUSED}
 

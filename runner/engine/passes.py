@@ -64,9 +64,9 @@ def send(
     if approved_now is not None:
         approved_now()
     desk.rules.touch(wanted.rule.name)
-    desk.rules.touch_run()
     desk.rules.flush()
     desk.emit(Send(group=desk.ordinal, orders=verdict))
+    desk.after.append(desk.rules.touch_run)  # the intents tell the ordinal too
     return None
 
 

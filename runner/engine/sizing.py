@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from runner.engine.codes import Refusal, Why
 from runner.engine.commands import OrderType, Tif
@@ -23,9 +24,9 @@ from runner.spec.plan import LegPlan, OrderPlan
 ROUNDING = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draft:
-    """One leg before it becomes an intent. `ticks` 0 on a market order."""
+    """One leg before it becomes an intent; nobody changes it. `ticks` 0 on a market order."""
 
     leg: int
     market: str
@@ -54,12 +55,13 @@ def leg_price(leg: LegPlan, written: float | None, listed: Listed) -> tuple[floa
     return ticks * listed.instrument.tick_f, ticks
 
 
-def common_lot(instruments: Sequence[Instrument]) -> Decimal:
-    """Return the least common multiple of the lots, in base units."""
-    lots = [i.lot * i.contract_size for i in instruments]
+@lru_cache(maxsize=256)
+def common_lot(lots: tuple[Decimal, ...]) -> tuple[float, tuple[int, ...]]:
+    """Return the least common multiple of lots in base units, and how many of each it is."""
     scale = max(0, *(-int(lot.normalize().as_tuple().exponent) for lot in lots))
     whole = [int(lot.scaleb(scale)) for lot in lots]
-    return Decimal(math.lcm(*whole)).scaleb(-scale)
+    step = math.lcm(*whole)
+    return float(Decimal(step).scaleb(-scale)), tuple(step // each for each in whole)
 
 
 def entry_drafts(
@@ -87,31 +89,29 @@ def entry_drafts(
         for i, (leg, n, (price, ticks)) in enumerate(zip(legs, lots, prices, strict=True))
     ]
     for draft in drafts:
-        small = too_small(draft, markets[draft.market].instrument, reduce_only=False)
+        small = too_small(draft, markets[draft.market], reduce_only=False)
         if small is not None:
             return small
     return drafts
 
 
-def too_small(draft: Draft, instrument: Instrument, *, reduce_only: bool) -> Refusal | None:
+def too_small(draft: Draft, listed: Listed, *, reduce_only: bool) -> Refusal | None:
     """Check a draft against the exchange's minimum and maximum at its own price."""
-    if draft.lots <= 0:
+    lots, instrument = draft.lots, listed.instrument
+    if lots <= 0:
         return Refusal(Why.SIZE_ZERO, f"size rounds to nothing ({draft.market})")
-    qty = instrument.qty(draft.lots)
-    if instrument.max_qty and qty > instrument.max_qty:
-        text = f"size {qty} > {instrument.max_qty} ({draft.market})"
+    if listed.max_lots and lots > listed.max_lots:
+        text = f"size {instrument.qty_text(lots)} > {instrument.max_qty} ({draft.market})"
         return Refusal(Why.MAX_QTY, text)
     if reduce_only and instrument.reduce_only_exempt_from_min:
         return None
-    if qty < instrument.min_qty:
-        text = f"size {qty} < {instrument.min_qty} {instrument.base} ({draft.market})"
-        return Refusal(Why.MIN_QTY, text)
-    notional = draft.price * draft.lots * instrument.lot_base_f
-    if notional < float(instrument.min_notional) * (1 - ROUNDING):
-        text = (
-            f"size {notional:.6g} {instrument.quote} < {instrument.min_notional}"
-            f" {instrument.quote} ({draft.market})"
-        )
+    if lots < listed.min_lots:
+        text = f"size {instrument.qty_text(lots)} < {instrument.min_qty} {instrument.base}"
+        return Refusal(Why.MIN_QTY, f"{text} ({draft.market})")
+    notional = draft.price * lots * instrument.lot_base_f
+    if notional < listed.min_notional * (1 - ROUNDING):
+        quote = instrument.quote
+        text = f"size {notional:.6g} {quote} < {instrument.min_notional} {quote} ({draft.market})"
         return Refusal(Why.MIN_NOTIONAL, text)
     return None
 
@@ -153,9 +153,9 @@ def _quantities(
             value if unit == i.base else value / price
             for i, price in zip(instruments, prices, strict=True)
         )
-        step = common_lot(instruments)
-        steps = int(base / float(step) + ROUNDING)
-        return [int(step * steps / (i.lot * i.contract_size)) for i in instruments]
+        step, lots_each = common_lot(tuple(i.lot * i.contract_size for i in instruments))
+        steps = int(base / step + ROUNDING)
+        return [steps * each for each in lots_each]
     weights: list[float] = []
     for leg, weight in zip(legs, program.weights, strict=True):
         w = 1.0 if weight is None else weight(now)

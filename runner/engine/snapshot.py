@@ -14,7 +14,7 @@ import msgspec
 
 from runner.engine.commands import Intent
 from runner.engine.ledger import Ledger
-from runner.engine.limits import STICKY, Cause, Mode
+from runner.engine.limits import STICKY, STOP, Cause, Mode
 from runner.engine.orders import Order, OrderState
 from runner.engine.rule import RuleRun, RuleState
 from runner.engine.trade import Leaving, Leg, Trade
@@ -60,7 +60,7 @@ def run_row(desk: Desk) -> str:
     sticky = {
         key: [cause.mode.value, cause.code, cause.text]
         for key, cause in limits.causes.items()
-        if cause.mode in STICKY
+        if cause.mode in STICKY and key != STOP  # the end of a run is not a halt
     }
     row = {
         "v": 1,
@@ -155,7 +155,7 @@ def _ledger(ledger: Ledger) -> dict[str, Any]:
 
 def _order(order: Order, to_wall: int) -> dict[str, Any]:
     return {
-        "intent": msgspec.to_builtins(order.intent),
+        "intent": order.intent,
         "state": order.state.value,
         "filled": order.filled,
         "cum": order.cum,

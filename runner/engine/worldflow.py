@@ -23,7 +23,7 @@ from runner.engine.events import (
     Ready,
     Reconciled,
 )
-from runner.engine.limits import Mode
+from runner.engine.limits import STOP, Mode
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
 
@@ -112,7 +112,8 @@ class World:
                 text = f"{fresh.symbol}: tick or lot changed while a position is open"
                 desk.limits.add(f"facts:{facts.market}", Mode.FROZEN, "facts", text)
                 continue
-            listed.instrument = desk.instruments[facts.market] = fresh
+            listed.use(fresh)
+            desk.instruments[facts.market] = fresh
             desk.venues[event.exchange].facts.add(facts.market)
 
     # -- accounts
@@ -328,11 +329,11 @@ class World:
         policy = self.desk.plan.run.on_stop
         limits = self.desk.limits
         if policy == "flatten":
-            limits.add("stop", Mode.FLATTENED, "stop", "stopping, flat")
+            limits.add(STOP, Mode.FLATTENED, "stop", "stopping, flat")
         elif policy == "keep":
-            limits.add("stop", Mode.PAUSED, "stop", "stopping, orders and positions stay")
+            limits.add(STOP, Mode.PAUSED, "stop", "stopping, orders and positions stay")
         else:
-            limits.add("stop", Mode.REDUCING, "stop", "stopping, entries cancelled")
+            limits.add(STOP, Mode.REDUCING, "stop", "stopping, entries cancelled")
 
     def on_host(self, event: Host) -> None:
         """The process is in trouble, or out of it."""

@@ -75,7 +75,7 @@ def test_state_rows_come_before_the_send_they_belong_to() -> None:
     batch = [c for _, c in s.log]
     send = next(i for i, c in enumerate(batch) if isinstance(c, Send))
     rows = [c.kind for c in batch[:send] if isinstance(c, Record)]
-    assert rows[-2:] == ["rule", "run"]
+    assert rows[-1] == "rule"
 
 
 def test_the_same_events_give_the_same_commands() -> None:

@@ -170,7 +170,7 @@ def facts_gone(s: Scenario) -> None:
 def status(value: str) -> Change:
     def change(s: Scenario) -> None:
         changed = replace(BIN, status=value)
-        s.engine.desk.markets["bin"].instrument = changed
+        s.engine.desk.markets["bin"].use(changed)
         s.engine.desk.instruments["bin"] = changed
 
     return change
