@@ -13,6 +13,14 @@ from runner.spec import schema
 from runner.spec.suggest import nearest
 
 _WIDTH = 92
+_KINDS = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+}
 
 
 def page(topic: str) -> str:
@@ -130,7 +138,7 @@ def _takes(part: dict[str, Any]) -> str:
     if "anyOf" in part:
         return " or ".join(_takes(schema.resolved(b)) for b in part["anyOf"])
     kinds = part.get("type", "")
-    return kinds if isinstance(kinds, str) else " | ".join(kinds)
+    return " or ".join(_KINDS.get(k, k) for k in ([kinds] if isinstance(kinds, str) else kinds))
 
 
 def _example(part: dict[str, Any]) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from textwrap import wrap
 from typing import Any
 
+from runner.app.bindings import bindings_of, wants_of
 from runner.base.units import format_duration, format_ratio, plain
+from runner.exchanges.api import SocketSpec
+from runner.exchanges.registry import market_codec
 from runner.market.instruments import Kind
 from runner.spec.plan import ExchangePlan, MarketPlan, Network, Plan, Quantity, RulePlan
 
@@ -17,6 +21,7 @@ _COLUMN = 12
 def as_text(plan: Plan) -> str:
     """Return the plan in words."""
     rows: list[tuple[str, list[str]]] = [
+        ("sockets", list(_sockets(plan))),
         ("markets", [_market(plan, m) for m in plan.markets.values()]),
         ("params", [f"{p.name} = {p.text}" for p in plan.params.values()]),
         ("rules", [_rule(plan, r) for r in plan.rules.values()]),
@@ -52,6 +57,31 @@ def _networks(plan: Plan) -> str:
     if Network.CUSTOM in networks:
         return f"{names}: orders go to the endpoints written in the file"
     return f"{names}, no order can reach a mainnet"
+
+
+def _sockets(plan: Plan) -> Iterator[str]:
+    """Say for each exchange which public connections it takes and what they carry."""
+    for exchange in plan.exchanges.values():
+        network = "testnet" if exchange.network is Network.SIM else str(exchange.network)
+        bindings = bindings_of(plan, exchange.name)
+        if bindings:
+            codec = market_codec(exchange.type, network, bindings, exchange.endpoints)
+            specs = codec.sockets(wants_of(plan, exchange.name))
+            carried = ", ".join(name for spec in specs for name in _subscriptions(spec))
+            count = "1 connection" if len(specs) == 1 else f"{len(specs)} connections"
+            yield f"{exchange.type}: {count} for {carried}"
+
+
+def _subscriptions(spec: SocketSpec) -> list[str]:
+    """Return the streams a socket names: in its URL (Binance) or in what it says first (Bybit)."""
+    query = spec.url.partition("streams=")[2]
+    if query:
+        return query.split("&")[0].split("/")
+    found: list[str] = []
+    for frame in spec.hello:
+        args = json.loads(frame).get("args", ())
+        found += [arg for arg in args if isinstance(arg, str)]
+    return found
 
 
 def _market(plan: Plan, market: MarketPlan) -> str:

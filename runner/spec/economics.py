@@ -53,11 +53,16 @@ def check(rule: RuleDraft, ctx: Context) -> None:
     cost = round_trip(rule)
     entries = list(_levels(rule.when, cost, ctx))
     _absolute(rule, entries, ctx)
-    for entry in entries:
+    for entry in (e for e in entries if _is_edge(e.term)):
         for leave in _levels(rule.until, cost, ctx):
             if leave.above != entry.above and tree_key(leave.term) == tree_key(entry.term):
                 _pays(rule, entry, leave, ctx)
                 return
+
+
+def _is_edge(term: Expr) -> bool:
+    """Whether a term is a distance of prices, which a trade could earn (a funding rate is not)."""
+    return any(call.function == "gap" for call in find(term, Call))
 
 
 def round_trip(rule: RuleDraft) -> float | None:

@@ -124,6 +124,8 @@ def test_plan_says_costs_limits_and_what_stays(capsys: pytest.CaptureFixture[str
     for part in (
         "spread-arb-btc",
         "no order can reach a mainnet",
+        "btcusdt@bookTicker",
+        "orderbook.50.BTCUSDT",
         "10bps bin + 11bps byb = 21bps; collars may take 6bps more",
         "0.02 BTC on bin",
         "excludes buy_bin_sell_byb",
