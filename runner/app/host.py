@@ -34,6 +34,7 @@ from runner.engine.commands import (
 )
 from runner.engine.events import (
     Account,
+    Ack,
     Bar,
     Budget,
     ClockReading,
@@ -41,6 +42,7 @@ from runner.engine.events import (
     Event,
     Funding,
     Mark,
+    Operator,
     Reject,
     Timer,
     Top,
@@ -177,14 +179,22 @@ class Host:
         for observer in self.observers:
             observer.event(event)
         if type(event) not in _NOT_JOURNALED:
+            if type(event) is Ack:
+                crash_point("before_ack_journaled")
             self.journal.event(event)
         commands = self.engine.handle(event)
         if commands:
-            t, wall = event.t, event.wall
-            for command in commands:
-                for observer in self.observers:
-                    observer.command(command, t)
-                self._do[type(command)](command, t, wall)
+            if type(event) is Operator:
+                crash_point("halt_before_cancel")
+            self._carry_out(commands, event.t, event.wall)
+            if type(event) is Operator:
+                crash_point("halt_after_cancel")
+
+    def _carry_out(self, commands: Sequence[Command], t: int, wall: int) -> None:
+        for command in commands:
+            for observer in self.observers:
+                observer.command(command, t)
+            self._do[type(command)](command, t, wall)
 
     def _send(self, command: Send, t: int, wall: int) -> None:
         stage = self._stage
@@ -220,6 +230,8 @@ class Host:
             key = ".".join(filter(None, (command.kind, str(fields.get("name") or ""))))
             self.journal.save(key, str(fields["json"]).encode(), wall)
             return
+        if command.kind == "day":
+            crash_point("day_roll")
         self.journal.record(command.kind, fields, t, wall)
 
     def _record_trace(self, command: Trace, t: int, wall: int) -> None:

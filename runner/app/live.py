@@ -48,7 +48,7 @@ from runner.engine.events import (
     Reconciled,
 )
 from runner.engine.events import Host as HostEvent
-from runner.engine.limits import STICKY
+from runner.engine.limits import STICKY, STOP
 from runner.exchanges.api import Credentials
 from runner.spec.plan import Plan
 from runner.store.state_dir import Halted
@@ -399,12 +399,13 @@ class LiveRun:
         if self.ending.code:
             return
         self.ending.reason = self._stop_reason
+        halts = [c for key, c in limits.causes.items() if c.mode in STICKY and key != STOP]
         if not engine.quiet:
             self.ending = Ending(5, "orders are unresolved")
         elif self.plan.run.on_stop == "flatten" and not engine.flat:
             self.ending = Ending(5, "positions are open that `on_stop: flatten` did not want")
-        elif limits.mode in STICKY:
-            self.ending = Ending(4, f"halted: {limits.reason}")
+        elif halts:
+            self.ending = Ending(4, f"halted: {halts[0].text}")
 
 
 class _FirstPictures:
@@ -438,7 +439,7 @@ class _HaltedWord:
         """Write the word on a lasting halt, take it back when the run trades again."""
         if not isinstance(command, RunState):
             return
-        if command.state in _LASTING:
+        if command.state in _LASTING and command.code != STOP:
             wall = self._folder.clock.wall()
             self._folder.state.halt(Halted(code=command.code, why=command.text, wall=wall))
         elif command.state == "active":

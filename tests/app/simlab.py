@@ -1,0 +1,162 @@
+"""Runs of the real program, as a process, against a simulator that outlives them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runner.sim.launch import Running
+
+TYPES = {"bin": "binance_usdm", "byb": "bybit_linear"}
+CHURN = """
+version: 1
+name: churn
+about: Enters at once, leaves after a moment, again and again; for tests of restarts.
+exchanges:
+{exchanges}
+markets:
+  bin: {{exchange: bin, symbol: BTCUSDT, streams: {{book: {{max_age: 2s}}}}}}
+  byb: {{exchange: byb, symbol: BTCUSDT, streams: {{book: {{max_age: 2s}}}}}}
+rules:
+  churn:
+    when: gap({first}.bid, {second}.ask) > -10%
+    max_skew: 2s
+    until: this.age > 300ms
+    cooldown: 100ms
+    trade:
+      size: 300 USDT
+      legs:
+        - {{market: {first}, side: sell, order: {{type: limit, tif: ioc, collar: 20bps}}}}
+        - {{market: {second}, side: buy, order: {{type: limit, tif: ioc, collar: 20bps}}}}
+      hedge: {{policy: together, max_gap: 0.002 BTC, repair: cheaper, repair_within: 2s,
+              worst: 90bps, on_failure: flatten}}
+      close: {{tif: ioc, collar: 20bps, retry: 250ms, worst: 90bps, then: market}}
+run: {{on_stop: {on_stop}}}
+risk:
+  max_order: 600 USDT
+  max_position: {{bin: 0.05 BTC, byb: 0.05 BTC}}
+  max_daily_loss: {{amount: 1000 USDT, day: "{day}"}}
+  max_orders: {{count: 1000, per: 1m}}
+  max_firings: {{count: 1000, per: 1m}}
+  price_collar: 5%
+"""
+
+
+@dataclass
+class Lab:
+    """A strategy file, a state directory and a simulator."""
+
+    sim: Running
+    folder: Path
+    first: str = "bin"
+    second: str = "byb"
+    on_stop: str = "cancel"
+    day: str = "00:00 UTC"
+    text: str = CHURN
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def write(self) -> Path:
+        """Write the strategy with this simulator's endpoints; keys go by the environment."""
+        exchanges = []
+        for name, kind in TYPES.items():
+            place = dict(self.sim.endpoints[kind])
+            self.environment[f"{name.upper()}_KEY"] = place.pop("key")
+            self.environment[f"{name.upper()}_SECRET"] = place.pop("secret")
+            urls = ", ".join(f'{key}: "{url}"' for key, url in place.items() if key != "sapi")
+            exchanges.append(
+                f"  {name}: {{type: {kind}, network: custom, leverage: 2, endpoints: {{{urls}}}, "
+                f"auth: {{key: {{env: {name.upper()}_KEY}}, "
+                f"secret: {{env: {name.upper()}_SECRET}}}}}}"
+            )
+        path = self.folder / "churn.yaml"
+        path.write_text(
+            self.text.format(
+                exchanges="\n".join(exchanges),
+                first=self.first,
+                second=self.second,
+                on_stop=self.on_stop,
+                day=self.day,
+            )
+        )
+        return path
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of the program."""
+        return [sys.executable, "-c", "from runner.cli.main import main; main()", *arguments]
+
+    def env(self, crash: str = "") -> dict[str, str]:
+        """Return an environment with the keys and nothing of the developer's."""
+        inherited = {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
+        runtime = {"XDG_STATE_HOME": str(self.folder / "xdg"), "RUNNER_CRASH": crash}
+        return {**inherited, **runtime, **self.environment}
+
+    def start(self, *extra: str, crash: str = "") -> subprocess.Popen[str]:
+        """Start `runner start` on the strategy."""
+        state = str(self.folder / "state")
+        line = self.command("start", str(self.write()), "--state", state, "--json", *extra)
+        return subprocess.Popen(
+            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.env(crash)
+        )
+
+    def run(self, run_for: str, *extra: str, crash: str = "") -> tuple[int, dict[str, Any], str]:
+        """Run for a while; return exit code, report and standard error."""
+        child = self.start("--for", run_for, *extra, crash=crash)
+        out, err = child.communicate(timeout=60)
+        return child.returncode, json.loads(out) if out.strip() else {}, err
+
+    def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the operator's commands."""
+        state = str(self.folder / "state")
+        line = self.command(*arguments, "--state", state)
+        return subprocess.run(
+            line, capture_output=True, text=True, env=self.env(), timeout=30, check=False
+        )
+
+    def until_trading(self, child: subprocess.Popen[str], entries: int = 1) -> dict[str, Any]:
+        """Wait until the running strategy has entered so often; return its status."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            assert child.poll() is None, child.stderr.read() if child.stderr else ""
+            done = self.operate("status", "--json")
+            if done.returncode == 0:
+                status: dict[str, Any] = json.loads(done.stdout)
+                if sum(rule["entries"] for rule in status["rules"].values()) >= entries:
+                    return status
+            time.sleep(0.1)
+        raise AssertionError("the strategy did not trade within 30 s")
+
+    def stop(self, child: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
+        """Send SIGTERM and collect."""
+        child.send_signal(signal.SIGTERM)
+        out, err = child.communicate(timeout=30)
+        return child.returncode, json.loads(out) if out.strip() else {}, err
+
+    def positions(self) -> dict[str, float]:
+        """Return what the simulator holds, by exchange type, zeros left out."""
+        ledger = self.sim.ledger()
+        return {
+            kind: float(held["qty"])
+            for kind in TYPES.values()
+            for held in ledger[kind]["positions"].values()
+            if float(held["qty"])
+        }
+
+    def doubled(self) -> list[str]:
+        """Return client ids that were sent to an exchange as an order more than once."""
+        found = []
+        for kind in TYPES.values():
+            for cid, requests in self.sim.ledger()[kind]["requests"].items():
+                if sum(_places(each["route"]) for each in requests) > 1:
+                    found.append(cid)
+        return found
+
+
+def _places(route: str) -> bool:
+    return "place" in route or "create" in route or route.startswith("POST")
