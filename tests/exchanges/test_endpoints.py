@@ -126,7 +126,7 @@ def test_a_dry_run_imports_no_signer() -> None:
     program = (
         "import sys; from runner.exchanges.registry import market_codec\n"
         "for t in ('binance_usdm', 'binance_spot', 'bybit_linear'): market_codec(t, 'live', [])\n"
-        "bad = [m for m in sys.modules if m.endswith(('hmac_key', '.orders'))"
+        "bad = [m for m in sys.modules if m.endswith(('hmac_key', '.orders', '.sign'))"
         " and m.startswith('runner.exchanges')]\n"
         "assert not bad, bad"
     )

@@ -1,9 +1,7 @@
 """Orders on Binance USD-M: requests made and signed, answers and user stream read.
 
 Theory of operation. Place and cancel go over the WebSocket API (`order_entry: websocket`) or by
-REST; the rest is REST. The signature covers the parameters: in REST the query as it is sent, on
-the socket all parameters sorted by name (binance-usdm.md, section 2). On the socket every request
-of ours begins with `apiKey=K&newClientOrderId=` once sorted, so the hash has taken that already.
+REST; the rest is REST. HMAC keys sign each request, so no socket is logged in (see `sign`).
 
 A place asks for RESULT: an answer that says how an IOC order ended saves the wait for the user
 stream. Fills come from the stream alone, which has their trade ids.
@@ -12,13 +10,12 @@ stream. Fills come from the stream alone, which has their trade ids.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from runner.base.errors import ExchangeError, FileError
-from runner.engine.commands import Intent, OrderType, Tif
 from runner.engine.events import Account, Event, Fill, OrderView
 from runner.engine.proof import Journaled
 from runner.exchanges.api import (
@@ -33,24 +30,16 @@ from runner.exchanges.api import (
     Outcome,
     Request,
     SocketKind,
-    SocketRequest,
     SocketSpec,
 )
 from runner.exchanges.binance_usdm import answers, wire
 from runner.exchanges.binance_usdm.market import ENDPOINTS
+from runner.exchanges.binance_usdm.sign import Signer
 from runner.exchanges.binance_usdm.user import UserStream
 from runner.exchanges.endpoints import resolve
-from runner.exchanges.hmac_key import HmacKey
 from runner.exchanges.pending import Names, Pending
 from runner.exchanges.wire import FOREIGN, MS, lots, parse
-from runner.market.instruments import Side
 
-TIFS: Final[Mapping[Tif, str]] = {
-    Tif.GTC: "GTC",
-    Tif.IOC: "IOC",
-    Tif.FOK: "FOK",
-    Tif.POST_ONLY: "GTX",
-}
 MARGIN_MODES: Final[Mapping[str, str]] = {"cross": "CROSSED", "isolated": "ISOLATED"}
 BUDGETS: Final = (
     BudgetRule("orders_10s", 300, 10_000_000_000),
@@ -58,7 +47,6 @@ BUDGETS: Final = (
     BudgetRule("weight_1m", 2400, 60_000_000_000),
 )
 KEEPALIVE: Final = Keepalive(every_ns=15_000_000_000, silence_ns=45_000_000_000)
-_WINDOW_MS: Final = 5_000
 _LEFT_OUT: Final = frozenset(("TRADE_LITE", "ALGO_UPDATE", "STRATEGY_UPDATE", "GRID_UPDATE"))
 _SYMBOL: Final = re.compile(r"[A-Z0-9_]{2,32}")
 
@@ -85,10 +73,7 @@ class BinanceUsdmOrders:
         self._urls = urls
         self._exchange = exchange
         self._by_symbol = {binding.symbol: binding for binding in bindings}
-        self._key = credentials.key.reveal()
-        self._sign = HmacKey(credentials.secret)
-        self._sign_place = self._sign.after(f"apiKey={self._key}&newClientOrderId=".encode())
-        self._headers = {"X-MBX-APIKEY": self._key}
+        self._signer = Signer(credentials.key, credentials.secret, urls["rest"])
         self._socket_entry = order_entry == "websocket" and "trade" in urls
         self._stream = UserStream(exchange, self._by_symbol, prefix)
         self._pending = Pending()
@@ -112,7 +97,7 @@ class BinanceUsdmOrders:
 
     def listen_key(self, renew: str | None = None) -> HttpRequest | None:
         """Return the request for a listen key, or for keeping one (valid 60 min)."""
-        return self._http("PUT" if renew else "POST", "/fapi/v1/listenKey", "")
+        return self._signer.http("PUT" if renew else "POST", "/fapi/v1/listenKey", "")
 
     def parse_listen_key(self, body: bytes) -> str:
         """Return the listen key."""
@@ -132,79 +117,26 @@ class BinanceUsdmOrders:
         """Return the signed request that places an order."""
         intent = order.intent
         if self._socket_entry:
-            return self._place_on_socket(intent, now_ms, request_id)
-        query = (
-            f"symbol={intent.symbol}&side={intent.side.upper()}&type={intent.type.upper()}"
-            f"{_limit_part(intent)}{'&reduceOnly=true' if intent.reduce_only else ''}"
-            f"&quantity={intent.qty_text}&newClientOrderId={intent.cid}&newOrderRespType=RESULT"
-        )
-        return self._signed(
-            "POST",
-            "/fapi/v1/order",
-            query,
-            now_ms,
-            window_ms=intent.window_ns // MS,
-            weight=0,
-            counts_order=True,
-        )
-
-    def _place_on_socket(self, intent: Intent, now_ms: int, request_id: str) -> SocketRequest:
-        cid, qty, symbol, key = intent.cid, intent.qty_text, intent.symbol, self._key
-        side = "BUY" if intent.side is Side.BUY else "SELL"
-        window = intent.window_ns // MS
-        if intent.type is OrderType.LIMIT:
-            price, tif = intent.price_text, TIFS[intent.tif]
-            if not price:
-                raise ExchangeError(f"{cid}: a limit order without a price")
-            signed = (
-                f"{cid}&newOrderRespType=RESULT&price={price}&quantity={qty}&recvWindow={window}"
-                f"{'&reduceOnly=true' if intent.reduce_only else ''}&side={side}&symbol={symbol}"
-                f"&timeInForce={tif}&timestamp={now_ms}&type=LIMIT"
-            )
-            part = f'"type":"LIMIT","timeInForce":"{tif}","price":"{price}"'
-        else:
-            signed = (
-                f"{cid}&newOrderRespType=RESULT&quantity={qty}&recvWindow={window}"
-                f"{'&reduceOnly=true' if intent.reduce_only else ''}&side={side}&symbol={symbol}"
-                f"&timestamp={now_ms}&type=MARKET"
-            )
-            part = '"type":"MARKET"'
-        signature = self._sign_place.sign(signed.encode())
-        reduce = ',"reduceOnly":"true"' if intent.reduce_only else ""
-        frame = (
-            f'{{"id":"{request_id}","method":"order.place","params":{{"apiKey":"{key}",'
-            f'"newClientOrderId":"{cid}","newOrderRespType":"RESULT","symbol":"{symbol}",'
-            f'"side":"{side}",{part},"quantity":"{qty}"{reduce},"recvWindow":{window},'
-            f'"timestamp":{now_ms},"signature":"{signature}"}}}}'
-        )
-        self._pending.add(request_id, "place", cid)
-        return SocketRequest(request_id, frame.encode(), "order.place", True)
+            self._pending.add(request_id, "place", intent.cid)
+            return self._signer.place_frame(intent, now_ms, request_id)
+        return self._signer.place_http(intent, now_ms)
 
     def cancel(self, symbol: str, cid: str, now_ms: int, request_id: str) -> Request:
         """Return the signed request that cancels an order by its client id."""
         if not self._socket_entry:
             query = f"symbol={symbol}&origClientOrderId={cid}"
-            return self._signed("DELETE", "/fapi/v1/order", query, now_ms)
-        signed = (
-            f"apiKey={self._key}&origClientOrderId={cid}&recvWindow={_WINDOW_MS}&symbol={symbol}"
-            f"&timestamp={now_ms}"
-        )
-        frame = (
-            f'{{"id":"{request_id}","method":"order.cancel","params":{{"apiKey":"{self._key}",'
-            f'"origClientOrderId":"{cid}","symbol":"{symbol}","recvWindow":{_WINDOW_MS},'
-            f'"timestamp":{now_ms},"signature":"{self._sign.sign(signed.encode())}"}}}}'
-        )
+            return self._signer.signed("DELETE", "/fapi/v1/order", query, now_ms)
         self._pending.add(request_id, "cancel", cid)
-        return SocketRequest(request_id, frame.encode(), "order.cancel")
+        return self._signer.cancel_frame(symbol, cid, now_ms, request_id)
 
     def cancel_all(self, symbol: str, now_ms: int, request_id: str) -> Request:
         """Return the request that cancels all plain orders of a symbol (algo orders stay)."""
-        return self._signed("DELETE", "/fapi/v1/allOpenOrders", f"symbol={symbol}", now_ms)
+        return self._signer.signed("DELETE", "/fapi/v1/allOpenOrders", f"symbol={symbol}", now_ms)
 
     def query(self, symbol: str, cid: str, now_ms: int) -> list[HttpRequest]:
         """Return the one request that shows an order, open or closed."""
         query = f"symbol={symbol}&origClientOrderId={cid}"
-        return [self._signed("GET", "/fapi/v1/order", query, now_ms)]
+        return [self._signer.signed("GET", "/fapi/v1/order", query, now_ms)]
 
     def parse_query(self, cid: str, status: int, body: bytes) -> tuple[Outcome, OrderView | None]:
         """Return (ACCEPTED, view), (REJECTED, None) for "does not exist", else (UNKNOWN, None)."""
@@ -315,10 +247,7 @@ class BinanceUsdmOrders:
 
     def open_orders(self, now_ms: int) -> list[HttpRequest]:
         """Return one request for each bound symbol (all at once weighs 40)."""
-        return [
-            self._signed("GET", "/fapi/v1/openOrders", f"symbol={symbol}", now_ms)
-            for symbol in self._by_symbol
-        ]
+        return self._of_each("/fapi/v1/openOrders", self._by_symbol, now_ms, 1)
 
     def parse_open_orders(self, body: bytes) -> list[OrderView]:
         """Return open orders, ours and others'; ExchangeError on nonsense."""
@@ -328,12 +257,12 @@ class BinanceUsdmOrders:
     def recent_orders(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest | None:
         """Return the request for all orders since a time: userTrades needs their client ids."""
         query = f"symbol={symbol}&startTime={since_ms}&limit=1000"
-        return self._signed("GET", "/fapi/v1/allOrders", query, now_ms, weight=5)
+        return self._signer.signed("GET", "/fapi/v1/allOrders", query, now_ms, weight=5)
 
     def fills(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest:
         """Return the request for own trades since a time (0: the last ones; at most 7 days)."""
         since = f"&startTime={since_ms}&limit=1000" if since_ms else ""
-        return self._signed(
+        return self._signer.signed(
             "GET", "/fapi/v1/userTrades", f"symbol={symbol}{since}", now_ms, weight=5
         )
 
@@ -354,10 +283,12 @@ class BinanceUsdmOrders:
     def account(self, now_ms: int) -> list[HttpRequest]:
         """Return the requests for balances, and for the position of each bound symbol."""
         risks = [
-            self._signed("GET", "/fapi/v3/positionRisk", f"symbol={symbol}", now_ms, weight=5)
+            self._signer.signed(
+                "GET", "/fapi/v3/positionRisk", f"symbol={symbol}", now_ms, weight=5
+            )
             for symbol in self._by_symbol
         ]
-        return [self._signed("GET", "/fapi/v3/account", "", now_ms, weight=5), *risks]
+        return [self._signer.signed("GET", "/fapi/v3/account", "", now_ms, weight=5), *risks]
 
     def parse_account(self, bodies: Sequence[bytes], t: int, wall: int) -> Account:
         """Return the whole account; ExchangeError on nonsense."""
@@ -366,7 +297,7 @@ class BinanceUsdmOrders:
     def fees(self, symbol: str, now_ms: int) -> HttpRequest | None:
         """Return the request for the account's own fee rates."""
         query = f"symbol={symbol}"
-        return self._signed("GET", "/fapi/v1/commissionRate", query, now_ms, weight=20)
+        return self._signer.signed("GET", "/fapi/v1/commissionRate", query, now_ms, weight=20)
 
     def parse_fees(self, body: bytes) -> tuple[float, float]:
         """Return (maker, taker) as ratios."""
@@ -376,10 +307,15 @@ class BinanceUsdmOrders:
     def setup(self, symbols: Sequence[str], now_ms: int) -> list[HttpRequest]:
         """Return the requests for position mode, leverage and margin mode."""
         configs = [
-            self._signed("GET", "/fapi/v1/symbolConfig", f"symbol={symbol}", now_ms, weight=5)
+            self._signer.signed(
+                "GET", "/fapi/v1/symbolConfig", f"symbol={symbol}", now_ms, weight=5
+            )
             for symbol in symbols
         ]
-        return [self._signed("GET", "/fapi/v1/positionSide/dual", "", now_ms, weight=30), *configs]
+        return [
+            self._signer.signed("GET", "/fapi/v1/positionSide/dual", "", now_ms, weight=30),
+            *configs,
+        ]
 
     def parse_setup(self, bodies: Sequence[bytes]) -> AccountSetup:
         """Return the settings; ExchangeError on nonsense."""
@@ -388,17 +324,17 @@ class BinanceUsdmOrders:
     def set_leverage(self, symbol: str, leverage: int, now_ms: int) -> HttpRequest:
         """Return the request that sets a symbol's leverage."""
         query = f"symbol={symbol}&leverage={leverage}"
-        return self._signed("POST", "/fapi/v1/leverage", query, now_ms)
+        return self._signer.signed("POST", "/fapi/v1/leverage", query, now_ms)
 
     def set_margin_mode(self, symbol: str, mode: str, now_ms: int) -> HttpRequest | None:
         """Return the request that sets a symbol's margin mode: cross or isolated."""
         query = f"symbol={symbol}&marginType={MARGIN_MODES[mode]}"
-        return self._signed("POST", "/fapi/v1/marginType", query, now_ms)
+        return self._signer.signed("POST", "/fapi/v1/marginType", query, now_ms)
 
     def set_position_mode(self, mode: str, now_ms: int) -> HttpRequest | None:
         """Return the request that sets the account's position mode: one_way or hedge."""
         query = f"dualSidePosition={'true' if mode == 'hedge' else 'false'}"
-        return self._signed("POST", "/fapi/v1/positionSide/dual", query, now_ms)
+        return self._signer.signed("POST", "/fapi/v1/positionSide/dual", query, now_ms)
 
     def parse_set(self, status: int, body: bytes) -> None:
         """Accept the answer to a setting; Rejected unless it is so now."""
@@ -415,7 +351,7 @@ class BinanceUsdmOrders:
             base = self._urls["rest"]
         if base is None:
             return None
-        return self._signed("GET", "/sapi/v1/account/apiRestrictions", "", now_ms, base=base)
+        return self._signer.signed("GET", "/sapi/v1/account/apiRestrictions", "", now_ms, base=base)
 
     def parse_key_facts(self, body: bytes) -> KeyFacts:
         """Return what the exchange says of the key."""
@@ -425,50 +361,18 @@ class BinanceUsdmOrders:
         """Read the used budgets from an answer's headers."""
         return answers.budgets(headers)
 
-    # -- signing
-
-    def _signed(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        now_ms: int,
-        *,
-        window_ms: int = _WINDOW_MS,
-        weight: int = 1,
-        counts_order: bool = False,
-        base: str = "",
-    ) -> HttpRequest:
-        """Return a request whose signature is its last parameter."""
-        query = f"{query}&" if query else ""
-        query = f"{query}recvWindow={window_ms}&timestamp={now_ms}"
-        query = f"{query}&signature={self._sign.sign(query.encode())}"
-        return self._http(method, path, query, weight, counts_order, base)
-
-    def _http(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        weight: int = 1,
-        counts_order: bool = False,
-        base: str = "",
-    ) -> HttpRequest:
-        url = f"{base or self._urls['rest']}{path}" + (f"?{query}" if query else "")
-        label = f"{method} {path}"
-        return HttpRequest(method, url, self._headers, b"", label, weight, counts_order)
+    def _of_each(
+        self, path: str, symbols: Iterable[str], now_ms: int, weight: int
+    ) -> list[HttpRequest]:
+        """Ask the same of each symbol."""
+        return [
+            self._signer.signed("GET", path, f"symbol={symbol}", now_ms, weight=weight)
+            for symbol in symbols
+        ]
 
     def _view(self, order: wire.Order) -> OrderView:
         self._names.learn(str(order.orderId), order.clientOrderId)
         return answers.view(order, self._by_symbol.get(order.symbol))
-
-
-def _limit_part(intent: Intent) -> str:
-    if intent.type is not OrderType.LIMIT:
-        return ""
-    if not intent.price_text:
-        raise ExchangeError(f"{intent.cid}: a limit order without a price")
-    return f"&timeInForce={TIFS[intent.tif]}&price={intent.price_text}"
 
 
 def order_codec(

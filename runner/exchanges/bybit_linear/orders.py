@@ -1,8 +1,7 @@
 """Orders on Bybit linear: requests made and signed, answers and private pushes read.
 
-Theory of operation. The trade socket is logged in once; its requests carry time and window but no
-signature. REST signs time + key + window + (query | body) into headers. Place and cancel go over
-the trade socket (`order_entry: websocket`, not on demo, which has none), the rest is REST.
+Theory of operation. The trade socket is logged in once; place and cancel go over it
+(`order_entry: websocket`, not on demo, which has none), the rest is REST (see `sign`).
 
 An answer to a place means accepted, not more: how the order fared comes on the private socket.
 """
@@ -16,7 +15,6 @@ from typing import Final
 import msgspec
 
 from runner.base.errors import ExchangeError, FileError
-from runner.engine.commands import Intent, OrderType, Tif
 from runner.engine.events import Account, Event, Fill, OrderView
 from runner.engine.proof import Journaled
 from runner.exchanges.api import (
@@ -30,24 +28,16 @@ from runner.exchanges.api import (
     Outcome,
     Request,
     SocketKind,
-    SocketRequest,
     SocketSpec,
 )
 from runner.exchanges.bybit_linear import answers, private, wire
 from runner.exchanges.bybit_linear.errors import NO_ORDER
 from runner.exchanges.bybit_linear.market import ENDPOINTS, PING
+from runner.exchanges.bybit_linear.sign import WINDOW_MS, Signer, order_text, socket_request
 from runner.exchanges.endpoints import resolve
-from runner.exchanges.hmac_key import HmacKey
 from runner.exchanges.pending import Pending
 from runner.exchanges.wire import FOREIGN, MS, header_int, number
-from runner.market.instruments import Side
 
-TIFS: Final[Mapping[Tif, str]] = {
-    Tif.GTC: "GTC",
-    Tif.IOC: "IOC",
-    Tif.FOK: "FOK",
-    Tif.POST_ONLY: "PostOnly",
-}
 MARGIN_MODES: Final[Mapping[str, str]] = {"cross": "REGULAR_MARGIN", "isolated": "ISOLATED_MARGIN"}
 SECOND: Final = 1_000_000_000
 BUDGETS: Final = (
@@ -59,8 +49,6 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     "order.create": "order_create",
     "order.cancel": "order_cancel",
 }
-_WINDOW_MS: Final = 5_000
-_LOGIN_MS: Final = 10_000
 _SYMBOL: Final = re.compile(r"[A-Z0-9-]{2,32}")
 _TOPICS: Final = (
     b'{"req_id":"subscribe","op":"subscribe","args":["order","execution","position","wallet"]}'
@@ -86,8 +74,7 @@ class BybitLinearOrders:
                 raise FileError(f"bybit_linear: {binding.symbol!r} cannot be a symbol")
         self._urls = urls
         self._by_symbol = {binding.symbol: binding for binding in bindings}
-        self._key = credentials.key.reveal()
-        self._sign = HmacKey(credentials.secret)
+        self._signer = Signer(credentials.key, credentials.secret, urls["rest"])
         self._socket_entry = order_entry == "websocket" and "trade" in urls
         self._reader = answers.Reader(exchange, self._by_symbol, prefix)
         self._pending = Pending()
@@ -123,11 +110,7 @@ class BybitLinearOrders:
 
     def login(self, socket: str, now_ms: int) -> tuple[bytes, ...]:
         """Return the frame that logs a private or trade socket in."""
-        expires = now_ms + _LOGIN_MS
-        signature = self._sign.sign(f"GET/realtime{expires}".encode())
-        name = "reqId" if socket == "trade" else "req_id"
-        frame = f'{{"{name}":"login","op":"auth","args":["{self._key}",{expires},"{signature}"]}}'
-        return (frame.encode(),)
+        return (self._signer.login(socket, now_ms),)
 
     def after_login(self, socket: str) -> tuple[bytes, ...]:
         """Return the subscriptions of the private socket."""
@@ -138,20 +121,20 @@ class BybitLinearOrders:
     def place(self, order: Journaled, now_ms: int, request_id: str) -> Request:
         """Return the request that places an order."""
         intent = order.intent
-        body = _order_text(intent)
+        body = order_text(intent)
         window = intent.window_ns // MS
         if not self._socket_entry:
-            return self._post("/v5/order/create", body, now_ms, window, counts_order=True)
+            return self._signer.post("/v5/order/create", body, now_ms, window, counts_order=True)
         self._pending.add(request_id, "place", intent.cid)
-        return _socket_request("order.create", body, now_ms, window, request_id, True)
+        return socket_request("order.create", body, now_ms, window, request_id, True)
 
     def cancel(self, symbol: str, cid: str, now_ms: int, request_id: str) -> Request:
         """Return the request that cancels an order by its client id."""
         body = f'{{"category":"linear","symbol":"{symbol}","orderLinkId":"{cid}"}}'
         if not self._socket_entry:
-            return self._post("/v5/order/cancel", body, now_ms)
+            return self._signer.post("/v5/order/cancel", body, now_ms)
         self._pending.add(request_id, "cancel", cid)
-        return _socket_request("order.cancel", body, now_ms, _WINDOW_MS, request_id, False)
+        return socket_request("order.cancel", body, now_ms, WINDOW_MS, request_id, False)
 
     def cancel_all(self, symbol: str, now_ms: int, request_id: str) -> Request:
         """Return the request that cancels all plain orders of a symbol.
@@ -159,14 +142,14 @@ class BybitLinearOrders:
         `orderFilter` keeps conditional orders, which protect positions (R-77).
         """
         body = f'{{"category":"linear","symbol":"{symbol}","orderFilter":"Order"}}'
-        return self._post("/v5/order/cancel-all", body, now_ms)
+        return self._signer.post("/v5/order/cancel-all", body, now_ms)
 
     def query(self, symbol: str, cid: str, now_ms: int) -> list[HttpRequest]:
         """Return the requests to ask in turn: live and recent orders, then the history."""
         query = f"category=linear&orderLinkId={cid}&symbol={symbol}"
         return [
-            self._get("/v5/order/realtime", query, now_ms),
-            self._get("/v5/order/history", query, now_ms),
+            self._signer.get("/v5/order/realtime", query, now_ms),
+            self._signer.get("/v5/order/history", query, now_ms),
         ]
 
     def parse_query(self, cid: str, status: int, body: bytes) -> tuple[Outcome, OrderView | None]:
@@ -284,7 +267,7 @@ class BybitLinearOrders:
     def open_orders(self, now_ms: int) -> list[HttpRequest]:
         """Return one request for each bound symbol."""
         return [
-            self._get("/v5/order/realtime", f"category=linear&symbol={symbol}", now_ms)
+            self._signer.get("/v5/order/realtime", f"category=linear&symbol={symbol}", now_ms)
             for symbol in self._by_symbol
         ]
 
@@ -301,7 +284,9 @@ class BybitLinearOrders:
     def fills(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest:
         """Return the request for own executions since a time (0: the last ones; 7 days)."""
         since = f"&startTime={since_ms}&limit=100" if since_ms else ""
-        return self._get("/v5/execution/list", f"category=linear&symbol={symbol}{since}", now_ms)
+        return self._signer.get(
+            "/v5/execution/list", f"category=linear&symbol={symbol}{since}", now_ms
+        )
 
     def parse_fills(self, body: bytes) -> list[Fill]:
         """Return the fills among the executions; funding and liquidations are none."""
@@ -315,7 +300,7 @@ class BybitLinearOrders:
     def account(self, now_ms: int) -> list[HttpRequest]:
         """Return the requests for the wallet, and for the position of each bound symbol."""
         return [
-            self._get("/v5/account/wallet-balance", "accountType=UNIFIED", now_ms),
+            self._signer.get("/v5/account/wallet-balance", "accountType=UNIFIED", now_ms),
             *self._position_lists(self._by_symbol, now_ms),
         ]
 
@@ -334,7 +319,7 @@ class BybitLinearOrders:
 
     def fees(self, symbol: str, now_ms: int) -> HttpRequest | None:
         """Return the request for the account's own fee rates."""
-        return self._get("/v5/account/fee-rate", f"category=linear&symbol={symbol}", now_ms)
+        return self._signer.get("/v5/account/fee-rate", f"category=linear&symbol={symbol}", now_ms)
 
     def parse_fees(self, body: bytes) -> tuple[float, float]:
         """Return (maker, taker) as ratios."""
@@ -345,7 +330,7 @@ class BybitLinearOrders:
 
     def setup(self, symbols: Sequence[str], now_ms: int) -> list[HttpRequest]:
         """Return the requests for margin mode, position mode and leverage."""
-        info = self._get("/v5/account/info", "", now_ms)
+        info = self._signer.get("/v5/account/info", "", now_ms)
         return [info, *self._position_lists(symbols, now_ms)]
 
     def parse_setup(self, bodies: Sequence[bytes]) -> AccountSetup:
@@ -358,19 +343,19 @@ class BybitLinearOrders:
             f'{{"category":"linear","symbol":"{symbol}","buyLeverage":"{leverage}",'
             f'"sellLeverage":"{leverage}"}}'
         )
-        return self._post("/v5/position/set-leverage", body, now_ms)
+        return self._signer.post("/v5/position/set-leverage", body, now_ms)
 
     def set_margin_mode(self, symbol: str, mode: str, now_ms: int) -> HttpRequest | None:
         """Return the request that sets the margin mode, which is the whole account's."""
         body = f'{{"setMarginMode":"{MARGIN_MODES[mode]}"}}'
-        return self._post("/v5/account/set-margin-mode", body, now_ms)
+        return self._signer.post("/v5/account/set-margin-mode", body, now_ms)
 
     def set_position_mode(self, mode: str, now_ms: int) -> HttpRequest | None:
         """Return the request that sets the position mode: of the symbol, or of all USDT ones."""
         symbols = list(self._by_symbol)
         whose = f'"symbol":"{symbols[0]}"' if len(symbols) == 1 else '"coin":"USDT"'
         body = f'{{"category":"linear",{whose},"mode":{3 if mode == "hedge" else 0}}}'
-        return self._post("/v5/position/switch-mode", body, now_ms)
+        return self._signer.post("/v5/position/switch-mode", body, now_ms)
 
     def parse_set(self, status: int, body: bytes) -> None:
         """Accept the answer to a setting; Rejected unless it is so now."""
@@ -381,7 +366,7 @@ class BybitLinearOrders:
 
     def key_facts(self, now_ms: int) -> HttpRequest | None:
         """Return the request for the key's permissions."""
-        return self._get("/v5/user/query-api", "", now_ms)
+        return self._signer.get("/v5/user/query-api", "", now_ms)
 
     def parse_key_facts(self, body: bytes) -> KeyFacts:
         """Return what the exchange says of the key."""
@@ -396,69 +381,13 @@ class BybitLinearOrders:
             return []
         return [("endpoint", limit - left, limit, (reset or 0) * MS)]
 
-    # -- signing
-
     def _position_lists(
         self, symbols: Sequence[str] | Mapping[str, object], now_ms: int
     ) -> list[HttpRequest]:
         return [
-            self._get("/v5/position/list", f"category=linear&symbol={symbol}", now_ms)
+            self._signer.get("/v5/position/list", f"category=linear&symbol={symbol}", now_ms)
             for symbol in symbols
         ]
-
-    def _headers(self, text: str, now_ms: int, window_ms: int) -> dict[str, str]:
-        signed = f"{now_ms}{self._key}{window_ms}{text}"
-        return {
-            "Content-Type": "application/json",
-            "X-BAPI-API-KEY": self._key,
-            "X-BAPI-TIMESTAMP": str(now_ms),
-            "X-BAPI-RECV-WINDOW": str(window_ms),
-            "X-BAPI-SIGN": self._sign.sign(signed.encode()),
-        }
-
-    def _get(self, path: str, query: str, now_ms: int) -> HttpRequest:
-        url = f"{self._urls['rest']}{path}" + (f"?{query}" if query else "")
-        headers = self._headers(query, now_ms, _WINDOW_MS)
-        return HttpRequest("GET", url, headers, label=f"GET {path}")
-
-    def _post(
-        self,
-        path: str,
-        body: str,
-        now_ms: int,
-        window_ms: int = _WINDOW_MS,
-        counts_order: bool = False,
-    ) -> HttpRequest:
-        headers = self._headers(body, now_ms, window_ms)
-        url = f"{self._urls['rest']}{path}"
-        return HttpRequest("POST", url, headers, body.encode(), f"POST {path}", 1, counts_order)
-
-
-def _order_text(intent: Intent) -> str:
-    side = "Buy" if intent.side is Side.BUY else "Sell"
-    reduce = ',"reduceOnly":true' if intent.reduce_only else ""
-    if intent.type is not OrderType.LIMIT:
-        return (
-            f'{{"category":"linear","symbol":"{intent.symbol}","side":"{side}",'
-            f'"orderType":"Market","qty":"{intent.qty_text}","orderLinkId":"{intent.cid}"{reduce}}}'
-        )
-    if not intent.price_text:
-        raise ExchangeError(f"{intent.cid}: a limit order without a price")
-    return (
-        f'{{"category":"linear","symbol":"{intent.symbol}","side":"{side}","orderType":"Limit",'
-        f'"qty":"{intent.qty_text}","price":"{intent.price_text}",'
-        f'"timeInForce":"{TIFS[intent.tif]}","orderLinkId":"{intent.cid}"{reduce}}}'
-    )
-
-
-def _socket_request(
-    op: str, body: str, now_ms: int, window_ms: int, request_id: str, counts_order: bool
-) -> SocketRequest:
-    frame = (
-        f'{{"reqId":"{request_id}","header":{{"X-BAPI-TIMESTAMP":"{now_ms}",'
-        f'"X-BAPI-RECV-WINDOW":"{window_ms}"}},"op":"{op}","args":[{body}]}}'
-    )
-    return SocketRequest(request_id, frame.encode(), op, counts_order)
 
 
 def order_codec(
