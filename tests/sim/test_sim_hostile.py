@@ -14,7 +14,8 @@ from tests.sim.sim_client import Quiet, binance_call, bybit_call
 
 NASTY = ["", "0", "-1", "1e9", "NaN", "Infinity", "9" * 40, "٣", "²", "true", "null", "[]", "{}",
          "[1]", "[null]", '["a"]', "BTCUSDT", "BUY", "Buy", "LIMIT", "Limit", "GTC", "linear",
-         "0.002", "59000.1", "a", "x" * 300, "\0", "é", "%zz", "1m", "1", "5", "UNIFIED"]  # fmt: skip
+         "0.002", "59000.1", "a", "x" * 300, "\0", "é", "%zz", "1m", "1", "5",
+         "UNIFIED"]  # fmt: skip
 NAMES = ["symbol", "side", "type", "timeInForce", "quantity", "price", "newClientOrderId",
          "reduceOnly", "orderId", "origClientOrderId", "batchOrders", "orderIdList", "limit",
          "fromId", "startTime", "endTime", "leverage", "marginType", "countdownTime", "interval",
