@@ -38,6 +38,7 @@ _S: Final = 1_000_000_000
 _LONGEST_STEP: Final = 1.0
 _TEXT: Final = WSMsgType.TEXT
 _DATA: Final = (WSMsgType.TEXT, WSMsgType.BINARY)
+_CONTROL: Final = (WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE)
 
 
 class _ParserErrors(logging.Handler):
@@ -80,6 +81,12 @@ class Link(picows.WSListener):
         """what a callback of ours raised; a bug, and the owner re-raises it"""
         self.received = 0
         """frames of any kind"""
+        self._control = 0
+
+    @property
+    def proved(self) -> bool:
+        """Whether the server has said anything but pings and good-bye."""
+        return self.received > self._control
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
@@ -165,6 +172,7 @@ class Link(picows.WSListener):
     def _other(self, transport: WSTransport, frame: WSFrame) -> None:
         """Everything but a whole text message."""
         kind = frame.msg_type
+        self._control += kind in _CONTROL
         if kind is WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
         elif kind is WSMsgType.CLOSE:

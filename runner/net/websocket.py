@@ -9,7 +9,7 @@ that raises (a bug: the host's task group halts the run), or by cancellation.
 
 On each connection the spec's `hello` is sent, unless it needs a login first: then the host sends
 the login and what follows it from `on_up`. The backoff is reset only by a link that received
-something, so that a server which accepts and drops is not hammered. At any time one link is live;
+a message, so that a server which accepts and drops is not hammered. At any time one link is live;
 each has a number of its own (`conn`), and `on_down` of the old one always comes before `on_up` of
 the next.
 """
@@ -137,7 +137,7 @@ class WebSocket:
         self._up(link)
         fresh = await self._watch(link)
         self._link = None
-        if link.received:
+        if link.proved:
             self._backoff.reset()
         self._listener.on_down(link.conn, link.ended.result())
         await link.gone()

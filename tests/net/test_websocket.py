@@ -429,6 +429,24 @@ def test_failures_back_off_and_respect_retry_after() -> None:
     run(test())
 
 
+@pytest.mark.parametrize(("talks", "failures"), [(True, 1), (False, 4)])
+def test_only_a_connection_that_received_something_resets_the_backoff(
+    talks: bool, failures: int
+) -> None:
+    async def script(ws: ServerConnection) -> None:
+        if talks:
+            await ws.send("x")
+        await ws.close(1012)
+
+    async def test() -> None:
+        ear = Ear()
+        async with server(script) as url, Running(WebSocket(spec(url), ear, options())) as socket:
+            await ear.until(lambda e: len(e.ups) == 5)
+            assert socket._backoff.failures == failures
+
+    run(test())
+
+
 def test_nobody_listening_is_a_failure_not_an_exception() -> None:
     async def test() -> None:
         async with server(hold) as url:

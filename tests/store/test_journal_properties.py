@@ -156,5 +156,5 @@ def test_twenty_kills_of_one_journal_forget_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.campaign
-def test_a_thousand_kills_of_one_journal_forget_nothing(tmp_path: Path) -> None:
-    kill_campaign(tmp_path, 1000)
+def test_three_hundred_kills_of_one_journal_forget_nothing(tmp_path: Path) -> None:
+    kill_campaign(tmp_path, 300)
