@@ -90,7 +90,7 @@ TS = 1568879465650 * MS
 def test_binance_order_updates(part: dict[str, Any], events: list[Event]) -> None:
     out = decoded(codec("binance_usdm"), order_update(**part))
     assert out.events == [stamped(event) for event in events]
-    assert out.unrecognised == 0
+    assert out.unrecognised == ("SOMETHING_NEW" in part.values())
 
 
 @pytest.mark.parametrize(
@@ -383,6 +383,15 @@ def test_bybit_order_pushes(part: dict[str, Any], event: Any) -> None:
     out = decoded(codec("bybit_linear"), bybit_order(**part))
     event.ts = 1672364262457 * MS
     assert out.events == [stamped(event)]
+
+
+def test_what_bybits_documents_do_not_have_is_counted_and_costs_nothing_else() -> None:
+    bybit = codec("bybit_linear")
+    known, new = bybit_order()["data"][0], bybit_order(orderStatus="Frozen")["data"][0]
+    out = decoded(bybit, {"topic": "order", "data": [new, known]})
+    assert [type(event) for event in out.events] == [Ack] and out.unrecognised == 1
+    out = decoded(bybit, bybit_execution(execType="Gift"))
+    assert [type(event) for event in out.events] == [Fill] and out.unrecognised == 1
 
 
 def test_bybit_orders_of_others_are_not_ours() -> None:

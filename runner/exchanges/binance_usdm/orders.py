@@ -196,9 +196,7 @@ class BinanceUsdmOrders:
 
     def _event(self, name: str, data: bytes, t: int, wall: int, out: Decoded) -> None:
         if name == "ORDER_TRADE_UPDATE":
-            events, exchange_id, cid = self._stream.order(data, t, wall)
-            self._names.learn(exchange_id, cid)
-            out.events.extend(events)
+            self._names.learn(*self._stream.order(data, t, wall, out))
         elif name == "ACCOUNT_UPDATE":
             out.events.extend(self._stream.account(data, t, wall))
         elif name == "ACCOUNT_CONFIG_UPDATE":

@@ -24,7 +24,7 @@ from runner.engine.events import (
     Fill,
     Position,
 )
-from runner.exchanges.api import MarketBinding
+from runner.exchanges.api import Decoded, MarketBinding
 from runner.exchanges.binance_usdm import wire
 from runner.exchanges.wire import MS, is_ours, lots, number, units
 
@@ -36,6 +36,10 @@ ENDS: Final[Mapping[str, End]] = {
     "REJECTED": End.REJECTED,
 }
 """Terminal statuses; any other is still open, as far as we know."""
+_ACKS: Final = frozenset(("NEW", "AMENDMENT"))
+_TRADES: Final = frozenset(("TRADE", "CALCULATED"))
+_KNOWN: Final = _ACKS | _TRADES | {"CANCELED", "EXPIRED", "REJECTED", "TRADE_PREVENTION"}
+_OPEN: Final = frozenset(("NEW", "PARTIALLY_FILLED"))
 _ONE: Final = Decimal(1)
 _FORCED: Final = (
     ("autoclose-", "liquidation"),
@@ -60,19 +64,25 @@ class UserStream:
         self._account = msgspec.json.Decoder(wire.AccountUpdate, strict=False)
         self._config = msgspec.json.Decoder(wire.ConfigUpdate, strict=False)
 
-    def order(self, frame: bytes, t: int, wall: int) -> tuple[list[Event], str, str]:
-        """Decode ORDER_TRADE_UPDATE; also return exchange id and client id of an own order."""
+    def order(self, frame: bytes, t: int, wall: int, out: Decoded) -> tuple[str, str]:
+        """Decode ORDER_TRADE_UPDATE; return exchange id and client id of an own order, else "".
+
+        A kind of execution or a status that the documents do not have is counted.
+        """
         update = self._order.decode(frame)
         part = update.o
         binding = self._by_symbol.get(part.s)
+        if part.x not in _KNOWN or (part.X not in _OPEN and part.X not in ENDS):
+            out.unrecognised += 1
         if binding is None or not is_ours(part.c, self._prefix):
-            return self._external(update, binding, t, wall), "", ""
+            out.events.extend(self._external(update, binding, t, wall))
+            return "", ""
         ts = update.T * MS
         exchange_id = str(part.i)
-        events: list[Event] = []
-        if part.x in ("NEW", "AMENDMENT"):
+        events = out.events
+        if part.x in _ACKS:
             events.append(Ack(cid=part.c, exchange_id=exchange_id, ts=ts, t=t, wall=wall))
-        elif part.x in ("TRADE", "CALCULATED"):
+        elif part.x in _TRADES:
             events.append(
                 Fill(cid=part.c, trade_id=str(part.t), lots=lots(binding.instrument, part.l),
                      price=number(part.L), fee=number(part.n) if part.n else None,
@@ -85,7 +95,7 @@ class UserStream:
                 Done(cid=part.c, end=end, filled_lots=filled, ts=ts, t=t, wall=wall,
                      code="" if part.X in ("FILLED", "CANCELED") else part.X)
             )  # fmt: skip
-        return events, exchange_id, part.c
+        return exchange_id, part.c
 
     def account(self, frame: bytes, t: int, wall: int) -> list[Event]:
         """Decode ACCOUNT_UPDATE: what changed, and what was paid or moved.
@@ -142,7 +152,7 @@ class UserStream:
         self, update: wire.OrderUpdate, binding: MarketBinding | None, t: int, wall: int
     ) -> list[Event]:
         part = update.o
-        if part.x not in ("TRADE", "CALCULATED"):
+        if part.x not in _TRADES:
             return []
         what = next((name for mark, name in _FORCED if part.c.startswith(mark)), "fill")
         if binding is not None:

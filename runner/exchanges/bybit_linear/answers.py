@@ -51,6 +51,8 @@ ENDS: Final[Mapping[str, End]] = {
 }
 """Terminal statuses; any other is still open, as far as we know."""
 _NO_REASON: Final = frozenset((None, "", "EC_NoError", "EC_PerCancelRequest"))
+KINDS: Final = frozenset(("Trade", "Funding", "BlockTrade", "MovePosition", "FutureSpread"))
+"""Kinds of execution that move what they say; those of `_FORCED` are told by their own name."""
 _FORCED: Final[Mapping[str, str]] = {
     "AdlTrade": "adl",
     "BustTrade": "liquidation",
@@ -58,6 +60,13 @@ _FORCED: Final[Mapping[str, str]] = {
     "Delivery": "settlement",
     "SessionSettlePnL": "settlement",
 }
+
+
+def is_known(row: private.Order | private.Execution) -> bool:
+    """Whether the documents have a row's status or kind."""
+    if isinstance(row, private.Order):
+        return row.orderStatus in STATUSES
+    return row.execType in KINDS or row.execType in _FORCED
 
 
 class Reader:
@@ -71,10 +80,12 @@ class Reader:
         self._prefix = prefix
 
     def order(self, row: private.Order, t: int, wall: int) -> list[Event]:
-        """Return what a pushed order says; nothing for orders of others."""
+        """Return what a pushed order says; nothing for orders of others and unknown statuses."""
         binding = self._by_symbol.get(row.symbol)
         cid, ts = row.orderLinkId or "", row.updatedTime * MS
         if binding is None or row.category != "linear" or not is_ours(cid, self._prefix):
+            return []
+        if row.orderStatus not in STATUSES:
             return []
         end = ENDS.get(row.orderStatus)
         if end is None:
@@ -89,7 +100,8 @@ class Reader:
             return []
         binding = self._by_symbol.get(row.symbol)
         own = is_ours(row.orderLinkId or "", self._prefix)
-        if binding is not None and own and row.execType == "Trade":
+        forced = row.execType in _FORCED or row.execType == "Funding"
+        if binding is not None and own and not forced:
             return [self.fill(row, binding, "stream", t, wall)]
         if row.execType == "Funding":
             what, size = "funding", 0

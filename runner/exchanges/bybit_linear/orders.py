@@ -223,9 +223,11 @@ class BybitLinearOrders:
         if kind == "order":
             for order in self._orders.decode(data).data:
                 out.events.extend(reader.order(order, t, wall))
+                out.unrecognised += not answers.is_known(order)
         elif topic in ("execution", "execution.linear"):
             for execution in self._executions.decode(data).data:
                 out.events.extend(reader.execution(execution, t, wall))
+                out.unrecognised += not answers.is_known(execution)
         elif kind == "position":
             rows = self._positions.decode(data).data
             out.events.append(reader.account((), rows, False, t, wall))
