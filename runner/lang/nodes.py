@@ -8,6 +8,7 @@ diagnostic. Nothing is ever constructed from a tag.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,8 @@ DEEPEST = 50
 MOST_NODES = 10_000
 MOST_ALIASES = 100
 
+_ODD_BREAK = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
+_TAB = re.compile("^ *\t", re.MULTILINE)
 _TEMPLATE_HELP = "templates are files named `.yaml.j2`, rendered first; a parameter is `params.x`"
 _MERGE_HELP = "write the keys out: with merges nobody sees which value wins"
 
@@ -147,17 +150,23 @@ def _unreadable(text: str, error: Exception) -> Diagnostic:
 
 
 def _plain_whitespace(text: str, findings: Findings) -> bool:
-    """Refuse a tab in an indentation: readers disagree about its width."""
-    if "\t" not in text:
-        return True
-    for number, line in enumerate(text.split("\n"), 1):
-        indent = line[: len(line) - len(line.lstrip(" \t"))]
-        if "\t" in indent:
-            column = indent.index("\t") + 1
-            mark = Mark(number, column, column + 1)
-            help = ("indent with spaces",)
-            findings.add(Diagnostic("E0102", "a tab in the indentation", mark, help=help))
-            return False
+    """Refuse what readers and editors count differently: odd line breaks, tabs in indentations."""
+    odd = _ODD_BREAK.search(text)
+    if odd is not None:
+        line = text.count("\n", 0, odd.start()) + 1
+        column = odd.start() - (text.rfind("\n", 0, odd.start()) + 1) + 1
+        message = f"a line break (U+{ord(odd.group()):04X}) that most editors do not show"
+        help = ("end lines with a line feed",)
+        findings.add(Diagnostic("E0102", message, Mark(line, column, column + 1), help=help))
+        return False
+    tab = _TAB.search(text) if "\t" in text else None
+    if tab is not None:
+        line = text.count("\n", 0, tab.end()) + 1
+        column = tab.end() - tab.start()
+        mark = Mark(line, column, column + 1)
+        help = ("indent with spaces",)
+        findings.add(Diagnostic("E0102", "a tab in the indentation", mark, help=help))
+        return False
     return True
 
 

@@ -69,6 +69,23 @@ def test_carets_point_inside_only_where_text_and_file_agree(
     assert (source.exact, source.mark.column) == (exact, column)
 
 
+def test_windows_line_ends_move_nothing() -> None:
+    node = mapping("a: 1\r\nbb: [c, d]\r\n")
+    items = node.get("bb")
+    assert isinstance(items, Sequence) and items.items[1].mark == Mark(2, 9, 10)
+
+
+@pytest.mark.parametrize("break_", ["\r", "\x85", "\u2028", "\u2029"])
+def test_a_line_break_that_editors_do_not_show_is_refused_where_it_is(break_: str) -> None:
+    (found,) = parse(f"a: 1\nb: 2{break_}c: 3\n")[1]
+    assert (found.code, found.mark) == ("E0102", Mark(2, 5, 6))
+
+
+def test_a_tab_is_shown_where_it_is() -> None:
+    (found,) = parse("a: 1\nb:\n  \tc: 1\n")[1]
+    assert (found.code, found.mark) == ("E0102", Mark(3, 3, 4))
+
+
 def test_a_byte_order_mark_moves_nothing() -> None:
     findings = Findings()
     text = decode(b"\xef\xbb\xbfa: 1\n", findings)
