@@ -1,0 +1,123 @@
+"""Checks against the catalogue: sizes, repair, and whether a round trip is paid."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.spec import load
+
+FILE = """
+version: 1
+name: facts
+params:
+  clip: {type: USDT, default: 500 USDT, range: [200 USDT, 5000 USDT]}
+  level: {type: ratio, default: 60bps, range: [50bps, 90bps]}
+exchanges:
+  x: {type: binance_usdm, network: testnet}
+  y: {type: bybit_linear, network: testnet}
+markets:
+  a: {exchange: x, symbol: BTCUSDT, streams: {book: {max_age: 1s}}}
+  b: {exchange: y, symbol: BTCUSDT, streams: {book: {max_age: 1s}}}
+signals:
+  e: gap(a.bid, b.ask) - ema(gap(a.mid, b.mid), 30m)
+rules:
+  r:
+    when: e > params.level
+    until: e < 1bps
+    max_skew: 100ms
+    trade:
+      size: params.clip
+      legs: [{market: a, side: sell}, {market: b, side: buy}]
+      hedge: {max_gap: 0.002 BTC}
+risk:
+  max_order: 1000 USDT
+  max_position: {a: 1 BTC, b: 1 BTC}
+  max_orders: {count: 1, per: 1m}
+  max_daily_loss: 10 USDT
+"""
+
+
+def codes(*changes: tuple[str, str]) -> list[str]:
+    text = FILE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return sorted({d.code for d in load(text, environ={}).findings} - {"W0409"})
+
+
+def size(text: str) -> tuple[str, str]:
+    return ("size: params.clip", f"size: {text}")
+
+
+def test_the_file_itself_is_sound() -> None:
+    assert codes() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("99 USDT", ["E0501"]),
+        ("0.0005 BTC", ["E0501"]),
+        ("0.001 BTC", ["E0501"]),
+        ("0.002 BTC", []),
+        ("110 USDT", ["E0503"]),
+        ("140 USDT", []),
+        ("min(params.clip, 60 USDT)", ["E0501"]),
+        ("params.clip / 10", ["E0501"]),
+        ("1% * account.x.equity", []),
+        ("0 USDT", ["E0501"]),
+    ],
+)
+def test_sizes_against_the_smallest_order_and_the_lot(text: str, found: list[str]) -> None:
+    assert codes(size(text)) == found
+
+
+def test_a_constant_bound_cuts_the_size_that_is_checked() -> None:
+    assert codes(("size: params.clip", "size: params.clip\n      max_size: 60 USDT")) == ["E0501"]
+
+
+def test_weights_count() -> None:
+    assert codes(("side: buy}", "side: buy, weight: 0.05}")) == ["E0501"]
+
+
+@pytest.mark.parametrize(
+    ("gap", "found"),
+    [("0.0005 BTC", ["E0510"]), ("0.001 BTC", []), ("50 USDT", ["E0510"]), ("150 USDT", [])],
+)
+def test_max_gap_against_the_smallest_order_that_can_repair(gap: str, found: list[str]) -> None:
+    assert codes(("max_gap: 0.002 BTC", f"max_gap: {gap}")) == found
+
+
+def test_an_instrument_without_a_known_price_is_judged_by_what_is_known() -> None:
+    other = (("symbol: BTCUSDT", "symbol: ETHUSDT"), ("1 BTC", "1 ETH"), ("0.002 BTC", "50 USDT"))
+    assert codes(*other, size("19 USDT")) == ["E0501"]
+    assert codes(*other, size("21 USDT")) == []
+
+
+@pytest.mark.parametrize(
+    ("when", "until", "found"),
+    [
+        ("e > 30bps", "e < 4bps", ["W0505"]),
+        ("e > 60bps", "e < 4bps", []),
+        ("e > params.level", "e < 10bps", ["W0505"]),
+        ("e > this.cost + 25bps", "e < 4bps", []),
+        ("e > this.cost + 5bps", "e < 4bps", ["W0505"]),
+        ("e < -30bps", "e > -4bps", ["W0505"]),
+        ("e > 30bps", "this.exit_return > 3bps", []),
+        ("gap(a.bid, b.ask) > 60bps", "this.exit_return > 3bps", ["W0508"]),
+        ("0.6% < gap(a.bid, b.ask) < 2%", "this.exit_return > 3bps", ["W0508"]),
+        ("gap(a.bid, a.ask) > -60bps", "this.exit_return > 3bps", []),
+        ("zscore(gap(a.mid, b.mid), 1h) > 3", "this.exit_return > 3bps", []),
+    ],
+)
+def test_what_a_round_trip_costs_and_what_a_gap_is_compared_with(
+    when: str, until: str, found: list[str]
+) -> None:
+    assert codes(("e > params.level", when), ("e < 1bps", until)) == found
+
+
+def test_nothing_is_said_about_a_market_whose_exchange_did_not_resolve() -> None:
+    found = codes(("exchange: y", "exchange: z"), size("60 USDT"))
+    assert found == ["E0204", "E0501"]
+    text = FILE.replace("exchange: y", "exchange: z").replace("params.clip", "60 USDT")
+    assert "`b`" not in " ".join(d.message for d in load(text, environ={}).findings)
