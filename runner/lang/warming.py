@@ -16,7 +16,7 @@ from runner.lang.codegen import Generator
 from runner.lang.functions import State
 from runner.lang.tree import Call
 from runner.lang.windowing import Params, WindowSpec, reads_only_mids, window_spec
-from runner.market.windows import NEVER, AnyWindow, next_due
+from runner.market.windows import AnyWindow, next_due
 
 SHORTEST_NS = 300_000_000_000
 """a window under 5 min would see too few closes, and fills by itself soon enough"""
@@ -121,8 +121,8 @@ def _play(
             close(due)
 
     for at, prices in _by_time(bars, books, now):
-        if clocks and clocks[0].started == NEVER:
-            close(at)
+        for clock in clocks:
+            clock.start(at)
         advance(at - 1)
         for key, price in prices:
             books[key].put(price, at)

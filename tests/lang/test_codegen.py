@@ -122,7 +122,7 @@ def fill(world: World, program: Program, random: Random) -> int:
         for key, stream in world.streams.items():
             values = [abs(any_value(random)) for _ in range(4)]  # no price is negative
             if key.endswith("book"):
-                stream.quote(*values)
+                stream.quote(*sorted(values[:2]), *values[2:])  # a crossed book is not live
                 stream.slope = random.choice([0.0, 1e-16, 0.001])
                 stream.seq, stream.aged = random.randint(0, 1), random.choice([0, 6_000_000_000])
             else:

@@ -1,0 +1,182 @@
+"""A compiled strategy: windows shared and fed, what is missing by name, state, warm-up."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from runner.lang.program import Program
+from tests.lang.material import World
+
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+ARB = {
+    "basis": "ema(gap(bin.mid, byb.mid), params.window)",
+    "sell_bin": "gap(fill_price(bin.book, sell, params.clip), "
+                "fill_price(byb.book, buy, params.clip)) - basis",
+    "back_bin": "gap(fill_price(bin.book, buy, params.clip), "
+                "fill_price(byb.book, sell, params.clip))",
+}  # fmt: skip
+WHEN = "this.cost + params.profit < sell_bin < params.insane"
+UNTIL = "this.exit_return > params.keep or back_bin - entered(basis) < params.exit"
+
+
+def arb(world: World) -> Program:
+    world.streams["bin.book"].quote(60_000.0, 60_001.0)
+    world.streams["byb.book"].quote(59_999.0, 60_000.0)
+    world.rule.cost = 0.0021
+    return world.program(ARB, WHEN, UNTIL)
+
+
+def run_in(program: Program, minutes: int) -> int:
+    for minute in range(minutes + 1):
+        for key in ("bin.book", "byb.book"):
+            program.on_stream[key](minute * MINUTE)
+    return minutes * MINUTE
+
+
+def test_the_arbitrage_enters_on_a_dislocation_over_the_basis_and_leaves_behind_it() -> None:
+    world = World()
+    program = arb(world)
+    rule = program.rules["r"]
+    assert not program.warm("r") and not rule.when.true(0) and not rule.when.false(0)
+    now = run_in(program, 30)
+    assert program.warm("r") and rule.when.false(now)
+    world.streams["bin.book"].quote(60_200.0, 60_201.0)
+    assert rule.when.true(now)
+    world.streams["bin.book"].quote(60_600.0, 60_601.0)
+    assert rule.when.false(now)  # insane
+    world.rule.entered = rule.enter(now)
+    assert world.rule.entered == [pytest.approx(1 / 60_000, rel=1e-3)]
+    assert rule.until is not None and not rule.until.true(now) and not rule.until.false(now)
+    world.rule.worth = 0.0
+    assert rule.until.false(now)
+    world.rule.worth = 1.0
+    assert rule.until.true(now)
+    assert rule.size.value(now) == 500.0 and math.isnan(rule.size.max(now))  # type: ignore[misc]
+    assert rule.when_streams == rule.until_streams == ("bin.book", "byb.book")
+
+
+def test_a_stale_book_makes_all_that_reads_it_missing() -> None:
+    world = World()
+    program = arb(world)
+    now = run_in(program, 30)
+    stream = world.streams["byb.book"]
+    stream.quote(math.nan, math.nan, math.nan, math.nan)
+    stream.state, stream.aged = "stale", 412_345_678
+    program.on_stream["byb.book"](now)
+    rule = program.rules["r"]
+    assert not rule.when.true(now) and not rule.when.false(now)
+    assert program.signal("basis", now) is None
+    assert program.missing("r", now) == ["byb.book stale 412ms"]
+    assert program.warm("r")  # the window is not lost, it waits
+
+
+def test_what_is_missing_is_named() -> None:
+    world = World()
+    program = arb(world)
+    world.rule.cost = math.nan
+    run_in(program, 12)
+    world.streams["bin.book"].state = "waiting"
+    assert program.missing("r", 12 * MINUTE) == [
+        "bin.book waiting",
+        "basis warming 40%",
+        "this.cost unknown",
+    ]
+
+
+def test_a_trace_tells_every_sub_expression() -> None:
+    world = World()
+    program = arb(world)
+    now = run_in(program, 30)
+    rows = dict(program.explain("r", "when", now))
+    assert rows[WHEN] == "false" and rows["this.cost"] == "21bps"
+    assert rows["this.cost + params.profit"] == "27bps" and rows["params.clip"] == "500 USDT"
+    assert program.explain("r", "until", now)[0][1] == "missing"
+
+
+def test_the_same_window_in_two_places_is_one() -> None:
+    world = World()
+    program = world.program(
+        {"z": "zscore(bin.mid, 2h)", "s": "stdev(bin.book.mid, 7200s) / sma(bin.mid, 2h)"},
+        when="z > 2 and s > 0 and zscore(bin.mid, 120m) < 5",
+    )
+    assert list(program._windows) == ["moments(bin.book.mid, 7200000000000ns)"]
+
+
+def test_slots_close_on_timers_and_the_mean_is_that_of_the_slots() -> None:
+    world = World()
+    program = world.program({"m": "sma(bin.mid, 1s)"}, when="m > 0")
+    book = world.streams["bin.book"]
+    book.quote(100.0, 100.0)
+    program.on_timer(program.due)
+    seen = []
+    for i in range(100):
+        book.quote(100.0 + i, 100.0 + i)
+        seen.append(100.0 + i)
+        program.on_timer(program.due)
+    assert program.signal("m", program.due) == pytest.approx(sum(seen) / len(seen))
+
+
+def test_windows_of_bars_advance_when_a_bar_closes() -> None:
+    world = World()
+    program = world.program({"m": "sma(bin.bars.close, 3bars)"}, when="m > 0")
+    bars = world.streams["bin.bars"]
+    for price in (1.0, 2.0, 6.0):
+        bars.close, bars.closed = price, bars.closed + 1
+        program.on_stream["bin.bars"](0)
+        program.on_stream["bin.bars"](0)  # an update that closes nothing
+    assert program.signal("m", 0) == 3.0
+
+
+def test_state_survives_as_json_and_continues_where_it_was() -> None:
+    first, second = World(), World()
+    program, other = arb(first), arb(second)
+    now = run_in(program, 40)
+    saved = json.loads(json.dumps(program.state(now)))
+    assert list(saved) == ["ema(gap(bin.book.mid, byb.book.mid), 1800000000000ns)"]
+    assert other.restore(saved, 5 * SECOND, MINUTE) == list(saved)
+    other.on_stream["bin.book"](5 * SECOND)
+    assert other.signal("basis", 5 * SECOND) == pytest.approx(program.signal("basis", now))
+    assert arb(World()).restore(saved, 0, 10 * MINUTE) == []
+    assert arb(World()).restore({"ema": 1, **{key: [1] for key in saved}}, 0, 0) == []
+
+
+def test_windows_over_mids_are_filled_from_bars() -> None:
+    world = World()
+    signals = {
+        "basis": "ema(gap(bin.mid, byb.mid), 30m)",
+        "z": "zscore(bin.mid / byb.mid, 2h)",
+        "sane": "corr(ret(bin.mid, 1m), ret(byb.mid, 1m), 4h) > 0.6",
+        "short": "sma(bin.mid, 1m)",
+        "micro": "sma(bin.book.micro, 30m)",
+    }
+    program = world.program(
+        signals, when="basis < 1 and z < 5 and sane and short > 0 and micro > 0"
+    )
+    assert program.history_ns == (4 * 60 + 2) * MINUTE
+    closes = [60_000.0 + 50 * math.sin(i / 7) + i for i in range(260)]
+    bars = {
+        "bin": [((i - 260) * MINUTE, price) for i, price in enumerate(closes)],
+        "byb": [((i - 260) * MINUTE, price * 0.999) for i, price in enumerate(closes)],
+    }
+    filled = program.warm_up(bars, 0)
+    assert len(filled) == 3 and not any("micro" in name for name in filled)
+    world.streams["bin.book"].quote(60_300.0, 60_301.0)
+    world.streams["byb.book"].quote(60_240.0, 60_241.0)
+    program.on_stream["bin.book"](1)
+    program.on_timer(1)
+    assert program.signal("basis", 1) == pytest.approx(1 / 0.999 - 1, rel=1e-3)
+    assert program._windows[filled[0]].warmed and not program.warm("r")
+    assert program.warm_up({}, 0) == []
+
+
+def test_a_gap_in_the_bars_is_missing_not_flat() -> None:
+    world = World()
+    program = world.program({"m": "sma(bin.mid, 30m)"}, when="m > 0")
+    bars = [(i * MINUTE, 100.0) for i in range(-60, 0) if not -20 < i < -5]
+    program.warm_up({"bin": bars}, 0)
+    world.streams["bin.book"].quote(100.0, 100.0)
+    assert program.signal("m", 0) is None
