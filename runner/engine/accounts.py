@@ -91,18 +91,22 @@ class Venue:
         self.was_ready = self.was_ready or event.state is Readiness.READY
         self.state, self.reason = event.state, event.reason
 
-    def on_account(self, event: Account) -> None:
-        """Take balances and positions; in a full picture what is absent is zero."""
+    def on_account(self, event: Account, at: int | None = None) -> None:
+        """Take balances and positions; in a full picture what is absent is zero.
+
+        `at` is when the question left, for an answer: what was filled since may not be in it.
+        """
+        at = event.t if at is None else at
         self.heard = True
         if event.full:
             self.free.clear()
             for symbol, held in self.held.items():
-                self.held[symbol] = Held(0, event.t, held.entry)
+                self.held[symbol] = Held(0, at, held.entry)
         for balance in event.balances:
             self.free[balance.asset] = balance.free
             self.spent.pop(balance.asset, None)
         for told in event.positions:
-            self.held[told.symbol] = Held(told.lots, event.t, told.entry, told.liquidation)
+            self.held[told.symbol] = Held(told.lots, at, told.entry, told.liquidation)
         if event.equity is not None:
             self.cell.equity = event.equity
         if event.margin_used is not None:

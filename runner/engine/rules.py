@@ -38,6 +38,7 @@ from runner.market.streams import StreamState
 
 RETRY: Final = 250 * MS
 WARM_LOOK: Final = 50 * MS
+TAKE_UP_LOOK: Final = 100 * MS
 MISSING_LOOK: Final = 10 * SECOND
 MISSING_AFTER: Final = 300 * SECOND
 REJECTS_IN_A_ROW: Final = 3
@@ -298,7 +299,10 @@ class Rules:
             self._look(run)
 
     def take_up(self, run: RuleRun) -> None:
-        """Go on with what an earlier run left: its trade, its rest."""
+        """Go on with what an earlier run left: its trade once its exchanges are there, its rest."""
+        if run.state in HOLDING and not self.known_to_all(run):
+            self.desk.timers.at(self.desk.now + TAKE_UP_LOOK, self.take_up, run)
+            return
         if run.state is RuleState.ENTERING:
             self.groups.watch_doubt(run)
             self.groups.watch_ttl(run)
@@ -388,6 +392,10 @@ class Rules:
         self.desk.gate.firings[name].clear()
         run.armed = run.plan.rearm == "level"
         self._move(run, RuleState.WARMING, "resumed")
+
+    def known_to_all(self, run: RuleRun) -> bool:
+        """Whether all exchanges of a rule's legs have been ready in this run."""
+        return all(self.desk.venue_of(leg.market).was_ready for leg in run.plan.legs)
 
     def disabled(self, name: str) -> bool:
         return self.runs[name].state is RuleState.DISABLED

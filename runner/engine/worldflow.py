@@ -80,7 +80,8 @@ class World:
             text = f"{event.exchange} is {event.state}: {event.reason}".rstrip(": ")
             self.desk.limits.add(key, Mode.REDUCING, f"exchange_{event.state.value}", text)
         for run in self.desk.rules.runs.values():
-            if run.trade is not None and run.trade.leaving is not None:
+            leaving = run.trade is not None and run.trade.leaving is not None
+            if leaving and self.desk.rules.known_to_all(run):
                 self.desk.rules.closing.step(run)
 
     def on_budget(self, event: Budget) -> None:
@@ -139,8 +140,9 @@ class World:
         first = venue.picture_at == NO_TIME
         venue.picture_at = event.started
         if event.account is not None:
-            venue.on_account(event.account)
-            self._compare(event, first)
+            asked_at = event.started or event.t
+            venue.on_account(event.account, asked_at)
+            self._compare(event.exchange, asked_at, first)
 
     def _open_orders(self, exchange: str, shown: dict[str, OrderView], started: int) -> None:
         desk = self.desk
@@ -168,10 +170,10 @@ class World:
         )  # fmt: skip
         self.desk.tell("warn", f"{exchange} shows an order that is not in our journal: {view.cid}")
 
-    def _compare(self, event: Reconciled, first: bool) -> None:
+    def _compare(self, exchange: str, asked_at: int, first: bool) -> None:
         """Set our ledgers against a whole picture. The first one shows what was there before us."""
         for name, listed in self.desk.markets.items():
-            if listed.plan.exchange != event.exchange or not listed.perpetual:
+            if listed.plan.exchange != exchange or not listed.perpetual:
                 continue
             if not listed.plan.traded:
                 continue
@@ -179,7 +181,7 @@ class World:
                 self._agree(name)
             elif first and self._adopt:
                 self._adopt_difference(name)
-            elif self._quiescent(name) or first:
+            elif self._quiescent(name, asked_at) or first:
                 self._disagree(name)
 
     def _held(self, market: str) -> int | None:
@@ -194,13 +196,14 @@ class World:
         held = self._held(market)
         return held is not None and held != self.desk.ledgers.expected(market)
 
-    def _quiescent(self, market: str) -> bool:
+    def _quiescent(self, market: str, at: int) -> bool:
+        """Whether nothing moved around `at`: no order in flight, no fill shortly before it."""
         last = self.desk.rules.last_fill.get(market, NO_TIME)
-        return not any(self.desk.orders.working(market)) and self.desk.now - last >= GRACE
+        return not any(self.desk.orders.working(market)) and at - last >= GRACE
 
     def _confirm(self, market: str) -> None:
         """A difference was seen a moment ago: if it still stands in quiet, ask for a picture."""
-        if self._differs(market) and self._quiescent(market):
+        if self._differs(market) and self._quiescent(market, self.desk.now):
             exchange = self.desk.markets[market].plan.exchange
             self.desk.emit(Reconcile(exchange=exchange, reason=f"position of {market} differs"))
 
@@ -352,6 +355,7 @@ class World:
     def after_restore(self) -> None:
         """Take up what an earlier run left open."""
         desk = self.desk
+        desk.limits.evaluate()
         desk.limits.settle()
         for run in desk.rules.runs.values():
             desk.timers.at(desk.now + MS, self._take_up, run)

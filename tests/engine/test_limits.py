@@ -318,3 +318,15 @@ def test_the_operator_can_close_a_named_trade_while_he_keeps_the_rest() -> None:
     s.run(1 * SECOND)
     assert (s.truth("bin"), s.truth("byb")) == (0, 0)
     assert s.engine.desk.limits.mode is Mode.KEPT
+
+
+def test_a_slow_picture_taken_before_a_fill_is_no_difference() -> None:
+    s = holding()
+    s.run(2 * SECOND)
+    old = s.exchanges["binance"].picture(s.t)
+    s.push(Operator(command="flatten", rule=R1, who="me"))
+    s.run(3 * SECOND)
+    assert s.truth("bin") == 0
+    s.push(old)
+    s.run(3 * SECOND)
+    assert states(s) == []
