@@ -15,7 +15,8 @@ from pathlib import Path
 
 from runner.base.errors import UsageError
 from runner.lang.diagnostics import Diagnostic, Findings
-from runner.lang.nodes import Mapping, Scalar, Sequence, decode, read
+from runner.lang.nodes import Mapping, Scalar, Sequence
+from runner.lang.reader import decode, read
 from runner.lang.render import Source
 from runner.lang.scope import Scope
 from runner.lang.scope import pegs as peg_map

@@ -14,7 +14,8 @@ from runner.base.errors import UsageError, WorldError
 from runner.lang import types
 from runner.lang.check import Want, check
 from runner.lang.diagnostics import Findings, Mark, Text
-from runner.lang.nodes import Mapping, Node, Scalar, Sequence, decode, read
+from runner.lang.nodes import Mapping, Node, Scalar, Sequence
+from runner.lang.reader import decode, read
 from runner.lang.scope import RESERVED, ParamScope, Scope
 from runner.lang.types import Sort, Type
 from runner.spec.context import Context, fold, section, text

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from runner.lang.diagnostics import Findings
-from runner.lang.nodes import Mapping, read
+from runner.lang.nodes import Mapping
 from runner.lang.pages import pages
+from runner.lang.reader import read
 from runner.lang.render import as_text
 from runner.spec import load
 

@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 
 from runner.lang.diagnostics import Findings
-from runner.lang.nodes import Mapping, Node, Scalar, read
+from runner.lang.nodes import Mapping, Node, Scalar
+from runner.lang.reader import read
 from runner.spec import schema
 from runner.spec.shape import check_shape
 from runner.spec.suggest import nearest

@@ -1,4 +1,4 @@
-"""YAML nodes: exact places, traps refused, hostile files refused quickly and cheaply (R-67)."""
+"""Reading YAML: exact places, traps refused, hostile files refused quickly and cheaply (R-67)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import time
 import pytest
 
 from runner.lang.diagnostics import Findings, Mark
-from runner.lang.nodes import LARGEST_FILE, Mapping, Node, Scalar, Sequence, decode, read
+from runner.lang.nodes import Mapping, Node, Scalar, Sequence
+from runner.lang.reader import LARGEST_FILE, decode, read
 
 
 def parse(text: str) -> tuple[Node | None, Findings]:
