@@ -41,6 +41,7 @@ def test_futures_differences_must_name_the_one_before_them() -> None:
     good = [snapshot(10), diff(8, 12, 7), diff(15, 19, 12), diff(25, 29, 19)]
     assert steps(*good) == [Step.APPLIED] * 4
     assert steps(*good, diff(35, 39, 31))[-1] is Step.GAP
+    assert steps(*good, diff(25, 39, 19))[-1] is Step.GAP
     # the first one must reach over the snapshot
     assert steps(snapshot(10), diff(12, 14, 11))[-1] is Step.GAP
     assert steps(snapshot(10), diff(8, 10, 7), diff(12, 14, 10))[1:] == [Step.APPLIED] * 2

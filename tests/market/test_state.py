@@ -272,6 +272,17 @@ def test_a_replaced_connection_that_goes_down_later_takes_nothing_with_it() -> N
     assert book(state).state is StreamState.LIVE
 
 
+def test_a_stream_that_moves_to_a_new_connection_warms_again() -> None:
+    state = market(synced=False)
+    state.apply(top(4 * SECOND, u=1))
+    assert book(state).state is StreamState.LIVE
+    event = top(5 * SECOND, u=2)
+    event.conn = 7  # nobody announced it: it opens with its first frame
+    state.apply(event)
+    assert book(state).state is StreamState.WAITING and hidden(book(state))
+    assert state.due == 8 * SECOND
+
+
 def test_a_resync_of_the_host_hides_the_book() -> None:
     state = market()
     state.apply(depth(0, 10, [(100.0, 1.0)], [(101.0, 1.0)], True))
