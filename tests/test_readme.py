@@ -1,0 +1,55 @@
+"""What the README shows is true: its YAML validates, its commands exist, its two commands are there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner import spec
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_every_yaml_block_validates(number: int) -> None:
+    checked = spec.load(BLOCKS[number], name=f"README block {number + 1}")
+    assert [(d.code, d.mark.line, d.message) for d in checked.findings] == []
+
+
+def test_there_is_a_yaml_block_to_check() -> None:
+    assert BLOCKS
+
+
+@pytest.mark.parametrize("name", ["main", "tests"])
+def test_the_two_commands_can_be_copied_out(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "readme_command.py", name],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("\n") == 1 and "venv" in done.stdout
+
+
+def test_every_command_of_the_table_exists() -> None:
+    listed = set(re.findall(r"^\| `(\w[\w-]*)", README, re.MULTILINE))
+    listed |= {"status", "halt", "resume", "flatten"}
+    code = (
+        "from runner.cli.main import app; import typer;print(*typer.main.get_command(app).commands)"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
+    assert listed <= set(there), listed - set(there)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "strategies").glob("*.y*ml")), ids=lambda p: p.name)
+def test_every_shipped_strategy_validates(path: Path) -> None:
+    checked = spec.load(path)
+    assert checked.plan is not None and checked.findings.errors == 0
