@@ -114,8 +114,8 @@ class ProgramApi(Protocol):
         """Return a signal's value; None when missing."""
         ...
 
-    def state(self) -> dict[str, Any]:
-        """Return the windows' state as plain JSON values."""
+    def state(self, now: int) -> dict[str, Any]:
+        """Return the windows' state as plain JSON values; ages in it are relative to `now`."""
         ...
 
     def restore(self, state: Mapping[str, Any], now: int, gap_ns: int) -> list[str]:

@@ -15,11 +15,12 @@ of the walk, which is always better than the walk: most updates end there.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import inf, isfinite, log, nan, sqrt
+from math import exp, inf, isfinite, log, nan, sqrt
 from typing import Any
 
 from runner.lang import missing, tree
@@ -34,6 +35,9 @@ Ref = tuple[str, str]
 """what a generated name stands for: stream, account, position, rule, pnl, window or text, and its
 key"""
 
+_CONSTANTS = {"I": "1e999", "N": "-1e999", "nan": "(1e999-1e999)"}
+"""what the short names of the source stand for: folded by the compiler, no look-up at run time"""
+_SHORT = re.compile(r"\b(?:I|N|nan)\b")
 _WALK = 60
 _METHODS = {"exit_pnl": _WALK, "exit_return": _WALK, "pnl": 20, "notional": 10}
 _REVERSED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
@@ -55,11 +59,12 @@ class Code:
     def bind(self, objects: Mapping[Ref, Any]) -> dict[str, Callable[..., Any]]:
         """Return the functions by name, over these objects."""
         scope: dict[str, Any] = {
-            "I": inf, "N": -inf, "nan": nan, "sqrt": sqrt, "log": log, "least": missing.least,
+            "exp": exp, "sqrt": sqrt, "log": log, "least": missing.least,
             "greatest": missing.greatest, "clamp": missing.clamp, "sign": missing.sign,
             "round_to": missing.round_to, "abs": abs, "len": len, "__builtins__": {},
         }  # fmt: skip
-        exec(compile(self.source, "<strategy>", "exec"), scope)
+        source = _SHORT.sub(lambda word: _CONSTANTS[word.group()], self.source)
+        exec(compile(source, "<strategy>", "exec"), scope)
         refs = self.names.values()
         made = scope["build"](*(r[1] if r[0] == "text" else objects[r] for r in refs))
         return dict(zip(self.functions, made, strict=True))
@@ -114,8 +119,7 @@ class Generator:
         lines = []
         for window, spec in zip(windows, specs, strict=True):
             if not spec.bars:
-                args = ", ".join(body.num(arg) for arg in spec.args)
-                lines.append(f"    {window}.feed(now, {args})")
+                lines += _ema(window, spec.ns, body.num(spec.args[0]))
                 continue
             s = self.name(("stream", spec.stream))
             with body.fork():
@@ -654,6 +658,18 @@ class _Body:
         code = self.num(expr)
         self.uses = uses
         return code
+
+
+def _ema(window: str, ns: int, x: str) -> list[str]:
+    """Write `Ema.feed` out where the mean is running; the rest of its cases it does itself."""
+    return [
+        f"    if N < (x := {x}) < I and (m := {window}.mean) == m:",
+        f"        {window}.mean = m = x + (m - x) * exp((now - {window}.last) * {-1.0 / ns!r})",
+        f"        {window}.last = now",
+        f"        {window}.value = m if now - {window}.first >= {ns} else nan",
+        "    else:",
+        f"        {window}.feed(now, x)",
+    ]
 
 
 def _fold(op: str, left: float, right: float) -> float:

@@ -181,7 +181,7 @@ class Program:
         assert value is None or isinstance(value, str)
         return value
 
-    def state(self, now: int = 0) -> dict[str, Any]:
+    def state(self, now: int) -> dict[str, Any]:
         """Return the windows' state as plain JSON values; ages in it are relative to `now`."""
         found = {}
         for spec in self._layout.specs:

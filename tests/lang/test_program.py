@@ -8,6 +8,7 @@ import math
 import pytest
 
 from runner.lang.program import Program
+from runner.market.windows import Ema
 from tests.lang.material import World
 
 SECOND = 1_000_000_000
@@ -118,6 +119,22 @@ def test_slots_close_on_timers_and_the_mean_is_that_of_the_slots() -> None:
         seen.append(100.0 + i)
         program.on_timer(program.due)
     assert program.signal("m", program.due) == pytest.approx(sum(seen) / len(seen))
+
+
+def test_the_written_out_ema_is_that_of_the_window() -> None:
+    """Generated code repeats `Ema.feed` for speed: over known, missing and equal times."""
+    world = World()
+    program = world.program({"m": "ema(bin.mid, 3s)"}, when="m > 0")
+    ema, book, now = Ema("", 3 * SECOND), world.streams["bin.book"], 0
+    for i in range(200):
+        price = math.nan if i % 7 == 3 else 100.0 + math.sin(i)
+        now += (i % 3) * SECOND // 4
+        book.quote(price, price)
+        program.on_stream["bin.book"](now)
+        ema.feed(now, price)
+        expected = None if math.isnan(ema.value) else pytest.approx(ema.value, rel=1e-15)
+        assert program.signal("m", now) == expected
+    assert ema.full
 
 
 def test_windows_of_bars_advance_when_a_bar_closes() -> None:
