@@ -63,7 +63,7 @@ def max_position(gate: Gate, p: Proposal) -> Refusal | None:
 def max_net_position(gate: Gate, p: Proposal) -> Refusal | None:
     """10, per base asset: groups at their planned end, all other orders at their worst."""
     desk = gate.desk
-    for asset in {desk.instruments[i.market].base for i in p.intents}:
+    for asset in dict.fromkeys(desk.instruments[i.market].base for i in p.intents):
         limit = gate.max_net.get(asset)
         if limit is None:
             continue
@@ -174,7 +174,7 @@ def loss(gate: Gate, p: Proposal) -> Refusal | None:
 def rate_budget(gate: Gate, p: Proposal) -> Refusal | None:
     """18: the exchange's own limits; entries leave a fifth to cancels and reductions."""
     now = gate.desk.now
-    for exchange in {i.exchange for i in p.intents}:
+    for exchange in dict.fromkeys(i.exchange for i in p.intents):
         count = sum(1 for i in p.intents if i.exchange == exchange)
         for budget in gate.desk.venues[exchange].budgets.values():
             if now >= budget.resets_at:

@@ -29,18 +29,17 @@ from runner.engine.cost import TradeCell
 from runner.engine.desk import Desk
 from runner.engine.events import Readiness
 from runner.engine.groups import Groups
+from runner.engine.holding import Holding
 from runner.engine.limits import Mode
 from runner.engine.orders import Order
 from runner.engine.rule import HOLDING, RuleRun, RuleState, opposed
-from runner.engine.timers import MS, SECOND
-from runner.engine.trade import Trade
+from runner.engine.timers import MS
+from runner.engine.trade import Trade, missed
 from runner.market.streams import StreamState
 
 RETRY: Final = 250 * MS
 WARM_LOOK: Final = 50 * MS
 TAKE_UP_LOOK: Final = 100 * MS
-MISSING_LOOK: Final = 10 * SECOND
-MISSING_AFTER: Final = 300 * SECOND
 REJECTS_IN_A_ROW: Final = 3
 
 
@@ -60,6 +59,7 @@ class Rules:
         """rules that would have sent on an event with newer frames behind it"""
         self.groups = Groups(desk)
         self.closing = Closing(desk)
+        self.holding = Holding(desk)
         self.dirty: dict[str, None] = {}
         """names of rules (and "" for the run) whose lasting state changed since the last flush"""
         self.on_flush: Callable[[list[str]], None] = lambda _names: None
@@ -205,19 +205,8 @@ class Rules:
         if mode in (Mode.HALTED, Mode.FLATTENED):
             self.leave(run, self.desk.limits.code)
             return
-        self.watch_trade(run)
+        self.holding.watch(run)
         self._active(run, hold=False)
-
-    def watch_trade(self, run: RuleRun) -> None:
-        """Set the timers of an active trade."""
-        trade, plan = run.trade, run.plan
-        assert trade is not None
-        run.missing_since = -1
-        if plan.max_hold_ns is not None:
-            due = max(trade.t + plan.max_hold_ns, self.desk.now)
-            self.desk.timers.at(due, self._held_too_long, (run, trade))
-        if plan.until is not None:
-            self.desk.timers.at(self.desk.now + MISSING_LOOK, self._look_missing, (run, trade))
 
     def leave(self, run: RuleRun, reason: str, *, commanded: bool = False, only: str = "") -> None:
         """Begin to close a trade; the operator's word renews a close that is going on."""
@@ -245,7 +234,7 @@ class Rules:
             trade.leaving = None
             run.cell.active = True
             self._move(run, RuleState.ACTIVE, f"closed {leaving.only} alone")
-            self.watch_trade(run)
+            self.holding.watch(run)
             return
         self.desk.traces.funnels[run.plan.name].exits += 1
         pnl = sum(leg.ledger.settled_pnl for leg in trade.legs) - trade.baseline
@@ -270,9 +259,9 @@ class Rules:
             reason = "unwound" if unwound else "no fill"
         if not unwound:
             funnel.no_fill += 1
-        missed = "; ".join(_missed(trade))
+        by = "; ".join(missed(trade))
         self.desk.record(
-            "no_fill", rule=run.plan.name, group=trade.ordinal, reason=reason, missed=missed
+            "no_fill", rule=run.plan.name, group=trade.ordinal, reason=reason, missed=by
         )
         self._rest(run, reason, armed=not unwound)
         if run.rejects >= REJECTS_IN_A_ROW:
@@ -309,40 +298,11 @@ class Rules:
             if not self.groups.unsettled(run):
                 self.groups.judge(run)
         elif run.state is RuleState.ACTIVE:
-            self.watch_trade(run)
+            self.holding.watch(run)
         elif run.state is RuleState.LEAVING:
             self.closing.step(run)
         elif run.state is RuleState.COOLDOWN:
             self.desk.timers.at(max(run.cooldown_until, self.desk.now), self.cooled, run)
-
-    def _held_too_long(self, subject: tuple[RuleRun, Trade]) -> None:
-        run, trade = subject
-        if run.trade is not trade or run.state is not RuleState.ACTIVE:
-            return
-        if self.desk.limits.mode in (Mode.KEPT, Mode.FROZEN):
-            self.desk.timers.at(self.desk.now + MISSING_LOOK, self._held_too_long, subject)
-        else:
-            self.leave(run, "max_hold")
-
-    def _look_missing(self, subject: tuple[RuleRun, Trade]) -> None:
-        run, trade = subject
-        until = run.program.until
-        if run.trade is not trade or run.state is not RuleState.ACTIVE or until is None:
-            return
-        now = self.desk.now
-        if until.true(now) or until.false(now):
-            run.missing_since = -1
-        elif run.missing_since < 0:
-            run.missing_since = now
-        elif now - run.missing_since >= MISSING_AFTER and run.plan.on_missing != "hold":
-            text = f"{run.plan.name}: `until` missing for {MISSING_AFTER // SECOND}s"
-            self.desk.tell("page", text)
-            if run.plan.on_missing == "halt":
-                self.desk.limits.add(f"missing:{run.plan.name}", Mode.HALTED, "missing", text)
-            else:
-                self.leave(run, "missing")
-            return
-        self.desk.timers.at(now + MISSING_LOOK, self._look_missing, subject)
 
     # -- orders
 
@@ -442,12 +402,3 @@ class Rules:
             names = list(self.dirty)
             self.dirty.clear()
             self.on_flush(names)
-
-
-def _missed(trade: Trade) -> Iterator[str]:
-    """Say by how much each leg's price was missed."""
-    for leg in trade.legs:
-        now = leg.listed.touch(leg.side)
-        if now == now and leg.touch == leg.touch:
-            bps = (now / leg.touch - 1) * leg.side.sign * 1e4
-            yield f"{leg.market} {bps:+.2f}bps"

@@ -7,7 +7,7 @@ filled/planned are equal; the gap is the largest amount by which a leg is ahead 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from runner.engine.desk import Desk, Listed
@@ -147,3 +147,12 @@ def new_trade(desk: Desk, rule: RulePlan, lots: Sequence[int], entered: list[flo
         legs.append(Leg(i, plan, listed, ledger, lots[i], touch, ledger.lots))
     baseline = sum(leg.ledger.settled_pnl for leg in legs)
     return Trade(rule, desk.ordinal, legs, desk.now, desk.wall, entered, baseline)
+
+
+def missed(trade: Trade) -> Iterator[str]:
+    """Say by how much each leg's price was missed."""
+    for leg in trade.legs:
+        now = leg.listed.touch(leg.side)
+        if now == now and leg.touch == leg.touch:
+            bps = (now / leg.touch - 1) * leg.side.sign * 1e4
+            yield f"{leg.market} {bps:+.2f}bps"

@@ -1,0 +1,61 @@
+"""Watching an active trade by timers: `max_hold`, and an `until` that stays missing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runner.engine.desk import Desk
+from runner.engine.limits import Mode
+from runner.engine.rule import RuleRun, RuleState
+from runner.engine.timers import SECOND
+from runner.engine.trade import Trade
+
+MISSING_LOOK: Final = 10 * SECOND
+MISSING_AFTER: Final = 300 * SECOND
+
+
+class Holding:
+    """The timers of all active trades."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def watch(self, run: RuleRun) -> None:
+        """Set the timers of an active trade."""
+        trade, plan = run.trade, run.plan
+        assert trade is not None
+        run.missing_since = -1
+        if plan.max_hold_ns is not None:
+            due = max(trade.t + plan.max_hold_ns, self.desk.now)
+            self.desk.timers.at(due, self._held_too_long, (run, trade))
+        if plan.until is not None:
+            self.desk.timers.at(self.desk.now + MISSING_LOOK, self._look_missing, (run, trade))
+
+    def _held_too_long(self, subject: tuple[RuleRun, Trade]) -> None:
+        run, trade = subject
+        if run.trade is not trade or run.state is not RuleState.ACTIVE:
+            return
+        if self.desk.limits.mode in (Mode.KEPT, Mode.FROZEN):
+            self.desk.timers.at(self.desk.now + MISSING_LOOK, self._held_too_long, subject)
+        else:
+            self.desk.rules.leave(run, "max_hold")
+
+    def _look_missing(self, subject: tuple[RuleRun, Trade]) -> None:
+        run, trade = subject
+        until = run.program.until
+        if run.trade is not trade or run.state is not RuleState.ACTIVE or until is None:
+            return
+        now = self.desk.now
+        if until.true(now) or until.false(now):
+            run.missing_since = -1
+        elif run.missing_since < 0:
+            run.missing_since = now
+        elif now - run.missing_since >= MISSING_AFTER and run.plan.on_missing != "hold":
+            text = f"{run.plan.name}: `until` missing for {MISSING_AFTER // SECOND}s"
+            self.desk.tell("page", text)
+            if run.plan.on_missing == "halt":
+                self.desk.limits.add(f"missing:{run.plan.name}", Mode.HALTED, "missing", text)
+            else:
+                self.desk.rules.leave(run, "missing")
+            return
+        self.desk.timers.at(now + MISSING_LOOK, self._look_missing, subject)
