@@ -488,6 +488,16 @@ def test_answers_on_bybits_trade_socket(code: int, outcome: Outcome) -> None:
     assert out.budgets == [("order_create", 1, 10, 1795430930500 * MS)]
 
 
+def test_no_such_order_answers_a_cancel_but_leaves_a_place_in_doubt() -> None:
+    bybit = placed_on_socket("bybit_linear")
+    cancel = decoded(bybit, bybit_answer("r2", 110001, "order.cancel"), "trade").replies[0]
+    assert cancel[1] is Outcome.REJECTED
+    (event,) = cancel[2]
+    assert isinstance(event, CancelReply) and (event.ok, event.code) == (False, "110001")
+    place = decoded(bybit, bybit_answer("r1", 110001), "trade").replies[0]
+    assert place[1] is Outcome.UNKNOWN
+
+
 @pytest.mark.parametrize(
     ("status", "body", "outcome"),
     [

@@ -28,7 +28,7 @@ from runner.engine.events import (
 )
 from runner.exchanges.api import AccountSetup, KeyFacts, MarketBinding, Outcome
 from runner.exchanges.bybit_linear import private, wire
-from runner.exchanges.bybit_linear.errors import ERRORS, UNCHANGED
+from runner.exchanges.bybit_linear.errors import ERRORS, NO_ORDER, UNCHANGED
 from runner.exchanges.wire import FOREIGN, MS, T, is_ours, lots, number, parse, ticks
 
 STATUSES: Final[Mapping[str, str]] = {
@@ -228,10 +228,15 @@ def failure_of(body: bytes) -> wire.Failed | None:
         return None
 
 
-def verdict(status: int, code: int | None) -> Outcome:
-    """Judge an answer: by its code, and by the HTTP status where there is none."""
+def verdict(status: int, code: int | None, operation: str) -> Outcome:
+    """Judge an answer: by its code, and by the HTTP status where there is none.
+
+    "No such order" leaves a place open to doubt, but answers a cancel.
+    """
     if code is None:
         return Outcome.RATE_LIMITED if status == 403 else Outcome.UNKNOWN
+    if code in NO_ORDER and operation == "cancel":
+        return Outcome.REJECTED
     if code:
         return ERRORS.outcome(str(code))
     return Outcome.ACCEPTED if status == 200 else Outcome.UNKNOWN

@@ -181,7 +181,7 @@ class BybitLinearOrders:
     ) -> tuple[Outcome, list[Event]]:
         """Judge an HTTP answer to place, cancel or cancel_all."""
         failed = answers.failure_of(body)
-        outcome = answers.verdict(status, failed.retCode if failed else None)
+        outcome = answers.verdict(status, failed.retCode if failed else None, operation)
         placed = private.Placed()
         if outcome is Outcome.ACCEPTED and operation != "cancel_all":
             try:
@@ -245,9 +245,9 @@ class BybitLinearOrders:
             out.budgets.append((_OPERATIONS[reply.op], used, header.limit, header.reset * MS))
         operation, cid = self._pending.take(reply.reqId)
         placed = answers.placed_in(bytes(reply.data))
-        outcome = answers.verdict(200, reply.retCode)
         cid = cid or placed.orderLinkId
         operation = operation or ("place" if reply.op == "order.create" else "cancel")
+        outcome = answers.verdict(200, reply.retCode, operation)
         code = str(reply.retCode)
         events = answers.events(operation, cid, outcome, code, reply.retMsg, placed, t, wall)
         out.replies.append((reply.reqId, outcome, events))
