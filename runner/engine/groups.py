@@ -128,6 +128,7 @@ class Groups:
             self._start_doubt(run, trade)
         elif not doubt:
             trade.doubt_since = -1
+            self.desk.limits.drop(f"unmatched:{run.plan.name}")
         if trade.doubt_told and not any(o.uncertain for o in open_orders):
             trade.doubt_told = False
             self.desk.limits.drop(f"unknown:{run.plan.name}")
@@ -143,11 +144,22 @@ class Groups:
         run, trade, since = subject
         if run.trade is not trade or trade.doubt_since != since:
             return
-        in_doubt = self.unsettled(run)
+        unsettled = self.unsettled(run)
+        in_doubt = [o for o in unsettled if o.uncertain]
         if in_doubt:
             self._tell_doubt(run, trade, in_doubt)
-        elif self.desk.rules.is_entering(run):
+        elif not self.desk.rules.is_entering(run):
+            self._tell_gap(run, trade)
+        elif not unsettled:
             self.judge(run)
+
+    def _tell_gap(self, run: RuleRun, trade: Trade) -> None:
+        """Leaving took one leg and not the other for too long: no new risk, and a person knows."""
+        legs = ", ".join(f"{x.market} {x.base(x.ledger.lots):.8g}" for x in trade.legs)
+        within = trade.repair_within // MS
+        text = f"{run.plan.name}: legs still apart after {within}ms of leaving: {legs}"
+        self.desk.limits.add(f"unmatched:{run.plan.name}", Mode.REDUCING, "unmatched", text)
+        self.desk.tell("page", text)
 
     def _tell_doubt(self, run: RuleRun, trade: Trade, in_doubt: list[Order]) -> None:
         trade.doubt_told = True

@@ -274,6 +274,7 @@ class Rules:
         run.last_trade, run.trade = run.trade, None
         run.cell.active = False
         self.desk.limits.drop(f"unknown:{run.plan.name}")
+        self.desk.limits.drop(f"unmatched:{run.plan.name}")
         if once:
             self._move(run, RuleState.DONE, reason)
             return

@@ -162,3 +162,19 @@ def test_an_exit_is_never_more_than_the_exchange_says_we_hold() -> None:
     s.run(10 * MS)
     exits = {i.market: i.lots for i in s.sent if i.purpose is not Purpose.ENTRY}
     assert exits["bin"] == 5
+
+
+def test_a_close_that_took_one_leg_only_is_reducing_and_told_after_repair_within() -> None:
+    s = holding()
+    s.exchanges["binance"].default = Fate.NOTHING
+    narrow(s)
+    s.run(1900 * MS)
+    assert (s.truth("bin"), s.truth("byb")) == (-8, 0)
+    assert s.engine.desk.limits.mode == "active" and not pages(s)
+    s.run(200 * MS)
+    assert s.engine.desk.limits.code == "unmatched"
+    assert any("legs still apart" in text for text in pages(s))
+    s.exchanges["binance"].default = Fate.FILLED
+    s.run(1100 * MS)
+    assert (s.truth("bin"), s.truth("byb")) == (0, 0)
+    assert s.engine.desk.limits.mode == "active", "the cause is gone, so is the state"
