@@ -246,6 +246,7 @@ HTTP = [
     (200, binance_order("NEW", "0"), Outcome.ACCEPTED),
     (200, {"nonsense": 1}, Outcome.UNKNOWN),
     (200, "<html>", Outcome.UNKNOWN),
+    (200, {"code": -2010, "msg": "an error that calls itself a success"}, Outcome.UNKNOWN),
     (400, {"code": -2010, "msg": ""}, Outcome.REJECTED),
     (400, {"code": -31337, "msg": ""}, Outcome.UNKNOWN),
     (400, "", Outcome.UNKNOWN),

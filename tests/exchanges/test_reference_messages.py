@@ -111,6 +111,13 @@ def test_bybit_fixtures_of_books_tickers_and_instruments() -> None:
     assert len(bars) == len(rows) - 1
 
 
+def test_a_bybit_difference_with_id_one_is_a_snapshot_after_a_restart() -> None:
+    raw = json.loads(fixture("bybit/test_data/ws_orderbook_delta.json"))
+    raw["data"]["u"] = 1
+    (book,) = decoded("bybit_linear", json.dumps(raw).encode()).events
+    assert isinstance(book, Depth) and book.snapshot
+
+
 def test_a_ticker_difference_changes_only_what_it_names() -> None:
     codec = market_codec("bybit_linear", "live", [binding("bybit_linear", "m", "BTCUSDT")])
 
