@@ -202,7 +202,7 @@ class Program:
             fresh = spec.make()
             if not isinstance(saved, Mapping) or not fresh.restore(saved, now, gap_ns):
                 continue
-            _take_over(self._windows[spec.id], fresh)
+            self._windows[spec.id].become(fresh)
             restored.append(spec.id)
         self.due = next_due(self._slotted)
         return restored
@@ -360,13 +360,6 @@ def _objects(
     found |= {("stream", key): stream for key, stream in streams.items()}
     found |= {("window", key): window for key, window in windows.items()}
     return found
-
-
-def _take_over(window: AnyWindow, fresh: AnyWindow) -> None:
-    """Put the restored state into the window that generated code is bound to."""
-    for cls in type(fresh).__mro__:
-        for slot in getattr(cls, "__slots__", ()):
-            setattr(window, slot, getattr(fresh, slot))
 
 
 def _stream_text(key: str, stream: Any, now: int) -> str:

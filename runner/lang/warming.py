@@ -58,7 +58,7 @@ def warm_up(
         copy = copies[spec.id]
         if copy.progress > 0:
             copy.warmed = True
-            _replace(windows[spec.id], copy)
+            windows[spec.id].become(copy)
             filled.append(spec.id)
     return filled
 
@@ -140,10 +140,3 @@ def _by_time(
             if at <= now and price > 0:
                 found.setdefault(at, []).append((key, price))
     return sorted(found.items())
-
-
-def _replace(window: AnyWindow, copy: AnyWindow) -> None:
-    """Move the state of a copy into the window that the program is bound to."""
-    for cls in type(copy).__mro__:
-        for slot in getattr(cls, "__slots__", ()):
-            setattr(window, slot, getattr(copy, slot))

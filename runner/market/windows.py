@@ -53,6 +53,12 @@ class Window:
         self.warmed = False
         """filled from bars, not from the live stream"""
 
+    def become(self, other: Window) -> None:
+        """Take over all of another window of the same class; `self` stays the object bound."""
+        for cls in type(self).__mro__:
+            for slot in getattr(cls, "__slots__", ()):
+                setattr(self, slot, getattr(other, slot))
+
     def start(self, now: int) -> None:
         """Begin the first slot."""
         if not self.bars and self.started == NEVER:
