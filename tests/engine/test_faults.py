@@ -77,7 +77,7 @@ class Law:
             self.apart_since = s.t
         if s.t - self.apart_since > 3200 * MS and s.engine.desk.limits.mode is Mode.ACTIVE:
             pages = [t for t, c in s.log if isinstance(c, Notify) and c.level == "page"]
-            assert pages, "I-13"
+            assert any(t >= self.apart_since for t in pages), "I-13"
 
     def __call__(self) -> None:
         self.reported()
