@@ -48,6 +48,28 @@ risk:
   price_collar: 5%
 """
 
+RESTING = """
+version: 1
+name: churn
+about: Rests one order below the market; for tests of cancels.
+exchanges:
+{exchanges}
+markets:
+  bin: {{exchange: bin, symbol: BTCUSDT, streams: {{book: {{max_age: 2s}}}}}}
+  byb: {{exchange: byb, symbol: BTCUSDT, streams: {{book: {{max_age: 2s}}}}}}
+rules:
+  rest:
+    when: {first}.ask > {second}.bid * 0.5
+    order: {{market: {first}, side: buy, size: 300 USDT, type: limit, tif: gtc,
+            price: "{first}.bid * 0.995"}}
+run: {{on_stop: {on_stop}}}
+risk:
+  max_order: 600 USDT
+  max_position: {{bin: 0.05 BTC, byb: 0.05 BTC}}
+  max_daily_loss: {{amount: 1000 USDT, day: "{day}"}}
+  max_orders: {{count: 1000, per: 1m}}
+"""
+
 
 @dataclass
 class Lab:
@@ -147,6 +169,16 @@ class Lab:
             for held in ledger[kind]["positions"].values()
             if float(held["qty"])
         }
+
+    def resting(self) -> int:
+        """Return how many orders are open at the exchanges."""
+        ledger = self.sim.ledger()
+        return sum(
+            order["status"] in ("new", "partially_filled", "open", "partial")
+            for kind in TYPES.values()
+            for orders in ledger[kind]["orders"].values()
+            for order in orders
+        )
 
     def doubled(self) -> list[str]:
         """Return client ids that were sent to an exchange as an order more than once."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from runner.sim.launch import Running, launch
-from tests.app.simlab import TYPES, Lab
+from tests.app.simlab import RESTING, TYPES, Lab
 
 TRADING = """before_intent after_intent after_first_leg_sent after_last_leg_sent after_ack_received
 before_ack_journaled mid_fill_batch before_fill_journaled after_fill_journaled leaving_before_send
@@ -22,12 +22,16 @@ leaving_after_send reconcile_before reconcile_middle checkpoint stop_before_canc
 stop_after_cancel""".split()
 QUICK = ("after_intent", "after_first_leg_sent", "before_fill_journaled")
 COUNTS = {"reconcile_before": 1, "reconcile_middle": 1, "stop_before_cancel": 1}
+CODES = {"binance_usdm": -2019, "bybit_linear": 110007}
 COUNTS |= {"stop_after_cancel": 1, "leaving_before_send": 2, "leaving_after_send": 2}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sim() -> Iterator[Running]:
-    with launch(seed=7, exchanges=list(TYPES.values()), dislocations=False) as running:
+    # Many runs in a minute from one address: more than a trader would, and not the point here.
+    with launch(
+        seed=7, exchanges=list(TYPES.values()), dislocations=False, limit_factor=100
+    ) as running:
         yield running
 
 
@@ -63,7 +67,10 @@ def test_every_point_of_a_trade_on_each_exchange(
 @pytest.mark.parametrize("point", ["repair_before_send", "repair_after_send"])
 def test_a_kill_around_a_repair(sim: Running, tmp_path: Path, point: str, exchange: str) -> None:
     """One leg is refused, so that the other must be repaired; the kill comes then."""
-    fault = sim.fault("reject", exchange=exchange, route="*order*", after=2, count=1)
+    route = "trade order.*"
+    fault = sim.fault(
+        "reject", exchange=exchange, route=route, after=2, count=1, code=CODES[exchange]
+    )
     try:
         lab = Lab(sim, tmp_path)
         code, _, err = lab.run("6s", crash=point)
@@ -77,6 +84,19 @@ def test_a_kill_around_a_repair(sim: Running, tmp_path: Path, point: str, exchan
 
 
 @pytest.mark.campaign
+@pytest.mark.parametrize("first", ["bin", "byb"])
+@pytest.mark.parametrize("point", ["cancel_before_send", "cancel_after_send"])
+def test_a_kill_around_a_cancel(sim: Running, tmp_path: Path, point: str, first: str) -> None:
+    second = "byb" if first == "bin" else "bin"
+    lab = Lab(sim, tmp_path, first, second, text=RESTING)
+    code, _, err = lab.run("2s", crash=point)
+    assert code == -signal.SIGKILL, err[-2000:]
+    code, report, err = lab.run("3s")
+    assert code == 0, f"{report.get('exit')} {err[-2000:]}"
+    assert lab.resting() == 0 and lab.positions() == {} and lab.doubled() == []
+
+
+@pytest.mark.campaign
 @pytest.mark.parametrize("point", ["halt_before_cancel", "halt_after_cancel", "resume_written"])
 def test_a_kill_around_the_operators_word(sim: Running, tmp_path: Path, point: str) -> None:
     lab = Lab(sim, tmp_path)
@@ -85,7 +105,7 @@ def test_a_kill_around_the_operators_word(sim: Running, tmp_path: Path, point: s
     lab.operate("halt", "--why", "test")
     if point == "resume_written":
         lab.operate("resume", "--yes")
-    child.wait(timeout=20)
+    child.communicate(timeout=20)
     assert child.returncode == -signal.SIGKILL
     lab.operate("resume", "churn", "--yes")
     lab.on_stop = "flatten"
