@@ -53,7 +53,7 @@ markets:
 rules:
   take:
     when: m.book.imbalance > 0.5
-    cooldown: 10us
+    cooldown: 100us
     order: {market: m, side: buy, size: 0.002 BTC, type: limit, tif: ioc, collar: 1bps}
 risk:
   max_order: 1000 USDT
