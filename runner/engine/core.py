@@ -218,6 +218,15 @@ class Engine:
         return self.desk.traces.funnels
 
     @property
+    def evaluations(self) -> dict[str, int]:
+        """How often each rule was looked at: once per frame of every stream it reads."""
+        streams = self.market.streams
+        return {
+            name: sum(streams[key].seq for key in run.program.when_streams)
+            for name, run in self.desk.rules.runs.items()
+        }
+
+    @property
     def quiet(self) -> bool:
         """Whether every order is settled."""
         return not self.desk.orders.open

@@ -12,6 +12,7 @@ def test_nothing_happens_without_a_gap() -> None:
     s.run(10 * SECOND)
     assert s.sent == []
     assert s.state(R1) == s.state(R2) == "idle"
+    assert s.engine.evaluations[R1] >= 2 * 10 * 20, "two books, ten seconds, every 50 ms"
 
 
 def test_a_gap_opens_both_legs_in_one_send_and_closes_them() -> None:
