@@ -59,7 +59,9 @@ class Calls(Checking):
         type_ = self.result(function, syntax, args) if self.faults == before else types.UNKNOWN
         if self.faults > before:
             return self.broken(syntax, *args)
-        return tree.Call(*self.base(syntax, type_, *args), function.name, tuple(args), window)
+        return tree.Call(
+            *self.base(syntax, type_, *self.written(*args)), function.name, tuple(args), window
+        )
 
     def argument(self, function: Function, take: Take, syntax: Syntax) -> Expr:
         name = function.name

@@ -58,6 +58,14 @@ class Checking:
         depth = 1 + max((child.depth for child in below), default=0)
         return type_, self.text, at.start, at.end, min(size, 10**9), depth
 
+    def written(self, *below: Expr) -> tuple[Expr, ...]:
+        """Return the nodes as often as generated code holds them: conditions and texts twice.
+
+        `size` counts these, so that its bound is one on the code (2^n for n conditions in a row
+        of `if` inside each other, otherwise).
+        """
+        return tuple(node for node in below for _ in range(1 if node.type.numeric else 2))
+
     def broken(self, at: Syntax, *below: Expr) -> tree.Broken:
         return tree.Broken(*self.base(at, types.UNKNOWN, *below), "")
 

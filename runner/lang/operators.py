@@ -84,7 +84,9 @@ class Operators(Checking):
             start = syntax.start if whole else syntax.operands[index].start
             end = syntax.end if whole else syntax.operands[index + 1].end
             self.comparable(op, left, right, Syntax(start, end))
-        return tree.Compare(*self.base(syntax, types.BOOL, *operands), syntax.ops, operands)
+        return tree.Compare(
+            *self.base(syntax, types.BOOL, *self.written(*operands)), syntax.ops, operands
+        )
 
     def comparable(self, op: str, left: Expr, right: Expr, at: Syntax) -> None:
         """Report a pair that cannot be compared."""
@@ -120,7 +122,9 @@ class Operators(Checking):
         items = tuple(self.value(item) for item in syntax.items)
         for item in items:
             self.comparable("==", operand, item, Syntax(item.start, item.end))
-        return tree.In(*self.base(syntax, types.BOOL, operand, *items), operand, items)
+        return tree.In(
+            *self.base(syntax, types.BOOL, *self.written(operand, *items)), operand, items
+        )
 
     def if_else(self, syntax: parser.IfSyntax) -> Expr:
         value = self.value(syntax.value)
@@ -132,7 +136,7 @@ class Operators(Checking):
         else:
             self.fault("E0306", f"both sides of `if` need one type, found {value.type} and "
                        f"{other.type}", syntax)  # fmt: skip
-        return tree.IfElse(*self.base(syntax, type_, value, condition, other),
+        return tree.IfElse(*self.base(syntax, type_, *self.written(value, condition, other)),
                            value, condition, other)  # fmt: skip
 
 

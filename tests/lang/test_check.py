@@ -199,6 +199,14 @@ def test_signals_that_double_each_other_are_bounded() -> None:
     raise AssertionError("no bound")
 
 
+def test_conditions_inside_conditions_are_bounded() -> None:
+    """Each level is written twice into generated code, once for each truth."""
+    source = "bin.book.imbalance"
+    for _ in range(25):
+        source = f"(1 if {source} > 0 else 2)"
+    assert [d.code for d in findings(source)[1]] == ["E0302"]
+
+
 def test_every_function_has_words_and_its_own_name() -> None:
     for name, function in FUNCTIONS.items():
         assert function.signature.startswith(f"{name}(") and function.doc
