@@ -27,6 +27,7 @@ from runner.app.rest import Rest
 from runner.base.clock import NS_PER_S, Clock, stopwatch_ns
 from runner.base.crash import crash_point
 from runner.base.errors import Down, ExchangeError, RateLimited, Rejected, UnknownOutcome
+from runner.base.ids import new_run_id
 from runner.engine.commands import Cancel, CancelAll, Purpose, Query
 from runner.engine.events import (
     CancelReply,
@@ -111,6 +112,7 @@ class OrderLink:
         self._listen_key: str | None = None
         self._reconciling: asyncio.Task[None] | None = None
         self._count = 0
+        self._run = new_run_id(clock.wall())
         self._closed = False
 
     # -- running
@@ -259,8 +261,9 @@ class OrderLink:
         return self._trade is not None and self._trade.ready
 
     def _request_id(self, prefix: str) -> str:
+        """Make an id that no earlier run used either: Bybit refuses one it has seen (20006)."""
         self._count += 1
-        return f"{prefix}{self._count}"
+        return f"{prefix}{self._run}{self._count}"
 
     def _dispatch(self, request: Request, cid: str, operation: str) -> None:
         if isinstance(request, HttpRequest):
