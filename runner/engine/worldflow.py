@@ -259,6 +259,8 @@ class World:
             for ledger in desk.ledgers.by_market.get(event.market, ()):
                 desk.rules.touch(ledger.rule)
             desk.limits.evaluate()
+        elif event.what == "leverage":
+            desk.tell("page", f"somebody set the leverage of {event.market} to {event.amount:g}")
         elif event.what in ("liquidation", "adl") and event.market:
             desk.tell("page", f"{event.what} of {event.lots} lots {event.market}")
             self._shrink(event)

@@ -330,3 +330,10 @@ def test_a_slow_picture_taken_before_a_fill_is_no_difference() -> None:
     s.push(old)
     s.run(3 * SECOND)
     assert states(s) == []
+
+
+def test_somebody_elses_hand_on_the_leverage_is_told() -> None:
+    s = stage()
+    s.push(External(exchange="binance", what="leverage", market="bin", amount=20.0))
+    s.run(1)
+    assert ["leverage" in n.text for n in s.commands(Notify)] == [True]
