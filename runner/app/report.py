@@ -40,12 +40,18 @@ ENOUGH_NS = 3 * 86_400 * NS_PER_S
 class FunnelLike(Protocol):
     """The engine's counts of one rule."""
 
-    true: int
-    entries: int
-    exits: int
-    no_fill: int
-    rejected: int
-    refusals: Mapping[str, int]
+    @property
+    def true(self) -> int: ...
+    @property
+    def entries(self) -> int: ...
+    @property
+    def exits(self) -> int: ...
+    @property
+    def no_fill(self) -> int: ...
+    @property
+    def rejected(self) -> int: ...
+    @property
+    def refusals(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
