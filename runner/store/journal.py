@@ -17,7 +17,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -41,7 +42,8 @@ from runner.store.schema import (
 )
 
 Scalar = str | int | float | bool | None
-Statement = tuple[str, tuple[object, ...]]
+Row = tuple[object, ...]
+Statement = tuple[str, Row]
 
 _INTENT: Final = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL)"
 _KEPT: Final = _INTENT.replace("INSERT", "INSERT OR IGNORE")
@@ -87,6 +89,27 @@ class _Record(msgspec.Struct, frozen=True):
     t: int
     wall: int
     fields: Mapping[str, Scalar]
+
+
+class _Tags(dict[type[Event], str]):
+    """The name of each kind of event, looked up once."""
+
+    def __missing__(self, kind: type[Event]) -> str:
+        self[kind] = tag = str(kind.__struct_config__.tag)
+        return tag
+
+
+_TAGS: Final = _Tags()
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Rows of one transaction, by statement."""
+
+    kept: list[Row] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)
+    fills: list[Row] = field(default_factory=list)
+    ended: list[Row] = field(default_factory=list)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -280,15 +303,11 @@ class Journal:
     def _write(self, last: list[Statement]) -> None:
         """Write the buffer and then `last` in one transaction; all of it or nothing."""
         execute = self._db.execute
-        fills = 0
+        fills = False
         try:
             execute("BEGIN IMMEDIATE")
-            for seq, thing in self._pending:
-                fills += isinstance(thing, Fill)
-                for statement, row in self._bind(seq, thing):
-                    execute(statement, row)
-                if fills:
-                    crash_point("mid_fill_batch")
+            if self._pending:
+                fills = self._write_pending()
             for key, wall in self._once.items():
                 execute(_ONCE, (key, self._run, wall))
             for key, (seq, wall, value) in self._states.items():
@@ -311,6 +330,22 @@ class Journal:
         if fills:
             crash_point("after_fill_journaled")
 
+    def _write_pending(self) -> bool:
+        """Write the buffered rows, table by table; return whether fills were among them."""
+        rows = _Rows()
+        for seq, thing in self._pending:
+            self._bind(seq, thing, rows)
+        many = self._db.executemany
+        if rows.kept:
+            many(_KEPT, rows.kept)
+        many(_EVENT, rows.events)
+        if rows.fills:
+            crash_point("mid_fill_batch")
+            many(_FILL, rows.fills)
+        if rows.ended:
+            many(_ENDED, rows.ended)
+        return bool(rows.fills)
+
     def _roll_back(self) -> None:
         try:
             if self._db.in_transaction:
@@ -326,23 +361,23 @@ class Journal:
         size = (i.lots, i.ticks, i.qty_text, i.price_text, i.reduce_only, i.window_ns)
         return (*head, *what, *size, i.t, i.wall, _encode(i.refs).decode())
 
-    def _bind(self, seq: int, thing: Event | Intent | _Record) -> Iterator[Statement]:
-        if isinstance(thing, Intent):
-            yield _KEPT, self._intent_row(seq, thing)
-            return
+    def _bind(self, seq: int, thing: Event | Intent | _Record, rows: _Rows) -> None:
         if isinstance(thing, _Record):
             data = _text(thing.fields)
-            yield _EVENT, (seq, self._run, thing.t, thing.wall, thing.kind, thing.cid, data)
+            rows.events.append((seq, self._run, thing.t, thing.wall, thing.kind, thing.cid, data))
             if thing.cid and thing.kind in ENDING_RECORDS:
-                yield _ENDED, (seq, thing.cid)
+                rows.ended.append((seq, thing.cid))
+            return
+        if isinstance(thing, Intent):
+            rows.kept.append(self._intent_row(seq, thing))
             return
         cid = thing.cid if isinstance(thing, OrderEvent) else ""
-        kind = str(type(thing).__struct_config__.tag)
-        yield _EVENT, (seq, self._run, thing.t, thing.wall, kind, cid, _text(thing))
+        kind = _TAGS[type(thing)]
+        rows.events.append((seq, self._run, thing.t, thing.wall, kind, cid, _text(thing)))
         for fill in _fills_in(thing):
-            yield _FILL, self._fill_row(seq, fill)
+            rows.fills.append(self._fill_row(seq, fill))
         if _ends(thing):
-            yield _ENDED, (seq, cid)
+            rows.ended.append((seq, cid))
 
     def _fill_row(self, seq: int, f: Fill) -> tuple[object, ...]:
         head = (f.cid, f.trade_id, seq, self._run, f.lots, f.price, f.fee, f.fee_asset)

@@ -10,7 +10,9 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -231,6 +233,13 @@ class Failing(sqlite3.Connection):
             if self.left < 0:
                 raise self.error
         return super().execute(sql, *rest)  # type: ignore[arg-type]
+
+    def executemany(self, sql: str, rows: Iterable[Any]) -> sqlite3.Cursor:  # type: ignore[override]
+        """Let the failure come between the rows, too."""
+        cursor = self.cursor()
+        for row in rows:
+            cursor = self.execute(sql, row)
+        return cursor
 
 
 def failing(path: Path) -> sqlite3.Connection:
