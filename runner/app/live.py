@@ -18,10 +18,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from runner.app import control_answers, startup
 from runner.app.assembly import Parts, assemble, facts_event, host_of
@@ -32,7 +34,8 @@ from runner.app.live_orders import LiveOrders
 from runner.app.market_feed import FrameTape
 from runner.app.offline import PaperReadiness
 from runner.app.paper import PaperDesk
-from runner.app.run_folder import RunFolder
+from runner.app.run_folder import WINDOWS, RunFolder
+from runner.app.run_log import Level
 from runner.app.tape import EventTape
 from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.crash import crash_point
@@ -54,6 +57,7 @@ from runner.spec.plan import Plan
 from runner.store.state_dir import Halted
 
 _FLUSH_S = 0.015
+_SAVE_WINDOWS_S = 60.0
 _LASTING = frozenset(mode.shown for mode in STICKY)
 _LOOK_S = 0.05
 
@@ -85,7 +89,6 @@ class LiveRun:
         options: LiveOptions,
         folder: RunFolder,
         credentials: Mapping[str, Credentials],
-        say: Callable[[str], None],
     ) -> None:
         self.plan = plan
         self.options = options
@@ -100,7 +103,6 @@ class LiveRun:
         self.ending = Ending()
         self.warnings: list[str] = []
         self._credentials = credentials
-        self._say = say
         self._numbers = itertools.count(1)
         self._facts: dict[str, list[InstrumentFacts]] = {}
         self._alarm: asyncio.TimerHandle | None = None
@@ -147,7 +149,7 @@ class LiveRun:
                 lambda stage, ns: self.parts.collector.stages.record(stage, ns),
             ).last_fill_ms = self.folder.fills_since_ms  # fmt: skip
             self._facts[name] = await startup.check_account(
-                link, self.plan, self._facts[name], self.warnings.append
+                link, self.plan, self._facts[name], self._warn
             )
 
     def _assemble(self) -> None:
@@ -174,6 +176,7 @@ class LiveRun:
             orders = agenda = self.desk
             parts.observers.append(PaperReadiness(self))
         parts.observers += [_FirstPictures(self), _HaltedWord(self.folder), self.folder.decisions]
+        parts.observers.append(self.folder.log)
         self.host, self.driver = host_of(
             parts, orders, self.folder.journal, agenda=agenda, resync=self._resync
         )
@@ -232,11 +235,18 @@ class LiveRun:
     async def _warm(self) -> None:
         """Fill windows from bars, then wait: a task of the run does not end before it."""
         history = await startup.read_history(
-            self.links, self.parts, self.clock, self.warnings.append
+            self.links, self.parts, self.clock, self.folder.windows, self._warn
         )
         if history is not None:
             self.sink(history)
-        await asyncio.Event().wait()
+        while True:
+            await asyncio.sleep(_SAVE_WINDOWS_S)
+            self._save_windows()
+
+    def _save_windows(self) -> None:
+        """Keep the windows' state for the next start (trading.md, section 7)."""
+        state = self.parts.engine.desk.program.state(self.clock.mono())
+        self.folder.journal.save(WINDOWS, msgspec.json.encode(state), self.clock.wall())
 
     async def _serve(self) -> None:
         await self.folder.serve(self.answer)
@@ -303,7 +313,12 @@ class LiveRun:
 
     def notice(self, exchange: str, text: str) -> None:
         """Write down something a person may want to know."""
-        self._say(f"{exchange}: {text}")
+        self.folder.log.tell(Level.WARNING, exchange, text)
+
+    def _warn(self, text: str) -> None:
+        """Remember what the start found, for `status`, and write it down."""
+        self.warnings.append(text)
+        self.folder.log.warn(text)
 
     def answer(self, command: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer one line of the control socket; ValueError for what cannot be done."""
@@ -369,7 +384,7 @@ class LiveRun:
                 await self._stopping.wait()
         except TimeoutError:
             self._stop_reason = "the time given by --for is over"
-        self._say(f"stopping: {self._stop_reason}")
+        self.folder.log.say(f"stopping: {self._stop_reason}")
         crash_point("stop_before_cancel")
         self.operate("stop", who="runner", why=self._stop_reason)
         crash_point("stop_after_cancel")

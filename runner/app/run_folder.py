@@ -17,6 +17,7 @@ from runner.app.control import Ask, ControlServer, socket_path
 from runner.app.decisions import DecisionLog
 from runner.app.host import Host
 from runner.app.market_feed import FrameTape, NoTape
+from runner.app.run_log import Level, RunLog, to_standard_error
 from runner.app.tape import EventTape
 from runner.base.clock import NS_PER_MS, SystemClock
 from runner.base.ids import fingerprint, new_run_id
@@ -26,7 +27,7 @@ from runner.spec.plan import Plan
 from runner.store.journal import Journal, RunHeader
 from runner.store.lines import Strategy
 from runner.store.lock import Lock
-from runner.store.past import Past, read_fills, read_intents, read_only
+from runner.store.past import Past, SavedState, read_fills, read_intents, read_only
 from runner.store.recorder import About, Recorder
 from runner.store.repair import repair
 from runner.store.schema import DamagedJournal
@@ -34,6 +35,7 @@ from runner.store.state_dir import RunDir, StateDir, write_private
 
 _LASTING_RULE = "rule."
 _LASTING_RUN = "run"
+WINDOWS = "windows"
 
 
 @dataclass(slots=True)
@@ -47,12 +49,15 @@ class RunFolder:
     directory: RunDir
     journal: Journal
     decisions: DecisionLog
+    log: RunLog
     restored: Saved | None
     source: str
     keep_recording: bool
     sets: dict[str, str]
     fills_since_ms: int = 0
     """exchange fills from here on may be missing in the journal; 0: there is no earlier run"""
+    windows: SavedState | None = None
+    """state of the windows as an earlier run saved it"""
     recorder: Recorder | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _decision_file: TextIO | None = None
@@ -103,6 +108,7 @@ class RunFolder:
             self.journal.end_run(code, reason, self.clock)
         finally:
             self.journal.close()
+            self.log.close()
             self._stack.close()
 
 
@@ -112,17 +118,20 @@ def open_folder(
     *,
     paper: bool,
     restore: bool,
+    warm: bool,
     mode: str,
     source: str,
     record: bool,
     sets: dict[str, str],
     mend: bool,
-    say: Callable[[str], None],
+    threshold: Level = Level.WARNING,
     run_id: str | None = None,
 ) -> RunFolder:
     """Lock the strategy, open its journal, begin a run.
 
     `restore`: take over what earlier runs left; not where accounts begin anew (paper, `--sim`).
+    `warm`: take over the windows that an earlier run saved; not where markets begin anew.
+    `threshold`: from which level up notices reach standard error; the log has them all.
     Held (WorldError) for a second instance, DamagedJournal (WorldError) unless `mend`.
     """
     clock = SystemClock()
@@ -132,9 +141,11 @@ def open_folder(
     stack = ExitStack()
     stack.enter_context(Lock(state.lock, f"strategy {plan.name}", run_id).take())
     try:
-        journal = _open_journal(state.journal, clock, mend, say)
+        mended: list[str] = []
+        journal = _open_journal(state.journal, clock, mend, mended.append)
         restored = _restored(journal, state.journal) if restore else None
-        since = _fills_since(journal.past())
+        past = journal.past()
+        since = _fills_since(past)
         journal.begin_run(
             RunHeader(
                 run=run_id, mode=mode, strategy=plan.name, sha=plan.sha,
@@ -145,14 +156,18 @@ def open_folder(
         )  # fmt: skip
         journal.checkpoint_in_background()
         directory = state.run(run_id)
+        log = RunLog(directory.log, clock, threshold, to_standard_error)
+        for text in mended:
+            log.warn(text)
         lines = (directory.path / "decisions.jsonl").open("w", encoding="utf-8")
     except BaseException:
         stack.close()
         raise
     decisions = DecisionLog(lambda line: print(line, file=lines))
     return RunFolder(
-        plan, clock, run_id, state, directory, journal, decisions, restored, source, record,
-        sets, since if restore else 0, None, stack, lines,
+        plan, clock, run_id, state, directory, journal, decisions, log, restored, source, record,
+        sets, since if restore else 0,
+        past.states.get(WINDOWS) if warm else None, None, stack, lines,
     )  # fmt: skip
 
 

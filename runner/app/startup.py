@@ -19,6 +19,7 @@ from runner.engine.events import Bar, History, InstrumentFacts
 from runner.exchanges.api import OrderCodec
 from runner.market.instruments import Kind
 from runner.spec.plan import Network, Plan
+from runner.store.past import SavedState
 
 MINUTE_NS = 60 * NS_PER_S
 _MOST_BARS = 1000
@@ -137,22 +138,28 @@ async def _with_fees(
 
 
 async def read_history(
-    links: Mapping[str, Link], parts: Parts, clock: Clock, warn: Warn
+    links: Mapping[str, Link],
+    parts: Parts,
+    clock: Clock,
+    saved: SavedState | None,
+    warn: Warn,
 ) -> History | None:
-    """Fetch the bars that fill the windows over mids; None when there is no such window.
+    """Fetch what fills windows: their saved state, and bars for those over mids; None: nothing.
 
     What cannot be had is told, and the windows fill live.
     """
     needed = parts.engine.desk.program.history_ns
-    if not needed:
+    if not needed and saved is None:
         return None
-    count = min(_MOST_BARS, needed // MINUTE_NS + 2)
+    count = min(_MOST_BARS, needed // MINUTE_NS + 2) if needed else 0
     markets = parts.plan.markets.values()
     closes = await asyncio.gather(
-        *(_closes(links[m.exchange], m.name, count, clock, warn) for m in markets)
+        *(_closes(links[m.exchange], m.name, count, clock, warn) for m in markets if count)
     )
     return History(
-        closes={m.name: c for m, c in zip(markets, closes, strict=True) if c},
+        closes={m.name: c for m, c in zip(markets, closes, strict=False) if c},
+        state=msgspec.json.decode(saved.value) if saved is not None else {},
+        gap=clock.wall() - saved.wall if saved is not None else 0,
         t=clock.mono(),
         wall=clock.wall(),
     )

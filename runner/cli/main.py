@@ -33,6 +33,15 @@ class Format(StrEnum):
     GITHUB = "github"
 
 
+class Log(StrEnum):
+    """From which level up notices reach standard error; the run's log has them all."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 File = Annotated[Path, typer.Argument(help="the strategy file", show_default=False)]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="a parameter: --set clip=800USDT (repeatable)")
@@ -42,7 +51,7 @@ State = Annotated[Path | None, typer.Option("--state", help="where runs and jour
 Json = Annotated[bool, typer.Option("--json", help="the result as JSON on standard output")]
 For = Annotated[str | None, typer.Option("--for", help="stop by itself after this long: 30s, 5m")]
 Seed = Annotated[int | None, typer.Option(help="seed of the simulator and of paper latency")]
-Log = Annotated[str, typer.Option(help="debug, info, warning or error, on standard error")]
+Loud = Annotated[Log, typer.Option("--log", help="notices from this level up, on standard error")]
 Name = Annotated[str | None, typer.Argument(help="the strategy; may be left out when one runs")]
 Custom = Annotated[
     bool, typer.Option(help="let `network: custom` leave this machine (only with your own proxy)")
@@ -113,16 +122,17 @@ def dry_run(
     json: Json = False,
     no_record: NoRecord = False,
     allow_custom_endpoints: Custom = False,
-    log: Log = "warning",
+    log: Loud = Log.WARNING,
 ) -> None:
     """Run a strategy with paper fills: no key is read, no order can leave."""
+    from runner.app.run_log import LEVELS
     from runner.cli.run import Options
     from runner.cli.run import dry_run as run
 
     options = Options(
         file=file, sim=sim, replay=tuple(replay or ()), run_for=for_, seed=seed, balance=balance,
         network=network, state=state, sets=tuple(set or ()), params=params, json=json,
-        record=not no_record, allow_custom_endpoints=allow_custom_endpoints, log=log,
+        record=not no_record, allow_custom_endpoints=allow_custom_endpoints, log=LEVELS[log],
     )  # fmt: skip
     _leave(run(options))
 
@@ -142,16 +152,17 @@ def start(
     json: Json = False,
     no_record: NoRecord = False,
     allow_custom_endpoints: Custom = False,
-    log: Log = "warning",
+    log: Loud = Log.WARNING,
 ) -> None:
     """Run a strategy with signed orders."""
+    from runner.app.run_log import LEVELS
     from runner.cli.run import Options
     from runner.cli.run import start as run
 
     options = Options(
         file=file, sim=sim, live=live, run_for=for_, seed=seed, adopt=adopt, repair=repair,
         state=state, sets=tuple(set or ()), params=params, json=json, record=not no_record,
-        allow_custom_endpoints=allow_custom_endpoints, log=log,
+        allow_custom_endpoints=allow_custom_endpoints, log=LEVELS[log],
     )  # fmt: skip
     _leave(run(options))
 
@@ -165,14 +176,15 @@ def record(
     seed: Seed = None,
     network: Annotated[str | None, typer.Option(help="live (default) or testnet")] = None,
     allow_custom_endpoints: Custom = False,
-    log: Log = "warning",
+    log: Loud = Log.WARNING,
 ) -> None:
     """Write the raw frames of a strategy's streams to disk."""
+    from runner.app.run_log import LEVELS
     from runner.cli.run import Options
     from runner.cli.run import record as run
 
     options = Options(
-        file=file, sim=sim, run_for=for_, seed=seed, network=network, log=log,
+        file=file, sim=sim, run_for=for_, seed=seed, network=network, log=LEVELS[log],
         allow_custom_endpoints=allow_custom_endpoints,
     )  # fmt: skip
     _leave(run(options, out))

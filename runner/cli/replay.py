@@ -36,12 +36,13 @@ def dry_run_over(plan: Plan, options: Options) -> int:
         state_root(str(options.state) if options.state else None),
         paper=True,
         restore=False,
+        warm=False,
         mode="dry-run --replay",
         source="replay",
         record=False,
         sets=read_sets(options.sets),
         mend=options.repair,
-        say=_warn,
+        threshold=options.log,
     )
     code, reason = 3, "the replay failed"
     try:
@@ -50,7 +51,7 @@ def dry_run_over(plan: Plan, options: Options) -> int:
             folder.run_id if options.seed is None else f"{options.seed:010d}",
             folder.journal,
             Decimal(str(options.balance)),
-            [folder.decisions],
+            [folder.decisions, folder.log],
             timed=True,
         )
         replay.run(lines_of(options.replay, _warn), duration(options.run_for))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -19,7 +20,8 @@ from runner.app.paper import PaperDesk
 from runner.app.report import SIMULATED, RunFacts, build_report, encode
 from runner.app.report_text import text
 from runner.app.run_folder import RunFolder, open_folder
-from runner.base.errors import UsageError, WorldError
+from runner.app.run_log import Level
+from runner.base.errors import RunnerError, UsageError, WorldError
 from runner.base.ids import fingerprint
 from runner.base.secret import Secret, redact
 from runner.base.units import DURATIONS
@@ -52,7 +54,7 @@ class Options:
     json: bool = False
     record: bool = True
     allow_custom_endpoints: bool = False
-    log: str = "warning"
+    log: Level = Level.WARNING
 
 
 def dry_run(options: Options) -> int:
@@ -111,7 +113,10 @@ def duration(text: str | None) -> int | None:
 
 
 def _load(options: Options) -> Plan | None:
-    """Check the file and print what is found; None when it has errors."""
+    """Check the options and the file and print what is found; None when it has errors."""
+    duration(options.run_for)
+    if not 0 < options.balance < math.inf:
+        raise UsageError(f"--balance {options.balance}: write an amount above zero")
     checked = spec.load(options.file, sets=read_sets(options.sets), params_file=options.params)
     print_findings(checked)
     return checked.plan
@@ -202,12 +207,13 @@ def _on_sockets(
         state_root(str(options.state) if options.state else None),
         paper=not signed,
         restore=signed and not simulated,
+        warm=not simulated,
         mode="start" if signed else "dry-run",
         source="sim" if simulated else "live",
         record=options.record,
         sets=read_sets(options.sets),
         mend=options.repair,
-        say=_warn,
+        threshold=options.log,
     )
     live = LiveOptions(
         signed=signed,
@@ -215,11 +221,19 @@ def _on_sockets(
         run_for_ns=duration(options.run_for),
         adopt=options.adopt,
     )
-    run = LiveRun(plan, live, folder, secrets, _sayer(options))
-    ending = Ending(3, "the start failed")
+    run = LiveRun(plan, live, folder, secrets)
+    ending = Ending(70, "a bug ended the run")
     try:
         ending = _drive(run)
         _report(run, folder, ending, options, simulated)
+        if ending.code:
+            folder.log.error(ending.reason)
+    except RunnerError as error:
+        ending = Ending(3, redact(str(error)))
+        raise
+    except SystemExit:
+        ending = Ending(130, "a second signal ended the run at once")
+        raise
     finally:
         folder.close(ending.code, ending.reason)
     return ending.code
@@ -252,10 +266,6 @@ def write_report(
     sys.stdout.write(content.decode() if json else text(report))
     if not json:
         sys.stdout.write(f"\nreport: {path}\n")
-
-
-def _sayer(options: Options) -> Callable[[str], None]:
-    return _warn if options.log != "error" else lambda text: None
 
 
 def _warn(text: str) -> None:

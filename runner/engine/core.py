@@ -323,7 +323,10 @@ class Engine:
         self.market.on_clock(event)
 
     def _on_history(self, event: History) -> None:
-        self.desk.program.warm_up(event.closes, self.desk.now)
+        program, now = self.desk.program, self.desk.now
+        if event.state:
+            program.restore(event.state, now, event.gap)
+        program.warm_up(event.closes, now)
 
     def _on_facts(self, event: Facts) -> None:
         self.world.on_facts(event)

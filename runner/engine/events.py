@@ -11,6 +11,7 @@ of the same read wait behind this one: state and timers move, but no order leave
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -258,9 +259,14 @@ class Host(Event, tag="host", kw_only=True):
 
 
 class History(Event, tag="history", kw_only=True):
-    """Closes of past one-minute bars, to warm windows with: (monotonic ns of the close, close)."""
+    """What windows can be warmed with: their own state of `gap` ns ago, and past bars.
+
+    `closes` by market: (monotonic ns of a one-minute bar's close, close).
+    """
 
     closes: dict[str, list[tuple[int, float]]]
+    state: dict[str, Any] = msgspec.field(default_factory=dict)
+    gap: int = 0
 
 
 class Timer(Event, tag="timer", kw_only=True, gc=False):
