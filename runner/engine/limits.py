@@ -194,7 +194,7 @@ class Limits:
         self.mode, self.code = mode, code
         self.desk.emit(RunState(state=mode.shown, code=code, text=self.reason))
         self.desk.rules.touch_run()
-        if mode in STICKY:
+        if mode in STICKY and code != STOP:
             self.desk.tell("page", f"{mode.shown}: {self.reason}")
 
     def _rested(self, key: str) -> None:
