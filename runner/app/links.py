@@ -63,9 +63,9 @@ def connect(
     endpoints = dict(exchange.endpoints) if exchange.endpoints else None
     codec = market_codec(exchange.type, exchange.network.value, bindings_of(plan, name), endpoints)
     tls = tls_context()
-    http = HttpSession(tls)
+    http = HttpSession(tls, codec.hosts)
     rest = Rest(name, http)
-    options = SocketOptions.make(numbers, seeded(run_id, "sockets", name))
+    options = SocketOptions.make(numbers, seeded(run_id, "sockets", name), codec.hosts)
 
     async def ask() -> int:
         return codec.parse_time(await rest.fetch(codec.time()))

@@ -159,6 +159,8 @@ class MarketCodec(Protocol):
 
     type: str
     network: str
+    hosts: frozenset[str]
+    """the only hosts that this exchange's sockets and requests may go to (R-73)"""
 
     def sockets(self, wants: Sequence[Want]) -> list[SocketSpec]: ...
     def decode(
@@ -259,6 +261,15 @@ class OrderCodec(Protocol):
         ...
 
     def fills(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest: ...
+    def more_fills(
+        self, symbol: str, since_ms: int, body: bytes, now_ms: int
+    ) -> HttpRequest | None:
+        """Return what to ask after the answer `body` to `fills`; None when it was the last page.
+
+        Pages may overlap: fills are told apart by their trade ids.
+        """
+        ...
+
     def parse_fills(self, body: bytes) -> list[Fill]: ...
     def account(self, now_ms: int) -> list[HttpRequest]: ...
     def parse_account(self, bodies: Sequence[bytes], t: int, wall: int) -> Account: ...

@@ -30,6 +30,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def hosts_of(urls: Mapping[str, str]) -> frozenset[str]:
+    """Return the hosts of all base URLs: whom a session of this exchange may speak to."""
+    return frozenset(urlsplit(url).hostname or "" for url in urls.values())
+
+
 def resolve(
     type: str,
     table: Mapping[str, Mapping[str, str]],

@@ -172,3 +172,12 @@ def test_structs_of_the_wire_hold_no_enums_for_statuses() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.AnnAssign):
                 assert "Enum" not in ast.unparse(node) and "Literal" not in ast.unparse(node)
+
+
+@pytest.mark.parametrize("type", ["binance_usdm", "binance_spot", "bybit_linear"])
+@pytest.mark.parametrize("network", ["live", "testnet"])
+def test_a_codec_names_the_only_hosts_it_speaks_to(type: str, network: str) -> None:
+    """R-73: what the sessions are pinned to; a testnet host is never among the live ones."""
+    hosts = market_codec(type, network, ()).hosts
+    other = market_codec(type, "live" if network == "testnet" else "testnet", ()).hosts
+    assert hosts and not hosts & other

@@ -40,6 +40,7 @@ from runner.exchanges.api import (
     Want,
 )
 from runner.exchanges.binance_common import wire
+from runner.exchanges.endpoints import hosts_of
 from runner.exchanges.wire import FOREIGN, MS, number, parse
 
 INTERVALS: Final[Mapping[int, str]] = {
@@ -91,6 +92,7 @@ class BinanceMarket:
         self.network = network
         self._dialect = dialect
         self._urls = urls
+        self.hosts = hosts_of(urls)
         self._symbols = {binding.market: binding.symbol for binding in bindings}
         self._markets = {binding.symbol: binding.market for binding in bindings}
         self._routes: dict[bytes, Route] = {}

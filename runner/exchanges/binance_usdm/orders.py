@@ -49,6 +49,7 @@ BUDGETS: Final = (
 KEEPALIVE: Final = Keepalive(every_ns=15_000_000_000, silence_ns=45_000_000_000)
 _LEFT_OUT: Final = frozenset(("TRADE_LITE", "ALGO_UPDATE", "STRATEGY_UPDATE", "GRID_UPDATE"))
 _SYMBOL: Final = re.compile(r"[A-Z0-9_]{2,32}")
+_PAGE: Final = 1000
 
 
 class BinanceUsdmOrders:
@@ -259,10 +260,20 @@ class BinanceUsdmOrders:
 
     def fills(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest:
         """Return the request for own trades since a time (0: the last ones; at most 7 days)."""
-        since = f"&startTime={since_ms}&limit=1000" if since_ms else ""
+        since = f"&startTime={since_ms}&limit={_PAGE}" if since_ms else ""
         return self._signer.signed(
             "GET", "/fapi/v1/userTrades", f"symbol={symbol}{since}", now_ms, weight=5
         )
+
+    def more_fills(
+        self, symbol: str, since_ms: int, body: bytes, now_ms: int
+    ) -> HttpRequest | None:
+        """Return the request for the trades from the last one on (oldest first, 1,000 a page)."""
+        rows = parse(body, list[wire.UserTrade], "binance_usdm userTrades")
+        if not since_ms or len(rows) < _PAGE:
+            return None
+        last = rows[-1].time
+        return self.fills(symbol, last if last > rows[0].time else last + 1, now_ms)
 
     def parse_fills(self, body: bytes) -> list[Fill]:
         """Return fills; `cid` is "" where the order's client id was never learnt (see `learn`)."""

@@ -34,7 +34,7 @@ from runner.exchanges.api import (
     Want,
 )
 from runner.exchanges.bybit_linear import wire
-from runner.exchanges.endpoints import resolve
+from runner.exchanges.endpoints import hosts_of, resolve
 from runner.exchanges.wire import FOREIGN, MS, T, number, parse
 
 ENDPOINTS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -87,6 +87,7 @@ class BybitMarket:
         self.network = network
         self._category = category
         self._urls = urls
+        self.hosts = hosts_of(urls)
         self._symbols = {binding.market: binding.symbol for binding in bindings}
         self._markets = {binding.symbol: binding.market for binding in bindings}
         self._topics: dict[str, str] = {}

@@ -50,6 +50,7 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     "order.cancel": "order_cancel",
 }
 _SYMBOL: Final = re.compile(r"[A-Z0-9-]{2,32}")
+_PAGE: Final = 100
 _TOPICS: Final = (
     b'{"req_id":"subscribe","op":"subscribe","args":["order","execution","position","wallet"]}'
 )
@@ -285,10 +286,23 @@ class BybitLinearOrders:
 
     def fills(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest:
         """Return the request for own executions since a time (0: the last ones; 7 days)."""
-        since = f"&startTime={since_ms}&limit=100" if since_ms else ""
+        since = f"&startTime={since_ms}&limit={_PAGE}" if since_ms else ""
         return self._signer.get(
             "/v5/execution/list", f"category=linear&symbol={symbol}{since}", now_ms
         )
+
+    def more_fills(
+        self, symbol: str, since_ms: int, body: bytes, now_ms: int
+    ) -> HttpRequest | None:
+        """Return the request for what lies before the last row (newest first, 100 a page)."""
+        rows = answers.result(body, wire.Listing[private.Execution], "execution/list").rows
+        if not since_ms or len(rows) < _PAGE:
+            return None
+        until = rows[-1].execTime
+        if until == rows[0].execTime:
+            until -= 1
+        query = f"category=linear&symbol={symbol}&startTime={since_ms}&endTime={until}"
+        return self._signer.get("/v5/execution/list", f"{query}&limit={_PAGE}", now_ms)
 
     def parse_fills(self, body: bytes) -> list[Fill]:
         """Return the fills among the executions; funding and liquidations are none."""
