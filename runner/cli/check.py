@@ -86,7 +86,10 @@ def schema(key: str | None, check: bool) -> int:
 
 
 def _up_to_date(ours: Path, theirs: Path) -> int:
-    """Compare the schema editors use in this folder with the one this version reads."""
+    """Check the schema against draft-07, and the one editors use here against ours."""
+    import jsonschema  # 120 ms, which `validate` does not owe
+
+    jsonschema.Draft7Validator.check_schema(json_.loads(ours.read_bytes()))
     if not theirs.is_file():
         raise UsageError(f"there is no {theirs} here; `runner schema > {theirs}` writes it")
     if json_.loads(ours.read_bytes()) == json_.loads(theirs.read_bytes()):

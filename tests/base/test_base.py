@@ -12,6 +12,7 @@ import sys
 from decimal import Decimal
 
 import pytest
+from freezegun import freeze_time
 
 from runner.base.clock import SystemClock, VirtualClock
 from runner.base.crash import CRASH_POINTS, arm
@@ -28,6 +29,15 @@ def test_a_virtual_clock_moves_only_forward() -> None:
     assert (clock.mono(), clock.wall()) == (5, 1_005)
     with pytest.raises(ValueError, match="cannot go back"):
         clock.set(4)
+
+
+def test_wall_time_is_the_machines_and_mono_does_not_follow_its_steps() -> None:
+    clock = SystemClock()
+    with freeze_time("2026-11-23 12:00:00"):
+        assert clock.wall() == 1_795_435_200 * 1_000_000_000
+    with freeze_time("2026-11-23 11:00:00", ignore=["runner.base.clock"]):
+        before = clock.mono()
+    assert clock.mono() >= before
 
 
 def test_the_system_clock_counts_from_its_creation() -> None:
