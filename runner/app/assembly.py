@@ -14,6 +14,7 @@ from runner.app.collector import Collector
 from runner.app.driver import Agenda, Driver
 from runner.app.host import Host, JournalApi, Observer, Orders
 from runner.app.paper import book_views
+from runner.app.takeover import take_over
 from runner.engine import build
 from runner.engine.core import Engine
 from runner.engine.events import Facts, InstrumentFacts
@@ -56,6 +57,8 @@ def assemble(
             instruments[fact.market] = build.with_facts(instruments[fact.market], fact)
     books = book_views(plan, market.streams)
     collector = Collector(plan, instruments, books, market.streams)
+    if restored is not None:
+        take_over(collector, restored)
     return Parts(plan, run_id, market, engine, instruments, books, collector, [collector])
 
 

@@ -8,7 +8,7 @@ what waiting cost. Streams are sampled every 100 ms of the run's own time, live 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
@@ -16,7 +16,16 @@ from typing import Any, Protocol
 from runner.app.latency import Histogram, StageClock
 from runner.app.waterfall import RuleMoney, Seen
 from runner.base.clock import NS_PER_MS
-from runner.engine.commands import Command, Intent, Notify, Resync, RunState, Send, Trace
+from runner.engine.commands import (
+    Command,
+    Intent,
+    Notify,
+    Record,
+    Resync,
+    RunState,
+    Send,
+    Trace,
+)
 from runner.engine.events import (
     Ack,
     ClockReading,
@@ -31,10 +40,12 @@ from runner.engine.events import (
     SocketState,
     Unknown,
 )
+from runner.engine.orders import TERMINAL, OrderState
 from runner.exchanges.paper.books import BookView, touch, walk
 from runner.market.instruments import Instrument, Side
 from runner.spec.plan import Plan
 
+_ENDS = frozenset(state.value for state in TERMINAL)
 _FIRST_SNAPSHOT = frozenset({"no snapshot", "snapshot too old"})
 """reasons of a resync that every book has at its start: nothing was missed"""
 SAMPLE = 100 * NS_PER_MS
@@ -63,6 +74,8 @@ class Sent:
     closed: bool = False
     fills: dict[str, Fill] = field(default_factory=dict)
     """by trade id"""
+    earlier: frozenset[str] = frozenset()
+    """trade ids that an earlier run booked"""
 
 
 @dataclass(slots=True)
@@ -113,6 +126,8 @@ class Collector:
         self.refusals: dict[str, Counter[str]] = {rule: Counter() for rule in plan.rules}
         self.states: list[RunState] = []
         self.notices: Counter[str] = Counter()
+        self.notes: list[str] = []
+        """what the figures leave out, found while running"""
         self.strangers = 0
         """fills of orders that this run did not send"""
         self.first: tuple[int, int] | None = None
@@ -137,6 +152,7 @@ class Collector:
             Resync: self._resync,
             RunState: lambda state, _: self.states.append(state),
             Notify: self._notify,
+            Record: self._record,
         }
 
     # -- the observer
@@ -154,6 +170,11 @@ class Collector:
         take = self._by_command.get(type(command))
         if take is not None:
             take(command, t)
+
+    def expect(self, intent: Intent, earlier: Iterable[str]) -> None:
+        """Take over an order of an earlier run, which booked the fills `earlier` (trade ids)."""
+        sent = Sent(intent, None, 0, acked=True, earlier=frozenset(earlier))
+        self.orders.setdefault(intent.cid, sent)
 
     def end(self, t: int, wall: int) -> None:
         """Note when the run ended."""
@@ -236,6 +257,8 @@ class Collector:
         intent = sent.intent
         instrument = self.instruments[intent.market]
         money = self.rules.setdefault(intent.rule, RuleMoney(intent.rule))
+        if fill.trade_id in sent.earlier:
+            return
         known = sent.fills.get(fill.trade_id)
         if known is None:
             money.fill(intent, instrument, fill, sent.seen)
@@ -252,7 +275,9 @@ class Collector:
                 self._fill(fill)
 
     def _external(self, event: External) -> None:
-        """Share funding among the holders of a market, by what they hold."""
+        """Share funding among the holders of a market, by what they hold; book what was taken."""
+        if event.what in ("liquidation", "adl"):
+            self._taken(event)
         if event.what != "funding":
             return
         holders = [
@@ -263,6 +288,17 @@ class Collector:
         total = sum(lots for _, lots in holders)
         for money, lots in holders:
             money.fund(Decimal(repr(event.amount)) * lots / total)
+
+    def _taken(self, event: External) -> None:
+        """The exchange closed something itself: it goes to those who held the other side."""
+        left = event.lots
+        for money in self.rules.values():
+            leg = money.legs.get(event.market)
+            if leg is None or leg.lots * left >= 0:
+                continue
+            lots = min(abs(left), abs(leg.lots)) * (1 if left > 0 else -1)
+            money.taken(event.market, lots, Decimal(repr(event.price)))
+            left -= lots
 
     # -- exchanges
 
@@ -291,6 +327,16 @@ class Collector:
             self.refusals.setdefault(trace.rule, Counter())[_code(trace.refusal)] += 1
         if trace.before == "entering" and trace.after == "leaving" and trace.rule in self.rules:
             self.rules[trace.rule].failing = True
+
+    def _record(self, command: Record, _: int) -> None:
+        """The engine's own word on an order: what a query proved comes with no `Done`."""
+        if command.kind != "order" or command.fields.get("state") not in _ENDS:
+            return
+        sent = self.orders.get(str(command.fields.get("cid")))
+        if sent is not None and not sent.closed:
+            sent.closed = True
+            if command.fields["state"] == OrderState.CANCELED.value:
+                self.exchanges[sent.intent.exchange].canceled += 1
 
     def _notify(self, command: Notify, _: int) -> None:
         self.notices[command.level] += 1

@@ -36,6 +36,7 @@ from runner.app.offline import PaperReadiness
 from runner.app.paper import PaperDesk
 from runner.app.run_folder import WINDOWS, RunFolder
 from runner.app.run_log import Level
+from runner.app.takeover import compare
 from runner.app.tape import EventTape
 from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.crash import crash_point
@@ -411,6 +412,8 @@ class LiveRun:
         engine = self.parts.engine
         limits = engine.desk.limits
         self.parts.collector.end(self.clock.mono(), self.clock.wall())
+        ledgers = engine.desk.ledgers
+        self.parts.collector.notes += compare(self.parts.collector, ledgers, ledgers.external)
         if self.ending.code:
             return
         self.ending.reason = self._stop_reason

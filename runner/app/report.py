@@ -322,7 +322,7 @@ def _paper(collector: Collector, books: _Books, paper: PaperDesk | None) -> Pape
 
 
 def _unaccounted(collector: Collector, books: _Books) -> list[str]:
-    notes = list(books.notes)
+    notes = [*collector.notes, *books.notes]
     notes += [f"order without an end: {cid}" for cid in collector.unresolved()]
     if collector.strangers:
         notes.append(f"{collector.strangers} fills of orders that this run did not send")

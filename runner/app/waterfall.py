@@ -144,6 +144,20 @@ class RuleMoney:
         self._fee(instrument, before, price, undo=True)
         self._fee(instrument, after, price)
 
+    def take_over(self, market: str, instrument: Instrument, lots: int, entry: float) -> Leg:
+        """Open with what an earlier run left, as if it were bought at its average entry now."""
+        leg = self.legs[market] = Leg(instrument, lots)
+        price = Decimal(repr(entry))
+        leg.touch_cost = leg.paid = leg.base * price
+        leg.cash = -leg.paid
+        leg.entry_touch = price
+        return leg
+
+    def taken(self, market: str, lots: int, price: Decimal) -> None:
+        """Book what the exchange closed by itself (signed lots): a leg that failed."""
+        side = Side.BUY if lots > 0 else Side.SELL
+        self.pieces.failed += self.legs[market].trade(side, abs(lots), price, price)
+
     def fund(self, amount: Decimal) -> None:
         """Book funding received (+) or paid (-)."""
         self.pieces.funding += amount

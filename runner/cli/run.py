@@ -260,7 +260,10 @@ def write_report(
     parts: Parts, facts: RunFacts, folder: RunFolder, desk: PaperDesk | None, json: bool
 ) -> None:
     """Build the report, keep it beside the run, print it."""
-    report = build_report(parts.collector, facts, parts.engine.funnels, paper=desk)
+    engine = parts.engine
+    report = build_report(
+        parts.collector, facts, engine.funnels, evaluations=engine.evaluations, paper=desk
+    )
     content = encode(report)
     path = folder.write_report(content)
     sys.stdout.write(content.decode() if json else text(report))
