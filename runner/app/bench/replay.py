@@ -42,13 +42,14 @@ def run(tops: int = TOPS, frames: int = FRAMES) -> dict[str, Any]:
     """Measure both and return rates a second, and their ratios to the bare loops."""
     plan = plan_of(GAP_STRATEGY)
     decoded, bare = _decoded(plan, tops)
-    raw, reading = _raw(plan, frames)
+    seen, raw, reading = _raw(plan, frames)
     return {
         "tops": tops,
         "tops_per_s": round(decoded),
         "bare_tops_per_s": round(bare),
         "tops_ratio": round(bare / decoded, 2),
         "frames": frames,
+        "frames_decoded": seen,
         "frames_per_s": round(raw),
         "bare_frames_per_s": round(reading),
         "frames_ratio": round(reading / raw, 2),
@@ -108,14 +109,15 @@ def _tops(count: int) -> list[Top]:
     ]
 
 
-def _raw(plan: Plan, count: int) -> tuple[float, float]:
+def _raw(plan: Plan, count: int) -> tuple[int, float, float]:
+    """Return the frames our reader decoded, and the frames a second of both."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "recording"
         _write(path, plan, count)
-        return _through_engine(plan, path), _bare_frames(plan, path)
+        return *_through_engine(plan, path), _bare_frames(plan, path)
 
 
-def _through_engine(plan: Plan, path: Path) -> float:
+def _through_engine(plan: Plan, path: Path) -> tuple[int, float]:
     clock = SystemClock()
     parts = parts_of(plan, clock)
     with scratch_journal(clock, plan, parts.run_id) as journal:
@@ -128,7 +130,7 @@ def _through_engine(plan: Plan, path: Path) -> float:
         for batch in Recording(path).batches():
             for line in batch:
                 line_of(line)
-        return reader.frames * NS_PER_S / (stopwatch_ns() - begin)
+        return reader.frames, reader.frames * NS_PER_S / (stopwatch_ns() - begin)
 
 
 def _bare_frames(plan: Plan, path: Path) -> float:

@@ -21,6 +21,7 @@ from runner.engine.events import (
     Balance,
     ClockReading,
     Depth,
+    Event,
     Readiness,
     Ready,
     Reconciled,
@@ -128,23 +129,30 @@ def parts_of(plan: Plan, clock: SystemClock) -> Parts:
     return assemble(plan, new_run_id(clock.wall()), facts)
 
 
-def make_ready(parts: Parts, host: Host, t: int, wall: int) -> None:
+def picture(exchange: str, t: int) -> Reconciled:
+    """Return a picture of an account that is rich, flat and without orders."""
+    account = Account(
+        exchange=exchange,
+        balances=(Balance(asset="USDT", total=1e9, free=1e9),),
+        positions=(),
+        equity=1e9,
+        margin_used=0.0,
+        full=True,
+    )
+    return Reconciled(exchange=exchange, open_orders=(), fills=(), account=account, started=t)
+
+
+def make_ready(parts: Parts, host: Host, t: int, wall: int, *, pictures: bool = True) -> None:
     """Tell an engine everything that must be known before it may decide."""
     for name in parts.plan.exchanges:
-        account = Account(
-            exchange=name,
-            balances=(Balance(asset="USDT", total=1e9, free=1e9),),
-            positions=(),
-            equity=1e9,
-            margin_used=0.0,
-            full=True,
-        )
-        for event in (
-            facts_event(name, build.catalogue_facts(parts.plan, name), t, wall),
+        facts = build.catalogue_facts(parts.plan, name)
+        events: list[Event] = [
+            facts_event(name, facts, t, wall),
             ClockReading(exchange=name, offset=0, uncertainty=1000),
-            Reconciled(exchange=name, open_orders=(), fills=(), account=account, started=t),
-            Ready(exchange=name, state=Readiness.READY),
-        ):
+        ]
+        if pictures:
+            events += [picture(name, t), Ready(exchange=name, state=Readiness.READY)]
+        for event in events:
             event.t, event.wall = t, wall
             host.feed(event)
     for market in parts.plan.markets:

@@ -1,0 +1,136 @@
+"""The journal alone: what a group of two intents costs to commit (`runner bench journal`).
+
+One group every 5 ms of real time, the checkpoint thread running, as in a live run; the yardstick is
+sqlite3 by hand in the same run, in turns: one small row inserted and committed in a WAL of its own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from runner.app.assembly import Parts, host_of
+from runner.app.bench.setup import (
+    ORDER_STRATEGY,
+    Figures,
+    make_ready,
+    parts_of,
+    plan_of,
+    scratch_journal,
+)
+from runner.app.host import Scalar
+from runner.app.offline import NoOrders
+from runner.base.clock import NS_PER_MS, NS_PER_S, SystemClock, stopwatch_ns
+from runner.engine.events import Ack, Done, End, Event, Top
+from runner.engine.proof import Approved, Journaled
+
+GROUPS = 1_000
+EVERY_NS = 5 * NS_PER_MS
+_WARM_UP = 20
+
+
+def run(groups: int = GROUPS, every_ns: int = EVERY_NS) -> dict[str, Any]:
+    """Measure both and return percentiles (us) and their ratios."""
+    clock = SystemClock()
+    plan = plan_of(ORDER_STRATEGY)
+    parts = parts_of(plan, clock)
+    orders = _approved(2 * (groups + _WARM_UP), parts, clock)
+    ours: list[int] = []
+    raw: list[int] = []
+    with scratch_journal(clock, plan, parts.run_id) as journal, _RawLog() as log:
+        for number in range(groups + _WARM_UP):
+            group = orders[2 * number : 2 * number + 2]
+            ours.append(_timed(partial(journal.commit, group)))
+            _wait(every_ns // 2)
+            raw.append(_timed(partial(log.write, number)))
+            _wait(every_ns - every_ns // 2)
+    a, b = Figures.of(ours[_WARM_UP:]), Figures.of(raw[_WARM_UP:])
+    return {
+        "groups": groups,
+        "commit_us": asdict(a),
+        "raw_us": asdict(b),
+        "p50_over_raw": round(a.p50 / b.p50, 2),
+        "p99_over_raw": round(a.p99 / b.p99, 2),
+    }
+
+
+class _RawLog:
+    """The yardstick: sqlite3 as a hand-written client would use it."""
+
+    def __init__(self) -> None:
+        self._folder = TemporaryDirectory()
+        path = Path(self._folder.name) / "raw.db"
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, text TEXT)")
+
+    def __enter__(self) -> _RawLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+        self._folder.cleanup()
+
+    def write(self, number: int) -> None:
+        """Insert and commit one small row."""
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute("INSERT INTO rows VALUES (?, ?)", (number, "x" * 40))
+        self._db.execute("COMMIT")
+
+
+def _timed(work: Callable[[], object]) -> int:
+    start = stopwatch_ns()
+    work()
+    return stopwatch_ns() - start
+
+
+def _wait(ns: int) -> None:
+    time.sleep(ns / NS_PER_S)
+
+
+class _Catcher:
+    """A journal that keeps what the gate approved and releases nothing."""
+
+    def __init__(self) -> None:
+        self.approved: list[Approved] = []
+
+    def commit(self, approved: Sequence[Approved]) -> list[Journaled]:
+        self.approved += approved
+        return []
+
+    def record(self, kind: str, fields: Mapping[str, Scalar], t: int, wall: int) -> None: ...
+    def save(self, key: str, value: bytes, wall: int) -> None: ...
+    def event(self, event: Event) -> None: ...
+
+
+def _approved(count: int, parts: Parts, clock: SystemClock) -> list[Approved]:
+    """Let the engine approve so many orders: only its gate can."""
+    parts.observers.clear()
+    catcher = _Catcher()
+    host, driver = host_of(parts, NoOrders(), catcher, timed=False)
+    t, wall = clock.mono(), clock.wall()
+    make_ready(parts, host, t, wall)
+    seen = 0
+    for number in range(100 * count):
+        t, wall = t + NS_PER_MS, wall + NS_PER_MS
+        driver.advance(t, wall)
+        heavy = 9.0 if number % 2 else 1.0
+        driver.feed(
+            Top(market="m", bid=60_000.1, ask=60_000.2, bid_qty=heavy, ask_qty=1.0, u=number + 1,
+                ts=wall, conn=1, t=t, wall=wall)
+        )  # fmt: skip
+        for each in catcher.approved[seen:]:
+            cid = each.intent.cid
+            driver.feed(Ack(cid=cid, exchange_id="1", t=t, wall=wall))
+            driver.feed(Done(cid=cid, end=End.EXPIRED, filled_lots=0, t=t, wall=wall))
+        seen = len(catcher.approved)
+        if seen >= count:
+            return catcher.approved
+    raise AssertionError(f"the rule fired {seen} times instead of {count}")

@@ -1,0 +1,104 @@
+"""`runner bench`: runs what was asked for and shows the figures, as a table or as JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from runner.base.errors import UsageError
+
+Figures = Mapping[str, Any]
+
+_MORE_THAN_BUDGET: Final = 1
+
+
+def run(what: Sequence[str], json: bool, budget: float | None) -> int:
+    """Run the benches named (none: all) and print them; return the exit code.
+
+    1 when the loopback ratio is above `budget`. UsageError for an unknown name, or for a budget
+    without the bench that it is about.
+    """
+    names = list(dict.fromkeys(what)) or list(BENCHES)
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        raise UsageError(f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    if budget is not None and "loopback" not in names:
+        raise UsageError("--budget limits the ratio of `loopback`, which was not asked for")
+    results: dict[str, Figures] = {}
+    for name in names:
+        results[name] = BENCHES[name]()
+        if not json:
+            sys.stdout.write(table(name, results[name]) + "\n")
+            sys.stdout.flush()
+    if json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(results)).decode() + "\n")
+    return _judged(results, budget)
+
+
+def _judged(results: Mapping[str, Figures], budget: float | None) -> int:
+    if budget is None:
+        return 0
+    figures = results["loopback"]
+    if not figures["orders"]:
+        sys.stderr.write("bench: no order arrived, so there is no ratio to judge\n")
+        return _MORE_THAN_BUDGET
+    if figures["ratio"] <= budget:
+        return 0
+    sys.stderr.write(f"bench: the ratio {figures['ratio']} is above the budget {budget:g}\n")
+    return _MORE_THAN_BUDGET
+
+
+def _order() -> Figures:
+    from runner.app.bench import order
+
+    return order.run()
+
+
+def _loopback() -> Figures:
+    from runner.app.bench import loopback
+
+    return loopback.run()
+
+
+def _replay() -> Figures:
+    from runner.app.bench import replay
+
+    return replay.run()
+
+
+def _journal() -> Figures:
+    from runner.app.bench import journal
+
+    return journal.run()
+
+
+BENCHES: Final[Mapping[str, Callable[[], Figures]]] = {
+    "order": _order,
+    "loopback": _loopback,
+    "replay": _replay,
+    "journal": _journal,
+}
+
+
+def table(name: str, figures: Figures) -> str:
+    """Return a bench as text: percentiles as rows of microseconds, then the plain figures."""
+    lines = [name]
+    samples = {key: value for key, value in figures.items() if isinstance(value, Mapping)}
+    if samples:
+        columns = ("n", "p50", "p95", "p99", "most")
+        lines.append(f"  {'us':<26}" + "".join(f"{column:>10}" for column in columns))
+        for key, sample in samples.items():
+            cells = (_cell(sample[column]) for column in columns)
+            label = key.removesuffix("_us").replace("_", " ")
+            lines.append(f"  {label:<26}" + "".join(f"{cell:>10}" for cell in cells))
+    for key, value in figures.items():
+        if key not in samples:
+            lines.append(f"  {key.replace('_', ' '):<26}{_cell(value):>10}")
+    return "\n".join(lines)
+
+
+def _cell(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"

@@ -1,0 +1,61 @@
+"""`runner bench`, with counts so small that only the shape of a result is looked at."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from runner.app.bench import journal, loopback, main, order, replay
+from runner.base.errors import UsageError
+
+SAMPLE = {"n", "p50", "p95", "p99", "most"}
+
+
+def test_every_twentieth_frame_sends_one_order() -> None:
+    result = order.run(frames=400, warm_up=40)
+    assert result["orders"] == 20
+    assert result["frames_per_s"] > 0
+    assert set(result["order_us"]) == SAMPLE and result["order_us"]["n"] == 20
+    assert result["quiet_us"]["n"] == 380 and result["all_us"]["n"] == 400
+
+
+def test_the_loopback_measures_ours_beside_two_clients_by_hand() -> None:
+    result = loopback.run(rounds=1, frames=100)
+    assert result["triggers"] == 5
+    assert 0 < result["orders"] <= 5
+    for name in ("ours_us", "hand_us", "hand_without_journal_us"):
+        assert 0 < result[name]["n"] <= 5, name
+    assert result["ratio"] > 0 and result["ratio_without_journal"] > 0
+
+
+def test_replay_reads_what_it_has_written_and_never_fires() -> None:
+    result = replay.run(tops=2_000, frames=2_000)
+    assert result["tops_ratio"] > 0 and result["frames_ratio"] > 0
+    assert result["frames_decoded"] == 2_000
+
+
+def test_the_journal_commits_groups_that_the_gate_approved() -> None:
+    result = journal.run(groups=5, every_ns=100_000)
+    assert result["commit_us"]["n"] == result["raw_us"]["n"] == 5
+
+
+def test_a_budget_fails_a_ratio_above_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = {"orders": 3, "ratio": 1.4, "ours_us": dict.fromkeys(SAMPLE, 1.5)}
+    monkeypatch.setattr(main, "BENCHES", {"loopback": lambda: figures})
+    assert main.run(["loopback"], json=True, budget=1.5) == 0
+    assert msgspec.json.decode(capsys.readouterr().out) == {"loopback": figures}
+    assert main.run([], json=False, budget=1.3) == 1
+    shown = capsys.readouterr()
+    assert "above the budget 1.3" in shown.err
+    assert "ours" in shown.out and "1.50" in shown.out
+    figures["orders"] = 0
+    assert main.run([], json=True, budget=9.0) == 1, "nothing measured is not a pass"
+
+
+def test_what_does_not_exist_is_not_measured() -> None:
+    with pytest.raises(UsageError, match="no bench lopback"):
+        main.run(["lopback"], json=False, budget=None)
+    with pytest.raises(UsageError, match="loopback"):
+        main.run(["journal"], json=False, budget=1.5)
