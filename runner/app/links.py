@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from runner.app.bindings import bindings_of, wants_of
 from runner.app.market_feed import FrameTape, MarketFeed, Sink, Stages
 from runner.app.order_link import OrderLink
+from runner.app.pacing import Pace
 from runner.app.rest import Rest
 from runner.base.clock import Clock
 from runner.base.errors import ExchangeError, WorldError
@@ -17,6 +18,7 @@ from runner.base.rng import seeded
 from runner.engine.events import ClockReading, InstrumentFacts
 from runner.exchanges.api import Credentials, MarketCodec, OrderCodec
 from runner.exchanges.registry import market_codec, order_codec
+from runner.net.budget import Priority
 from runner.net.doors import tls_context
 from runner.net.http import HttpSession
 from runner.net.timesync import TimeSync
@@ -64,11 +66,11 @@ def connect(
     codec = market_codec(exchange.type, exchange.network.value, bindings_of(plan, name), endpoints)
     tls = tls_context()
     http = HttpSession(tls, codec.hosts)
-    rest = Rest(name, http)
+    rest = Rest(name, http, Pace(name, clock))
     options = SocketOptions.make(numbers, seeded(run_id, "sockets", name), codec.hosts)
 
     async def ask() -> int:
-        return codec.parse_time(await rest.fetch(codec.time()))
+        return codec.parse_time(await rest.fetch(codec.time(), Priority.CANCEL))
 
     return Link(exchange, codec, rest, http, TimeSync(name, ask, clock, on_clock), options)
 
@@ -126,6 +128,14 @@ def add_orders(
         )
 
     link.order_codec = codec(exchange.order_entry)
+    link.rest.pace = Pace(
+        name,
+        clock,
+        link.order_codec.budgets,
+        lambda: link.sync.offset,
+        sink,
+        link.order_codec.budgets_from,
+    )
     symbols = [m.symbol for m in plan.markets.values() if m.exchange == name and m.traded]
     link.orders = OrderLink(
         name,

@@ -20,10 +20,15 @@ class LiveOrders:
         self._links = dict(links)
 
     def send(self, orders: list[Journaled], t: int, wall: int) -> None:
-        """Sign and send all orders of a group in one pass."""
+        """Sign and send all orders of a group in one pass, or none of them."""
         purpose = orders[0].intent.purpose
         if purpose in _BEFORE:
             crash_point(_BEFORE[purpose])
+        why = self._admit(orders)
+        if why:
+            for order in orders:
+                self._links[order.intent.exchange].refuse(order, why)
+            return
         for number, order in enumerate(orders):
             self._links[order.intent.exchange].send(order, t, wall)
             if number == 0:
@@ -31,6 +36,8 @@ class LiveOrders:
         crash_point("after_last_leg_sent")
         if purpose in _AFTER:
             crash_point(_AFTER[purpose])
+        for order in orders:
+            self._links[order.intent.exchange].sent()
 
     def cancel(self, command: Cancel, t: int, wall: int) -> None:
         self._links[command.exchange].cancel(command)
@@ -43,3 +50,17 @@ class LiveOrders:
 
     def reconcile(self, command: Reconcile, t: int, wall: int) -> None:
         self._links[command.exchange].reconcile()
+
+    def _admit(self, orders: list[Journaled]) -> str:
+        """Return why the group must not leave; one leg alone would be worse than none."""
+        first = orders[0].intent.exchange
+        if all(order.intent.exchange == first for order in orders):
+            return self._links[first].admit(orders)
+        by_exchange: dict[str, list[Journaled]] = {}
+        for order in orders:
+            by_exchange.setdefault(order.intent.exchange, []).append(order)
+        for name, legs in by_exchange.items():
+            why = self._links[name].admit(legs)
+            if why:
+                return f"{name}: {why}"
+        return ""

@@ -1,77 +1,50 @@
-"""The signed order side of one exchange: trade and private sockets, REST, readiness.
+"""The signed order side of one exchange: its sockets, its picture of the account, its readiness.
 
-Theory of operation. An order leaves on the trade socket in the same pass as the decision, signed at
-that moment. Its answer is looked for by request id; what has no answer after `ANSWER_WITHIN`, or
-was in flight when the socket went down, is *unknown*, and the engine asks by client id. Nothing is
-ever sent twice from here.
+Theory of operation. Orders and cancels go through `sending`, questions through `account_reader`;
+this module owns the sockets they use and the tasks that keep them honest:
 
-Readiness follows from facts and is told to the engine on each change:
+    each socket     connects, logs in, subscribes, reconnects                   (private_socket)
+    look after      what is late, the listen key, the budget's word to the engine: 20 times a s
+    pictures        open orders, fills and account: when the engine asks, when a socket changed,
+                    every 30 s, every 3 s while the private stream is down      (pictures)
+    errands         single questions and requests by HTTP                       (errands)
 
-    STARTING      nothing is up yet
-    RECONCILING   both sockets are up and logged in; open orders, fills, account are being read
-    READY         they were read after the sockets came up
-    DOWN          one of the sockets is down
-
-Cancels and orders that only reduce go by REST while the trade socket is down; entries do not (the
-gate refuses them, since the exchange is not READY).
+A task that dies ends `run` with its error; after `run` nothing of the link is left running.
+Readiness is judged anew after each change of a socket and each picture, and told when it changed. A
+picture vouches for the connections that were there when it was begun, and for no other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Final
 
+from runner.app.account_reader import AccountReader
+from runner.app.errands import Errands
+from runner.app.listen_key import ListenKey
 from runner.app.market_feed import Sink, Stages
+from runner.app.pictures import Pictures
+from runner.app.private_socket import Opener, PrivateSocket
+from runner.app.readiness import judge
 from runner.app.rest import Rest
-from runner.base.clock import NS_PER_S, Clock, stopwatch_ns
-from runner.base.crash import crash_point
-from runner.base.errors import Down, ExchangeError, RateLimited, Rejected, UnknownOutcome
-from runner.base.ids import new_run_id
+from runner.app.sending import Sender
+from runner.base.clock import NS_PER_S, Clock
+from runner.base.errors import ExchangeError, Rejected
 from runner.engine.commands import Cancel, CancelAll, Purpose, Query
-from runner.engine.events import (
-    CancelReply,
-    Event,
-    Feed,
-    Fill,
-    Found,
-    OrderEvent,
-    OrderView,
-    Readiness,
-    Ready,
-    Reconciled,
-    Reject,
-    SocketState,
-    Unknown,
-)
+from runner.engine.events import Event, Feed, Readiness, Ready, Reconciled, SocketState
 from runner.engine.proof import Journaled
-from runner.exchanges.api import (
-    Decoded,
-    HttpRequest,
-    OrderCodec,
-    Outcome,
-    Request,
-    SocketKind,
-    SocketRequest,
-    SocketSpec,
-)
+from runner.exchanges.api import OrderCodec, Outcome, SocketKind, SocketSpec
 from runner.net.timesync import TimeSync
 from runner.net.websocket import SocketOptions, WebSocket
 
-ANSWER_WITHIN = 3 * NS_PER_S
-_RENEW_KEY_S = 25 * 60.0
-_FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 5.0
-_LOOK_BACK_MS = 60_000
+PICTURE_EVERY: Final = 30 * NS_PER_S
+POLL_EVERY: Final = 3 * NS_PER_S
+PICTURE_TOO_OLD: Final = 60 * NS_PER_S
+_TELL_DOWN_AFTER: Final = 5 * NS_PER_S
+_LOOK_S: Final = 0.05
 
-
-@dataclass(slots=True)
-class _Pending:
-    """A request on the trade socket that has no answer yet."""
-
-    cid: str
-    operation: str
-    sent: int
+Connections = list[tuple[PrivateSocket, int]]
 
 
 class OrderLink:
@@ -90,431 +63,263 @@ class OrderLink:
         options: SocketOptions,
         notice: Callable[[str, str], None],
         stages: Stages | None = None,
+        opener: Opener = WebSocket,
     ) -> None:
         self.name = name
         self.codec = codec
-        self.by_rest = by_rest
         self.rest = rest
         self.sync = sync
         self.clock = clock
-        self.symbols = tuple(symbols)
         self.readiness = Readiness.STARTING
-        self.last_fill_ms = 0
-        self.unresolved_reason = ""
-        self._sink = sink
+        self.sockets: list[PrivateSocket] = []
+        self.told = sink
         self._notice = notice
-        self._stages = stages
         self._options = options
-        self._pending: dict[str, _Pending] = {}
-        self._sockets: list[_PrivateSocket] = []
-        self._trade: _PrivateSocket | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._listen_key: str | None = None
-        self._reconciling: asyncio.Task[None] | None = None
-        self._count = 0
-        self._run = new_run_id(clock.wall())
-        self._closed = False
+        self._opener = opener
+        self._errands = Errands()
+        self._sender = Sender(
+            codec, by_rest, rest, sync, clock, self._errands, self._tell, self.notice, stages
+        )
+        self._reader = AccountReader(
+            name, codec, rest, sync, clock, symbols, self._tell, self.notice
+        )
+        self._pictures = Pictures(self, self._picture, clock)
+        self._key = ListenKey(codec, rest, clock, self._key_lost, self.notice)
+        self._asking: set[str] = set()
+        self._answers = False
+        self._refused = ""
+        self._complete_once = False
+        self._down_since: dict[str, int] = {}
+        self._closed = asyncio.Event()
 
-    # -- running
+    @property
+    def last_fill_ms(self) -> int:
+        """Exchange time up to which fills are known; set before `run` from the journal."""
+        return self._reader.last_fill_ms
 
-    async def run(self) -> None:
-        """Open the sockets and keep them until `close`; a bug in a callback ends the run."""
-        await self._make_sockets()
-        async with asyncio.TaskGroup() as group:
-            for socket in self._sockets:
-                group.create_task(socket.socket.run())
-            group.create_task(self._look_after())
-        for task in self._tasks:
-            task.cancel()
-
-    def close(self) -> None:
-        """End the sockets; `run` returns."""
-        self._closed = True
-        for socket in self._sockets:
-            socket.socket.close()
+    @last_fill_ms.setter
+    def last_fill_ms(self, value: int) -> None:
+        self._reader.last_fill_ms = value
 
     @property
     def reconnects(self) -> int:
         """Connections beyond the first of each socket."""
-        return sum(max(0, each.socket.connects - 1) for each in self._sockets)
+        return sum(max(0, each.wire.connects - 1) for each in self.sockets)
 
-    async def _make_sockets(self) -> None:
-        self._listen_key = await self._fetch_listen_key(None)
-        for spec in self.codec.private_sockets(self._listen_key):
-            socket = _PrivateSocket(self, spec)
-            self._sockets.append(socket)
+    # -- running
+
+    async def run(self) -> None:
+        """Keep the sockets until `close`; what one of the tasks raises ends it."""
+        self._make_sockets()
+        try:
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(self._errands.watch())
+                pictures = group.create_task(self._pictures.run())
+                wires = [group.create_task(each.wire.run()) for each in self.sockets]
+                await self._look_after()
+                await asyncio.wait(wires)
+                watch.cancel()
+                pictures.cancel()
+        finally:
+            await self._errands.end()
+
+    def close(self) -> None:
+        """End the sockets; `run` returns."""
+        self._closed.set()
+        for socket in self.sockets:
+            socket.wire.close()
+
+    def _make_sockets(self) -> None:
+        """Make the sockets of the codec; a private one gets its listen key when it connects."""
+        for spec in self.codec.private_sockets("" if self._key.needed else None):
+            socket = PrivateSocket(
+                self, self.codec, spec, self.clock, self.sync.now_ms, self._options, self._opener
+            )
+            self.sockets.append(socket)
+            self._down_since[spec.id] = self.clock.mono()
             if spec.kind is SocketKind.TRADE:
-                self._trade = socket
+                self._sender.trade = socket
 
-    async def _fetch_listen_key(self, renew: str | None) -> str | None:
-        pause = _FIRST_PAUSE_S
-        while True:
-            request = self.codec.listen_key(renew)
-            if request is None:
-                return None
+    async def _look_after(self) -> None:
+        while not self._closed.is_set():
+            now = self.clock.mono()
+            self._sender.expire(now)
+            self.rest.pace.tell_changes()
+            for socket in self.sockets:
+                socket.look(now)
+                self._tell_of_outage(socket, now)
+            if self._key.due(now):
+                self._errands.start(self._key.keep())
             try:
-                return self.codec.parse_listen_key(await self.rest.fetch(request)) or renew
-            except (Down, RateLimited) as error:
-                self._notice(self.name, f"listen key: {error}")
-                await asyncio.sleep(getattr(error, "retry_after", pause))
-                pause = min(pause * 2, _LONGEST_PAUSE_S)
-            except Rejected:
-                if renew is None:
-                    raise
-                renew = None
+                async with asyncio.timeout(_LOOK_S):
+                    await self._closed.wait()
+            except TimeoutError:
+                continue
 
-    async def source_of(self, socket: _PrivateSocket) -> SocketSpec:
-        """Return what to open now: a private socket may need a fresh listen key."""
-        if socket.spec.kind is SocketKind.PRIVATE and socket.stale_key:
-            self._listen_key = await self._fetch_listen_key(None)
-            for spec in self.codec.private_sockets(self._listen_key):
-                if spec.id == socket.spec.id:
-                    socket.spec = spec
+    def _tell_of_outage(self, socket: PrivateSocket, now: int) -> None:
+        """Say once per outage why a socket does not come up."""
+        since = self._down_since.get(socket.spec.id)
+        if since is not None and now - since > _TELL_DOWN_AFTER:
+            del self._down_since[socket.spec.id]
+            why = socket.refused or socket.wire.last_failure or "no answer"
+            self.notice(f"the {socket.spec.id} socket is down: {why}")
+
+    async def spec_for(self, socket: PrivateSocket) -> SocketSpec:
+        """Return what to open now; each connection with a listen key begins with a fresh one."""
+        if self._key.needed and socket.stale_key:
+            try:
+                key = await self._key.fetch()
+            except Rejected as error:
+                socket.refused = f"the listen key was refused: {error}"
+                self.login_failed(socket.refused)
+                raise
+            specs = {each.id: each for each in self.codec.private_sockets(key)}
+            socket.spec = specs[socket.spec.id]
             socket.stale_key = False
         return socket.spec
 
-    async def _look_after(self) -> None:
-        """Expire requests without an answer, renew the listen key; ends with the sockets."""
-        renewed = self.clock.mono()
-        while not self._closed:
-            await asyncio.sleep(0.05)
-            now = self.clock.mono()
-            self._expire(now)
-            if self._listen_key and now - renewed > _RENEW_KEY_S * NS_PER_S:
-                renewed = now
-                self._spawn(self._renew())
-
-    async def _renew(self) -> None:
-        key = await self._fetch_listen_key(self._listen_key)
-        if key != self._listen_key:
-            self.on_notice_key_lost()
-
-    def on_notice_key_lost(self) -> None:
-        """The user stream's key is gone: reconnect it with a fresh one."""
-        for each in self._sockets:
+    def _key_lost(self) -> None:
+        for each in self.sockets:
             if each.spec.kind is SocketKind.PRIVATE:
                 each.stale_key = True
-                each.socket.kick("the listen key expired")
+                each.wire.kick("the listen key expired")
 
-    def _expire(self, now: int) -> None:
-        late = [key for key, each in self._pending.items() if now - each.sent > ANSWER_WITHIN]
-        for key in late:
-            self._lost(self._pending.pop(key), "timeout")
+    # -- orders and questions
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        async def guarded() -> None:
-            await work
-
-        task = asyncio.get_running_loop().create_task(guarded())
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self.unresolved_reason = f"{type(task.exception()).__name__}: {task.exception()}"
-            for each in self._sockets:
-                each.fail(task.exception())
-
-    # -- orders
+    def admit(self, orders: Sequence[Journaled]) -> str:
+        """Make room for orders that leave now; return why they must not, "" when they may."""
+        if orders[0].intent.purpose is Purpose.ENTRY and self.readiness is not Readiness.READY:
+            return f"the exchange is {self.readiness}"
+        return self._sender.admit(orders)
 
     def send(self, order: Journaled, t: int, wall: int) -> None:
-        """Sign and send one order now."""
-        intent = order.intent
-        codec = self.codec if self._trade_up() else self.by_rest
-        if codec is self.by_rest and intent.purpose is Purpose.ENTRY and self._trade is not None:
-            self._tell(_not_sent(intent.cid, "the trade socket is down"))
-            return
-        start = stopwatch_ns()
-        request = codec.place(order, self.sync.now_ms(), intent.cid)
-        signed = stopwatch_ns()
-        self._dispatch(request, intent.cid, "place")
-        if self._stages is not None:
-            self._stages("sign", signed - start)
-            self._stages("send", stopwatch_ns() - signed)
+        """Sign and send one order now; its group was admitted."""
+        self._sender.send(order)
+
+    def refuse(self, order: Journaled, why: str) -> None:
+        """Say of an order that it was surely not sent."""
+        self._sender.refuse(order, why)
+
+    def sent(self) -> None:
+        """A group has left: tell what it took of the budget."""
+        self.rest.pace.tell_changes()
 
     def cancel(self, command: Cancel) -> None:
         """Ask to cancel; may be repeated by the engine."""
-        codec = self.codec if self._trade_up() else self.by_rest
-        request = codec.cancel(
-            command.symbol, command.cid, self.sync.now_ms(), self._request_id("c")
-        )
-        self._dispatch(request, command.cid, "cancel")
+        self._sender.cancel(command)
 
     def cancel_all(self, command: CancelAll) -> None:
         """Ask to cancel all plain orders of a symbol."""
-        request = self.by_rest.cancel_all(command.symbol, self.sync.now_ms(), self._request_id("a"))
-        self._dispatch(request, "", "cancel_all")
+        self._sender.cancel_all(command)
 
     def query(self, command: Query) -> None:
         """Ask about one order by client id; only a definitive answer becomes `Found`."""
-        self._spawn(self._query(command))
+        if command.cid not in self._asking and self._errands.start(self._query(command)):
+            self._asking.add(command.cid)
 
     def reconcile(self) -> None:
-        """Read open orders, fills and account; one at a time, until it succeeds."""
-        if self._reconciling is None or self._reconciling.done():
-            self._reconciling = asyncio.get_running_loop().create_task(self._reconcile())
-            self._tasks.add(self._reconciling)
-            self._reconciling.add_done_callback(self._finished)
-
-    def _trade_up(self) -> bool:
-        return self._trade is not None and self._trade.ready
-
-    def _request_id(self, prefix: str) -> str:
-        """Make an id that no earlier run used either: Bybit refuses one it has seen (20006)."""
-        self._count += 1
-        return f"{prefix}{self._run}{self._count}"
-
-    def _dispatch(self, request: Request, cid: str, operation: str) -> None:
-        if isinstance(request, HttpRequest):
-            self._spawn(self._by_http(request, cid, operation))
-            return
-        self._by_socket(request, cid, operation)
-
-    def _by_socket(self, request: SocketRequest, cid: str, operation: str) -> None:
-        assert self._trade is not None
-        self._pending[request.id] = _Pending(cid, operation, self.clock.mono())
-        try:
-            self._trade.socket.send(request.frame)
-        except Down as error:
-            del self._pending[request.id]
-            if operation == "place":
-                self._tell(_not_sent(cid, str(error)))
-
-    async def _by_http(self, request: HttpRequest, cid: str, operation: str) -> None:
-        pending = _Pending(cid, operation, self.clock.mono())
-        try:
-            answer = await self.rest.http.send(request)
-        except Down as error:
-            if operation == "place":
-                self._tell(_not_sent(cid, str(error)))
-            return
-        except UnknownOutcome as error:
-            self._lost(pending, str(error))
-            return
-        t, wall = self.clock.mono(), self.clock.wall()
-        outcome, events = self.codec.reply(
-            cid, operation, answer.status, answer.headers, answer.body, t, wall
-        )
-        self._answered(pending, outcome, events)
-
-    def on_reply(self, request_id: str, outcome: Outcome, events: list[Event]) -> None:
-        """Take an answer from the trade socket; a late one is still an answer."""
-        pending = self._pending.pop(request_id, None)
-        if pending is None:
-            pending = _Pending(request_id, "place", self.clock.mono())
-        elif self._stages is not None and pending.operation == "place":
-            self._stages("ack", self.clock.mono() - pending.sent)
-        self._answered(pending, outcome, events)
-
-    def _answered(self, pending: _Pending, outcome: Outcome, events: list[Event]) -> None:
-        crash_point("after_ack_received")
-        if outcome is Outcome.CLOCK:
-            self.sync.again()
-        for event in events:
-            if isinstance(event, OrderEvent) and not event.cid:
-                event.cid = pending.cid
-            self._tell(event)
-        if not events and outcome is Outcome.UNKNOWN:
-            self._lost(pending, "the exchange did not say what became of it")
-
-    def _lost(self, pending: _Pending, why: str) -> None:
-        if pending.operation == "place":
-            self._tell(Unknown(cid=pending.cid, why=why))
-        elif pending.operation == "cancel":
-            self._tell(CancelReply(cid=pending.cid, ok=False, code="unknown", text=why))
-
-    # -- asking
+        """Read open orders, fills and account, begun after this call."""
+        self._pictures.want()
 
     async def _query(self, command: Query) -> None:
-        view: OrderView | None = None
-        for request in self.codec.query(command.symbol, command.cid, self.sync.now_ms()):
-            try:
-                answer = await self.rest.http.read(request)
-            except ExchangeError:
-                return  # a network error is never evidence (R-17); the engine asks again
-            outcome, view = self.codec.parse_query(command.cid, answer.status, answer.body)
-            if outcome is Outcome.UNKNOWN:
-                return
-            if view is not None:
-                break
-        if view is not None and view.filled_lots:
-            await self._tell_fills(command.symbol)
-        self._tell(Found(cid=command.cid, order=view))
-
-    async def _tell_fills(self, symbol: str) -> None:
-        """Fetch the executions first, so that a filled order's fills are known before its end."""
         try:
-            for fill in await self._fills(symbol):
-                self._tell(fill)
-        except ExchangeError as error:
-            self._notice(self.name, f"fills of {symbol}: {error}")
+            await self._reader.query(command)
+        finally:
+            self._asking.discard(command.cid)
 
-    async def _fills(self, symbol: str) -> list[Fill]:
-        since = max(0, (self.last_fill_ms or self.sync.now_ms()) - _LOOK_BACK_MS)
-        names = self.codec.recent_orders(symbol, since, self.sync.now_ms())
-        if names is not None:
-            self.codec.parse_open_orders(await self.rest.fetch(names))
-        body = await self.rest.fetch(self.codec.fills(symbol, since, self.sync.now_ms()))
-        return self.codec.parse_fills(body)
-
-    async def _reconcile(self) -> None:
-        pause = _FIRST_PAUSE_S
-        while True:
-            try:
-                picture = await self._picture()
-            except ExchangeError as error:
-                self._notice(self.name, f"reconciling: {error}")
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_S)
-                continue
-            self._tell(picture)
-            self._set_readiness()
-            if self.readiness is not Readiness.RECONCILING:
-                return
+    # -- pictures
 
     async def _picture(self) -> Reconciled:
-        crash_point("reconcile_before")
-        started = self.clock.mono()
-        conns = [each.socket.conn for each in self._sockets if each.ready]
-        orders: list[OrderView] = []
-        for request in self.codec.open_orders(self.sync.now_ms()):
-            orders += self.codec.parse_open_orders(await self.rest.fetch(request))
-        crash_point("reconcile_middle")
-        fills: list[Fill] = []
-        for symbol in self.symbols:
-            fills += await self._fills(symbol)
-        bodies = [await self.rest.fetch(r) for r in self.codec.account(self.sync.now_ms())]
-        t, wall = self.clock.mono(), self.clock.wall()
-        account = self.codec.parse_account(bodies, t, wall)
-        self.last_fill_ms = self.sync.now_ms()
-        for each in self._sockets:  # one that came up meanwhile is not covered by this picture
-            each.reconciled = each.ready and each.socket.conn in conns
-        return Reconciled(
-            exchange=self.name,
-            open_orders=tuple(orders),
-            fills=tuple(fills),
-            account=account,
-            started=started,
-        )
+        return await self._reader.picture()
 
-    # -- readiness
+    def picture_every(self) -> int | None:
+        """Return how old a picture may grow; before the link was ever complete, nobody polls."""
+        if not self._complete_once:
+            return None
+        silent = any(s.spec.kind is SocketKind.PRIVATE and not s.ready for s in self.sockets)
+        return POLL_EVERY if silent else PICTURE_EVERY
 
-    def socket_changed(self, socket: _PrivateSocket, state: SocketState, reason: str) -> None:
+    def begun(self) -> Connections:
+        """Note which connections a picture will vouch for."""
+        return [(each, each.wire.conn) for each in self.sockets if each.ready]
+
+    def pictured(self, picture: Reconciled, seen: Connections) -> None:
+        """Take a picture: of a connection that came meanwhile it says nothing."""
+        self._answers, self._refused = True, ""
+        for socket, conn in seen:
+            socket.reconciled = socket.ready and socket.wire.conn == conn
+        self._tell(picture)
+        self._judge()
+
+    def no_picture(self, error: ExchangeError, since: int) -> None:
+        """Without pictures for long, or with a key that is refused, nothing new is begun."""
+        if self._answers or self.readiness is not Readiness.READY:
+            self.notice(f"reading the account: {error}")
+        self._answers = False
+        if isinstance(error, Rejected):
+            self._refused = str(error)
+        if self.clock.mono() - since > PICTURE_TOO_OLD:
+            for each in self.sockets:
+                each.reconciled = False
+        self._judge()
+
+    # -- what the sockets tell
+
+    def may_replace(self, socket: PrivateSocket) -> bool:
+        """Whether an old connection may be replaced now: never under an order."""
+        return socket is not self._sender.trade or not self._sender.in_flight
+
+    def on_reply(self, request_id: str, outcome: Outcome, events: list[Event]) -> None:
+        """Take an answer from the trade socket."""
+        self._sender.on_reply(request_id, outcome, events)
+
+    def on_counters(self, told: list[tuple[str, int, int, int]]) -> None:
+        """Take the counters of an answer."""
+        self.rest.pace.learn(told)
+
+    def login_failed(self, text: str) -> None:
+        """The exchange does not let us in: our clock may be off, or a person must act."""
+        self.notice(text)
+        self.sync.again()
+        self._judge()
+
+    def socket_changed(self, socket: PrivateSocket, state: SocketState, reason: str) -> None:
         """Follow a socket: what was in flight on a lost trade socket is of unknown outcome."""
         t, wall = self.clock.mono(), self.clock.wall()
-        self._sink(
+        self.told(
             Feed(
                 exchange=self.name,
                 socket=socket.spec.id,
                 kind=socket.spec.kind.value,
                 state=state,
-                conn=socket.socket.conn,
+                conn=socket.wire.conn,
                 reason=reason,
                 t=t,
                 wall=wall,
             )
         )
-        if state is SocketState.DOWN and socket is self._trade:
-            pending, self._pending = self._pending, {}
-            for each in pending.values():
-                self._lost(each, f"disconnect: {reason}")
-        self._set_readiness(reason)
-
-    def _set_readiness(self, reason: str = "") -> None:
-        if not all(each.ready for each in self._sockets):
-            state = Readiness.STARTING
-            if self.readiness is not Readiness.STARTING:
-                state = Readiness.DOWN
-        elif all(each.reconciled for each in self._sockets):
-            state = Readiness.READY
+        if state is SocketState.DOWN:
+            self._down_since[socket.spec.id] = t
+            if socket is self._sender.trade:
+                self._sender.disconnected(reason)
         else:
-            state = Readiness.RECONCILING
-        if state is self.readiness:
-            return
-        self.readiness = state
-        self._tell(Ready(exchange=self.name, state=state, reason=reason))
-        if state is Readiness.RECONCILING:
-            self.reconcile()
+            self._down_since.pop(socket.spec.id, None)
+        if self._complete_once or all(each.ready for each in self.sockets):
+            self._pictures.want()
+        self._judge()
+
+    def notice(self, text: str) -> None:
+        """Tell a person."""
+        self._notice(self.name, text)
+
+    def _judge(self) -> None:
+        facts = [each.facts for each in self.sockets]
+        self._complete_once = self._complete_once or all(each.ready for each in facts)
+        state, reason = judge(facts, self._complete_once, self._answers, self._refused)
+        if state is not self.readiness:
+            self.readiness = state
+            self._tell(Ready(exchange=self.name, state=state, reason=reason))
 
     def _tell(self, event: Event) -> None:
         event.t, event.wall = self.clock.mono(), self.clock.wall()
-        self._sink(event)
-
-
-class _PrivateSocket:
-    """One private or trade socket: login, subscription, frames."""
-
-    def __init__(self, link: OrderLink, spec: SocketSpec) -> None:
-        self.link = link
-        self.spec = spec
-        self.ready = False
-        self.reconciled = False
-        self.stale_key = False
-        self._out = Decoded()
-        self._failure: BaseException | None = None
-        self.socket = WebSocket(self._source, self, link._options)
-
-    async def _source(self) -> SocketSpec:
-        return await self.link.source_of(self)
-
-    def fail(self, error: BaseException | None) -> None:
-        """A task of the link died: let the socket's task raise it, which halts the run."""
-        self._failure = error
-        self.socket.kick("a task of ours failed")
-
-    def on_up(self, conn: int) -> None:
-        frames = self.link.codec.login(self.spec.id, self.link.sync.now_ms())
-        for frame in frames:
-            self.socket.send(frame)
-        if not frames:
-            self._logged_in()
-
-    def on_down(self, conn: int, reason: str) -> None:
-        self.ready = self.reconciled = False
-        if self.spec.kind is SocketKind.PRIVATE:
-            self.stale_key = True
-        self.link.socket_changed(self, SocketState.DOWN, reason)
-        if self._failure is not None:
-            raise self._failure
-
-    def on_frame(self, message: bytes, more: bool, conn: int) -> None:
-        link, out = self.link, self._out
-        t, wall = link.clock.mono(), link.clock.wall()
-        link.codec.decode(self.spec.id, message, t, wall, conn, more, out)
-        events, replies, notices = out.events, out.replies, out.notices
-        if events:
-            out.events = []
-            for event in events:
-                link._sink(event)
-        if replies:
-            out.replies = []
-            for request_id, outcome, said in replies:
-                link.on_reply(request_id, outcome, said)
-        if notices:
-            out.notices = []
-            for notice in notices:
-                self._noticed(notice)
-
-    def _logged_in(self) -> None:
-        for frame in self.link.codec.after_login(self.spec.id):
-            self.socket.send(frame)
-        self.ready = True
-        self.link.socket_changed(self, SocketState.UP, "")
-
-    def _noticed(self, notice: str) -> None:
-        if notice == "login_ok":
-            self._logged_in()
-        elif notice == "listen_key_expired":
-            self.link.on_notice_key_lost()
-        elif notice == "closing":
-            self.socket.kick("the exchange announced that it closes the socket")
-        elif notice.startswith("login_failed"):
-            self.link._notice(self.link.name, notice)
-            self.link._tell(Ready(exchange=self.link.name, state=Readiness.FROZEN, reason=notice))
-        elif notice.startswith("refused"):
-            self.link._notice(self.link.name, notice)
-
-
-def _not_sent(cid: str, why: str) -> Event:
-    return Reject(cid=cid, outcome="rejected", code="not_sent", text=why)
+        self.told(event)

@@ -8,7 +8,8 @@ sides of it (`guard`).
 
 Every request has a priority, and every priority a share of the limit: entries and reads stop at
 80 %, so that a cancel finds room at any time. Who must wait is told for how long; `Turns` queues
-those who can, the more urgent first. A 429 or 418 closes everything until its Retry-After.
+those who can, the more urgent first. A 429 closes everything but cancels until its Retry-After, a
+ban (418, 403) closes all.
 """
 
 from __future__ import annotations
@@ -116,10 +117,10 @@ class _Window:
         self._log.append((now, cost))
 
     def resets_at(self, now: int) -> int:
-        """Return when the oldest use is forgotten."""
+        """Return when all present use is forgotten."""
         if not self.rule.rolling:
             return self._start + self.rule.window_ns + self._guard
-        return self._log[0][0] + self.rule.window_ns + self._guard if self._log else now
+        return self._log[-1][0] + self.rule.window_ns + self._guard if self._log else now
 
     def _forget(self, before: int) -> None:
         log = self._log
@@ -144,14 +145,17 @@ class RateBudget:
         self._windows = {rule.name: _Window(rule, guard) for rule in rules}
         self.rules = tuple(rules)
         self.closed_until = 0
-        """monotonic ns: nothing at all is sent before (Retry-After)"""
+        """monotonic ns: nothing but cancels is sent before (Retry-After)"""
+        self.banned_until = 0
+        """monotonic ns: nothing at all is sent before"""
 
     def take(self, cost: Cost, priority: Priority) -> int:
         """Use `cost` now and return 0, or use nothing and return the ns to wait.
 
         KeyError for a rule that does not exist.
         """
-        closed = self.closed_until - self._clock.mono()
+        until = self.banned_until if priority is Priority.CANCEL else self.closed_until
+        closed = until - self._clock.mono()
         if closed > 0:
             return closed
         now = self._now()
@@ -181,10 +185,12 @@ class RateBudget:
             if used > window.used:
                 window.add(used - window.used, now)
 
-    def close(self, seconds: float) -> None:
-        """Send nothing for so long: the exchange said 429, 418 or 403."""
+    def close(self, seconds: float, banned: bool = True) -> None:
+        """Send nothing for so long: the exchange said 418 or 403; cancels go on after a 429."""
         until = self._clock.mono() + math.ceil(seconds * NS_PER_S)
         self.closed_until = max(self.closed_until, until)
+        if banned:
+            self.banned_until = max(self.banned_until, until)
 
     def used(self, name: str) -> int:
         """Return the current use of a rule."""
@@ -192,25 +198,29 @@ class RateBudget:
         window.turn(self._now())
         return window.used
 
-    def events(self) -> list[Budget]:
-        """Return the state of all rules as events; the gate takes its share of `limit` itself."""
+    def limit(self, name: str) -> int:
+        """Return a rule's limit, as last told."""
+        return self._windows[name].limit
+
+    def event(self, name: str) -> Budget:
+        """Return the state of a rule; the gate takes its share of `limit` itself."""
         now, mono, wall = self._now(), self._clock.mono(), self._clock.wall()
-        events = []
-        for name, window in self._windows.items():
-            window.turn(now)
-            closed = mono < self.closed_until
-            events.append(
-                Budget(
-                    t=mono,
-                    wall=wall,
-                    exchange=self._exchange,
-                    name=name,
-                    used=max(window.used, window.limit) if closed else window.used,
-                    limit=window.limit,
-                    resets_at=max(self.closed_until, mono + window.resets_at(now) - now),
-                )
-            )
-        return events
+        window = self._windows[name]
+        window.turn(now)
+        closed = mono < self.closed_until
+        return Budget(
+            t=mono,
+            wall=wall,
+            exchange=self._exchange,
+            name=name,
+            used=max(window.used, window.limit) if closed else window.used,
+            limit=window.limit,
+            resets_at=max(self.closed_until, mono + window.resets_at(now) - now),
+        )
+
+    def events(self) -> list[Budget]:
+        """Return the state of all rules."""
+        return [self.event(name) for name in self._windows]
 
     def _now(self) -> int:
         return self._clock.wall() + self._offset()

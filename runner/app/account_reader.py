@@ -1,0 +1,206 @@
+"""What is asked of an account by REST: one order, its fills, the whole picture.
+
+Theory of operation. Nothing here changes anything at the exchange, so everything may be asked
+again. A network error is never evidence (R-17): a question without a definitive answer tells
+nothing, and the engine asks again. Fills are told before the order whose end they explain. Fills
+are read from a minute before the last picture on, page after page, in steps of the seven days that
+exchanges answer for at most.
+
+A refused time stamp has the clock measured at once; a refusal for the rate closes the door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+from runner.app.rest import Make, Rest
+from runner.base.clock import Clock
+from runner.base.crash import crash_point
+from runner.base.errors import ExchangeError, Rejected
+from runner.engine.commands import Query
+from runner.engine.events import Account, Event, Fill, Found, OrderView, Reconciled
+from runner.exchanges.api import HttpRequest, OrderCodec, Outcome
+from runner.net.budget import Priority
+from runner.net.http import HttpResponse
+from runner.net.timesync import TimeSync
+
+T = TypeVar("T")
+QUERY_TIMEOUT_S: Final = 2.0
+LOOK_BACK_MS: Final = 60_000
+_WEEK_MS: Final = 7 * 86_400_000
+_MOST_WEEKS: Final = 13
+_MOST_PAGES: Final = 200
+
+
+class AccountReader:
+    """Asks for one account. `tell` takes the events of a query."""
+
+    def __init__(
+        self,
+        name: str,
+        codec: OrderCodec,
+        rest: Rest,
+        sync: TimeSync,
+        clock: Clock,
+        symbols: Sequence[str],
+        tell: Callable[[Event], None],
+        notice: Callable[[str], None],
+    ) -> None:
+        self.last_fill_ms = 0
+        """exchange time of the last picture: fills before it are known"""
+        self._name = name
+        self._codec = codec
+        self._rest = rest
+        self._sync = sync
+        self._clock = clock
+        self._symbols = tuple(symbols)
+        self._tell = tell
+        self._notice = notice
+
+    async def query(self, command: Query) -> None:
+        """Ask about one order; tell its fills, then `Found`, or nothing without an answer."""
+        cid, symbol, codec = command.cid, command.symbol, self._codec
+        view: OrderView | None = None
+        for step in range(len(codec.query(symbol, cid, self._sync.now_ms()))):
+            try:
+                answer = await self._rest.ask(
+                    self._nth(step, partial(codec.query, symbol, cid)),
+                    Priority.CANCEL,
+                    QUERY_TIMEOUT_S,
+                )
+            except ExchangeError:
+                return
+            outcome, view = codec.parse_query(cid, answer.status, answer.body)
+            if outcome is Outcome.UNKNOWN:
+                self._learn_from(answer)
+                return
+            if view is not None:
+                break
+        if view is not None and view.filled_lots:
+            await self._tell_fills(symbol)
+        self._tell(Found(cid=cid, order=view))
+
+    async def picture(self) -> Reconciled:
+        """Read open orders, fills and account. ExchangeError: there is no picture."""
+        crash_point("reconcile_before")
+        codec = self._codec
+        started, started_ms = self._clock.mono(), self._sync.now_ms()
+        orders: list[OrderView] = []
+        for step in range(len(codec.open_orders(started_ms))):
+            orders += await self._read(self._nth(step, codec.open_orders), codec.parse_open_orders)
+        crash_point("reconcile_middle")
+        fills: list[Fill] = []
+        for symbol in self._symbols:
+            fills += await self._fills(symbol, Priority.READ)
+        account = await self._account(len(codec.account(started_ms)))
+        self.last_fill_ms = started_ms
+        return Reconciled(
+            exchange=self._name,
+            open_orders=tuple(orders),
+            fills=tuple(fills),
+            account=account,
+            started=started,
+        )
+
+    async def _account(self, requests: int) -> Account:
+        answers = [
+            await self._ok(self._nth(step, self._codec.account), Priority.READ)
+            for step in range(requests)
+        ]
+        bodies = [answer.body for answer in answers]
+        try:
+            return self._codec.parse_account(bodies, self._clock.mono(), self._clock.wall())
+        except ExchangeError as error:
+            for answer in answers:
+                judged = self._judged(error, answer)
+                if judged is not error:
+                    raise judged from error
+            raise
+
+    async def _tell_fills(self, symbol: str) -> None:
+        try:
+            for fill in await self._fills(symbol, Priority.CANCEL):
+                self._tell(fill)
+        except ExchangeError as error:  # the engine sees that fills are missing, and asks
+            self._notice(f"fills of {symbol}: {error}")
+
+    async def _fills(self, symbol: str, priority: Priority) -> list[Fill]:
+        now = self._sync.now_ms()
+        since = max(0, (self.last_fill_ms or now) - LOOK_BACK_MS, now - _MOST_WEEKS * _WEEK_MS)
+        fills: list[Fill] = []
+        while since <= now:
+            fills += await self._fills_of_week(symbol, since, priority)
+            since += _WEEK_MS
+        return fills
+
+    async def _fills_of_week(self, symbol: str, since: int, priority: Priority) -> list[Fill]:
+        codec, now_ms = self._codec, self._sync.now_ms
+        if codec.recent_orders(symbol, since, now_ms()) is not None:
+            names = partial(codec.recent_orders, symbol, since)
+            await self._read(lambda: _needed(names(now_ms())), codec.parse_open_orders, priority)
+        fills: list[Fill] = []
+        make: Make = lambda: codec.fills(symbol, since, now_ms())  # noqa: E731
+        for _ in range(_MOST_PAGES):
+            body, page = await self._read(make, self._page, priority)
+            fills += page
+            more = partial(codec.more_fills, symbol, since, body)
+            if more(now_ms()) is None:
+                return fills
+            make = partial(lambda more: _needed(more(now_ms())), more)
+        raise ExchangeError(f"{self._name}: the fills of {symbol} have no end")
+
+    def _page(self, body: bytes) -> tuple[bytes, list[Fill]]:
+        return body, self._codec.parse_fills(body)
+
+    def _nth(self, step: int, requests: Callable[[int], Sequence[HttpRequest]]) -> Make:
+        """Return what makes the n-th of some requests, signed at the time it is called."""
+        return lambda: requests(self._sync.now_ms())[step]
+
+    async def _read(
+        self,
+        make: Make,
+        parse: Callable[[bytes], T],
+        priority: Priority = Priority.READ,
+    ) -> T:
+        answer = await self._ok(make, priority)
+        try:
+            return parse(answer.body)
+        except ExchangeError as error:
+            raise self._judged(error, answer) from error
+
+    async def _ok(self, make: Make, priority: Priority) -> HttpResponse:
+        answer = await self._rest.ask(make, priority)
+        if answer.status != 200:
+            raise self._judged(self._rest.refusal(make().label, answer), answer)
+        return answer
+
+    def _judged(self, error: ExchangeError, answer: HttpResponse) -> ExchangeError:
+        """Return `Rejected` for what would be refused again, something milder for what would not.
+
+        Bybit refuses inside an HTTP 200; Binance answers 400 to a time stamp.
+        """
+        outcome = self._learn_from(answer)
+        if outcome is Outcome.REJECTED and answer.status == 200:
+            return Rejected(str(error))
+        if outcome is not Outcome.REJECTED and isinstance(error, Rejected):
+            return ExchangeError(str(error))
+        return error
+
+    def _learn_from(self, answer: HttpResponse) -> Outcome:
+        """Let a refusal have its consequences: a clock measured anew, a pause."""
+        t, wall = self._clock.mono(), self._clock.wall()
+        outcome, _ = self._codec.reply(
+            "", "read", answer.status, answer.headers, answer.body, t, wall
+        )
+        if outcome is Outcome.CLOCK:
+            self._sync.again()
+        elif outcome is Outcome.RATE_LIMITED and answer.status == 200:
+            self._rest.pace.limited()
+        return outcome
+
+
+def _needed(request: HttpRequest | None) -> HttpRequest:
+    assert request is not None
+    return request
