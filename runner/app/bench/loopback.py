@@ -16,7 +16,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,6 +46,7 @@ from runner.app.links import add_feed, connect
 from runner.app.live_orders import LiveOrders
 from runner.app.market_feed import NoTape
 from runner.app.order_link import OrderLink
+from runner.app.pacing import Pace
 from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.errors import WorldError
 from runner.base.ids import owner_prefix
@@ -60,6 +61,8 @@ FRAMES = 4_000
 RATE = 5_000
 _FLUSH_S = 0.002
 _READY_WITHIN_S = 10.0
+_NO_LIMIT = 1_000_000_000
+"""the exchange's rates are counted and never reached"""
 _OURS, _HAND, _BARE = "ours", "hand", "bare"
 
 
@@ -251,9 +254,12 @@ async def _ours(root: str) -> AsyncIterator[None]:
 
     link = connect(plan, "bin", clock, parts.run_id, itertools.count(1), pulse.event)
     stages = parts.collector.stages.record
+    by_socket, by_rest = (_codec(plan, urls, entry) for entry in ("websocket", "rest"))
+    rates = [replace(rule, limit=_NO_LIMIT) for rule in by_socket.budgets]
+    link.rest.pace = Pace("bin", clock, rates, tell=pulse.event)
     link.orders = _Orders(
-        "bin", _codec(plan, urls, "websocket"), _codec(plan, urls, "rest"), link.rest, link.sync,
-        clock, pulse.event, ["BTCUSDT"], link.options, notice, stages,
+        "bin", by_socket, by_rest, link.rest, link.sync, clock, pulse.event, ["BTCUSDT"],
+        link.options, notice, stages,
     )  # fmt: skip
     with scratch_journal(clock, plan, parts.run_id) as journal:
         host, pulse.driver = host_of(parts, LiveOrders({"bin": link.orders}), journal)
