@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.base.units import plain
 from runner.engine.limits import STICKY, Mode
+from runner.engine.trade import Trade
 
 if TYPE_CHECKING:
     from runner.app.live import LiveRun
@@ -85,11 +86,20 @@ def _rule(run: LiveRun, name: str, now: int) -> dict[str, Any]:
     return {
         "state": each.state.value,
         "disabled": each.disabled_why,
+        "leaving": _leaving(each.trade),
         "entries": funnel.entries,
         "exits": funnel.exits,
         "refusals": dict(funnel.refusals),
         "pnl": _number(each.cell.pnl(now)),
     }
+
+
+def _leaving(trade: Trade | None) -> str:
+    """Why a trade is being left, and that it cannot be right now."""
+    if trade is None or trade.leaving is None:
+        return ""
+    held = ", held" if trade.leaving.held else ""
+    return f"by {trade.leaving.reason}{held}"
 
 
 def _exchange(run: LiveRun, name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.app.control import ask
-from runner.app.run_folder import control_path
+from runner.app.run_folder import control_path, lift_halt
 from runner.base.clock import SystemClock
 from runner.base.errors import UsageError, WorldError
 from runner.store.lock import alive
@@ -79,11 +79,12 @@ def _halt_asleep(name: str, state: Path | None, why: str) -> int:
 
 def _resume_asleep(name: str, state: Path | None, yes: bool) -> int:
     place = StateDir.at(_root(state), name, paper=False)
-    if place.halted() is None:
-        raise WorldError(f"{name} is neither running nor halted")
+    if not place.path.is_dir():
+        raise WorldError(f"{name} is not running, and never ran under {_root(state)}")
     if not yes:
-        raise UsageError(f"{name} is halted; resuming needs --yes")
-    place.resume()
+        raise UsageError(f"{name} is not running; lifting a halt for its next start needs --yes")
+    if not lift_halt(place, SystemClock()):
+        raise WorldError(f"{name} is neither running nor halted")
     sys.stdout.write(f"{name}: the halt is lifted; its next start may trade\n")
     return 0
 
@@ -115,7 +116,9 @@ def _status_text(answer: dict[str, Any]) -> str:
         refused = sum(each["refusals"].values())
         lines.append(
             f"  {name:<20} {each['state']}  entries {each['entries']}  exits {each['exits']}  "
-            f"refused {refused}" + (f"  disabled: {each['disabled']}" if each["disabled"] else "")
+            f"refused {refused}"
+            + (f"  disabled: {each['disabled']}" if each["disabled"] else "")
+            + (f"  leaving {each['leaving']}" if each["leaving"] else "")
         )
     for market, qty in answer["positions"].items():
         lines.append(f"  position {market:<11} {qty}")

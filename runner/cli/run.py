@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -243,7 +244,10 @@ def _drive(run: LiveRun) -> Ending:
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        return loop.run(run.run())
+        ending = loop.run(run.run())
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)  # what is left is to write the report and to close
+    return ending
 
 
 def _report(

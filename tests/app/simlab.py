@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runner.app.control import ask
+from runner.base.errors import WorldError
 from runner.sim.launch import Running
 
 TYPES = {"bin": "binance_usdm", "byb": "bybit_linear"}
@@ -28,7 +31,7 @@ rules:
   churn:
     when: gap({first}.bid, {second}.ask) > -10%
     max_skew: 2s
-    until: this.age > 300ms
+    until: this.age > {hold}
     cooldown: 100ms
     trade:
       size: 300 USDT
@@ -38,7 +41,7 @@ rules:
       hedge: {{policy: together, max_gap: 0.002 BTC, repair: cheaper, repair_within: 2s,
               worst: 90bps, on_failure: flatten}}
       close: {{tif: ioc, collar: 20bps, retry: 250ms, worst: 90bps, then: market}}
-run: {{on_stop: {on_stop}}}
+run: {{on_stop: {on_stop}, stop_within: {within}}}
 risk:
   max_order: 600 USDT
   max_position: {{bin: 0.05 BTC, byb: 0.05 BTC}}
@@ -80,6 +83,8 @@ class Lab:
     first: str = "bin"
     second: str = "byb"
     on_stop: str = "cancel"
+    within: str = "5s"
+    hold: str = "300ms"
     day: str = "00:00 UTC"
     text: str = CHURN
     environment: dict[str, str] = field(default_factory=dict)
@@ -104,6 +109,8 @@ class Lab:
                 first=self.first,
                 second=self.second,
                 on_stop=self.on_stop,
+                within=self.within,
+                hold=self.hold,
                 day=self.day,
             )
         )
@@ -141,18 +148,39 @@ class Lab:
             line, capture_output=True, text=True, env=self.env(), timeout=30, check=False
         )
 
+    def ask(self, command: str, name: str = "churn", **fields: Any) -> dict[str, Any]:
+        """Speak to the running strategy itself; {} when it does not listen (yet)."""
+        for socket in (self.folder / "state" / name).glob("*.sock"):
+            try:
+                return ask(socket, command, **fields)
+            except WorldError:
+                continue
+        return {}
+
     def until_trading(self, child: subprocess.Popen[str], entries: int = 1) -> dict[str, Any]:
         """Wait until the running strategy has entered so often; return its status."""
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             assert child.poll() is None, child.stderr.read() if child.stderr else ""
-            done = self.operate("status", "--json")
-            if done.returncode == 0:
-                status: dict[str, Any] = json.loads(done.stdout)
-                if sum(rule["entries"] for rule in status["rules"].values()) >= entries:
-                    return status
-            time.sleep(0.1)
+            status = self.ask("status")
+            if status and sum(rule["entries"] for rule in status["rules"].values()) >= entries:
+                return status
+            time.sleep(0.05)
         raise AssertionError("the strategy did not trade within 30 s")
+
+    def until(
+        self, child: subprocess.Popen[str], what: str, true: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        """Wait until the running strategy's status is as wanted; return it."""
+        deadline = time.monotonic() + 20
+        status: dict[str, Any] = {}
+        while time.monotonic() < deadline:
+            assert child.poll() is None, child.stderr.read() if child.stderr else ""
+            status = self.ask("status")
+            if status and true(status):
+                return status
+            time.sleep(0.05)
+        raise AssertionError(f"not within 20 s: {what}; {status}")
 
     def stop(self, child: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
         """Send SIGTERM and collect."""
