@@ -19,6 +19,8 @@ from typing import Any
 import msgspec
 
 from runner.base.errors import WorldError
+from runner.base.ids import fingerprint
+from runner.store.state_dir import StateDir
 
 Answer = Mapping[str, Any]
 Ask = Callable[[str, Mapping[str, Any]], Answer]
@@ -32,6 +34,13 @@ def socket_path(runtime: Path, identity: str) -> Path:
     if len(os.fsencode(path)) > _PATH_LIMIT:
         raise WorldError(f"the control socket's path is too long ({path}); set XDG_RUNTIME_DIR")
     return path
+
+
+def control_path(state: StateDir) -> Path:
+    """Return where a strategy's control socket is: the runtime directory, or the state's."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(runtime) / "runner" if runtime else state.path
+    return socket_path(folder, fingerprint(str(state.path)))
 
 
 class ControlServer:

@@ -13,13 +13,13 @@ from typing import TextIO
 import msgspec
 
 from runner import __version__
-from runner.app.control import Ask, ControlServer, socket_path
+from runner.app.control import Ask, ControlServer, control_path
 from runner.app.decisions import DecisionLog
 from runner.app.host import Host
 from runner.app.market_feed import FrameTape, NoTape
 from runner.app.run_log import Level, RunLog, to_standard_error
 from runner.app.tape import EventTape
-from runner.base.clock import NS_PER_MS, Clock, SystemClock
+from runner.base.clock import NS_PER_MS, SystemClock
 from runner.base.ids import fingerprint, new_run_id
 from runner.engine.orderflow import fill_key
 from runner.engine.snapshot import Saved
@@ -171,41 +171,9 @@ def open_folder(
     )  # fmt: skip
 
 
-def lift_halt(state: StateDir, clock: Clock) -> bool:
-    """Let a strategy that is not running trade at its next start; False when nothing held it.
-
-    A halt stands twice, in the `halted` file and in the journal's last state; either alone holds.
-    Held (WorldError) when the strategy runs after all.
-    """
-    with Lock(state.lock, f"strategy {state.name}"):
-        lifted = _lift_in_journal(state.journal, clock) if state.journal.exists() else False
-        return state.resume() or lifted
-
-
-def _lift_in_journal(path: Path, clock: Clock) -> bool:
-    journal = Journal.open(path)
-    try:
-        saved = journal.past().states.get(_LASTING_RUN)
-        row = msgspec.json.decode(saved.value) if saved is not None else {}
-        if not row.get("causes"):
-            return False
-        journal.save(_LASTING_RUN, msgspec.json.encode({**row, "causes": {}}), clock.wall())
-        journal.flush()
-        return True
-    finally:
-        journal.close()
-
-
 def recorded_strategy(plan: Plan, sets: dict[str, str]) -> Strategy:
     """Return the strategy as a recording's head keeps it."""
     return Strategy(name=plan.name, sha=plan.sha, text=plan.text, set=sets)
-
-
-def control_path(state: StateDir) -> Path:
-    """Return where a strategy's control socket is: the runtime directory, or the state's."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(runtime) / "runner" if runtime else state.path
-    return socket_path(folder, fingerprint(str(state.path)))
 
 
 def _open_journal(

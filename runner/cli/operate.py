@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from runner.app.control import ask
-from runner.app.run_folder import control_path, lift_halt
+from runner.app.control import ask, control_path
 from runner.base.clock import SystemClock
 from runner.base.errors import UsageError, WorldError
 from runner.store.lock import alive
@@ -78,6 +77,8 @@ def _halt_asleep(name: str, state: Path | None, why: str) -> int:
 
 
 def _resume_asleep(name: str, state: Path | None, yes: bool) -> int:
+    from runner.app.lifting import lift_halt  # the journal: what a halt in a hurry must not load
+
     place = StateDir.at(_root(state), name, paper=False)
     if not place.path.is_dir():
         raise WorldError(f"{name} is not running, and never ran under {_root(state)}")
