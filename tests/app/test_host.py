@@ -47,6 +47,8 @@ class Tape:
 
     def event(self, event: Event) -> None: ...
 
+    def save(self, key: str, value: bytes, wall: int) -> None: ...
+
     def send(self, orders: list[Any], t: int, wall: int) -> None:
         self.calls.append(("send", len(orders)))
 
