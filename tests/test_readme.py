@@ -1,4 +1,4 @@
-"""What the README shows is true: its YAML validates, its commands exist, its two commands are there."""
+"""What the README shows is true: its YAML validates, its commands exist."""
 
 from __future__ import annotations
 
