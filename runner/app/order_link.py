@@ -304,7 +304,8 @@ class OrderLink:
                 self._sender.disconnected(reason)
         else:
             self._down_since.pop(socket.spec.id, None)
-        if self._complete_once or all(each.ready for each in self.sockets):
+        whole = all(each.ready for each in self.sockets)
+        if (self._complete_once or whole) and not self._closed.is_set():
             self._pictures.want()
         self._judge()
 

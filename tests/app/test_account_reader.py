@@ -1,0 +1,122 @@
+"""Fills are read without a hole: page after page, week after week, from before the last picture."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from runner.app.account_reader import LOOK_BACK_MS
+from runner.base.errors import Down
+from runner.engine.events import Fill, Reconciled
+from runner.exchanges.api import HttpRequest
+from tests.app.linklab import BINANCE, BYBIT, Lab, ok
+
+WEEK_MS = 7 * 86_400_000
+TRADES = {BINANCE: "GET /fapi/v1/userTrades", BYBIT: "GET /v5/execution/list"}
+
+
+class Trades:
+    """An exchange with trades at given times (ms): pages as the documents say."""
+
+    def __init__(self, kind: str, times: list[int]) -> None:
+        self.kind = kind
+        self.times = times
+        self.asked: list[dict[str, int]] = []
+
+    def __call__(self, request: HttpRequest) -> str:
+        given = parse_qs(urlsplit(request.url).query)
+        query = {name: int(given[name][0]) for name in ("startTime", "endTime") if name in given}
+        self.asked.append(query)
+        since = query["startTime"]
+        until = query.get("endTime", since + WEEK_MS)
+        rows = [(n, at) for n, at in enumerate(self.times) if since <= at <= until]
+        if self.kind == BINANCE:
+            return json.dumps([self._trade(n, at) for n, at in rows[:1000]])
+        return ok({"list": [self._execution(n, at) for n, at in rows[::-1][:100]]})
+
+    def _trade(self, n: int, at: int) -> dict[str, object]:
+        return {"symbol": "BTCUSDT", "id": n, "orderId": 1, "price": "1", "qty": "0.001",
+                "time": at}  # fmt: skip
+
+    def _execution(self, n: int, at: int) -> dict[str, object]:
+        return {"symbol": "BTCUSDT", "execId": str(n), "orderId": "1", "orderLinkId": "c",
+                "execPrice": "1", "execQty": "0.001", "execTime": str(at)}  # fmt: skip
+
+
+def read(kind: str, times: list[int], last_fill_ms: int = 0) -> tuple[Trades, list[str]]:
+    """Return what was asked, and the trade ids of the picture."""
+
+    async def run() -> tuple[Trades, list[str]]:
+        lab = Lab(kind)
+        trades = Trades(kind, [lab.sync.now_ms() - each for each in times])
+        lab.http.says[TRADES[kind]] = trades
+        async with lab.running(ready=False):
+            if last_fill_ms:
+                lab.link.last_fill_ms = lab.sync.now_ms() - last_fill_ms
+            await lab.until(lambda: bool(lab.all(Reconciled)))
+            (picture, *_) = lab.all(Reconciled)
+        return trades, [fill.trade_id for fill in picture.fills]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(("kind", "page"), [(BINANCE, 1000), (BYBIT, 100)])
+def test_more_than_a_page_of_fills_is_read_whole(kind: str, page: int) -> None:
+    count = 2 * page + 7
+    times = [30_000 - n // 3 for n in range(count)]  # three trades in each millisecond
+    trades, ids = read(kind, times)
+    assert {int(each) for each in ids} == set(range(count))
+    assert len(trades.asked) >= 3
+
+
+@pytest.mark.parametrize("kind", [BINANCE, BYBIT])
+def test_one_page_is_asked_for_once(kind: str) -> None:
+    trades, ids = read(kind, [1000, 500])
+    assert sorted(ids) == ["0", "1"] and len(trades.asked) == 1
+
+
+@pytest.mark.parametrize("kind", [BINANCE, BYBIT])
+def test_after_three_weeks_of_rest_every_week_is_read(kind: str) -> None:
+    times = [20 * 86_400_000, 10 * 86_400_000, 1000]
+    _, ids = read(kind, times, last_fill_ms=21 * 86_400_000)
+    assert sorted(ids) == ["0", "1", "2"]
+
+
+def test_reading_begins_a_minute_before_the_last_picture_and_a_failed_one_does_not_count() -> None:
+    async def run() -> None:
+        lab = Lab(BYBIT)
+        trades = Trades(BYBIT, [])
+        lab.http.says[TRADES[BYBIT]] = trades
+        async with lab.running():
+            first = lab.sync.now_ms()
+            lab.clock.advance(5_000_000_000)
+            works = lab.http.says["GET /v5/position/list"]
+            lab.http.says["GET /v5/position/list"] = Down("502")
+            lab.link.reconcile()
+            await lab.until(lambda: len(trades.asked) == 2)
+            await lab.settle()
+            lab.http.says["GET /v5/position/list"] = works
+            await lab.until(lambda: len(trades.asked) == 3)
+            since = [each["startTime"] for each in trades.asked]
+            assert since[1:] == [first - LOOK_BACK_MS] * 2
+
+    asyncio.run(run())
+
+
+def test_a_binance_trade_is_named_by_the_orders_that_were_asked_before() -> None:
+    async def run() -> None:
+        lab = Lab(BINANCE)
+        lab.http.says[TRADES[BINANCE]] = Trades(BINANCE, [lab.sync.now_ms() - 10])
+        order = {"orderId": 1, "clientOrderId": "mine", "symbol": "BTCUSDT", "status": "FILLED",
+                 "side": "BUY", "origQty": "0.001", "executedQty": "0.001", "price": "1",
+                 "avgPrice": "1", "updateTime": 1}  # fmt: skip
+        lab.http.says["GET /fapi/v1/allOrders"] = json.dumps([order])
+        async with lab.running(ready=False):
+            await lab.until(lambda: bool(lab.all(Reconciled)))
+            (fill,) = lab.all(Reconciled)[0].fills
+        assert isinstance(fill, Fill) and fill.cid == "mine"
+
+    asyncio.run(run())
