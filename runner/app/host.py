@@ -89,7 +89,11 @@ class JournalApi(Protocol):
 
 
 class Observer(Protocol):
-    """Someone who watches a run: the report's collector, the decision stream, the control."""
+    """Someone who watches a run: the report's collector, the decision stream, the control.
+
+    It sees an event before the engine does, and the commands of an event once they were all
+    carried out, before the next event.
+    """
 
     def event(self, event: Event) -> None: ...
     def command(self, command: Command, t: int) -> None: ...
@@ -191,10 +195,16 @@ class Host:
                 crash_point("halt_after_cancel")
 
     def _carry_out(self, commands: Sequence[Command], t: int, wall: int) -> None:
+        """Carry out all commands, then let them be seen: nobody watches before an order left.
+
+        What carrying them out brings about waits in line, so that observers see the same order of
+        things either way.
+        """
+        for command in commands:
+            self._do[type(command)](command, t, wall)
         for command in commands:
             for observer in self.observers:
                 observer.command(command, t)
-            self._do[type(command)](command, t, wall)
 
     def _send(self, command: Send, t: int, wall: int) -> None:
         stage = self._stage

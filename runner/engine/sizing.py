@@ -9,10 +9,11 @@ left of it. Prices round never worse than written.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from typing import Final
 
 from runner.engine.codes import Refusal, Why
 from runner.engine.commands import OrderType, Tif
@@ -22,6 +23,8 @@ from runner.market.instruments import Instrument, Side
 from runner.spec.plan import LegPlan, OrderPlan
 
 ROUNDING = 1e-9
+_TYPES: Final[Mapping[str, OrderType]] = {each.value: each for each in OrderType}
+_TIFS: Final[Mapping[str, Tif]] = {each.value: each for each in Tif}
 
 
 @dataclass(slots=True)
@@ -83,10 +86,8 @@ def entry_drafts(
     if isinstance(lots, Refusal):
         return lots
     drafts = [
-        Draft(
-            i, leg.market, leg.side, OrderType(leg.order.type), Tif(leg.order.tif), n, ticks, price
-        )
-        for i, (leg, n, (price, ticks)) in enumerate(zip(legs, lots, prices, strict=True))
+        Draft(i, leg.market, leg.side, _TYPES[leg.order.type], _TIFS[leg.order.tif], n, at, price)
+        for i, (leg, n, (price, at)) in enumerate(zip(legs, lots, prices, strict=True))
     ]
     for draft in drafts:
         small = too_small(draft, markets[draft.market], reduce_only=False)

@@ -14,6 +14,9 @@ from enum import StrEnum
 
 from runner.base.units import plain
 
+_FEW = 1e9
+"""steps below which a float quotient is within 1e-6 of the exact one, with room to spare"""
+
 
 class Side(StrEnum):
     """Direction of an order."""
@@ -104,6 +107,15 @@ class Instrument:
 
     def ticks_for(self, price: float, side: Side) -> int:
         """Round a price to ticks, never worse than written: a buy down, a sell up."""
+        steps = price / self.tick_f
+        if steps < _FEW:
+            # Far enough from where the exact rule below decides, floats say the same, sooner.
+            near = round(steps)
+            off = abs(steps - near)
+            if off < 5e-7:
+                return near
+            if off > 2e-6:
+                return math.floor(steps) if side is Side.BUY else math.ceil(steps)
         exact = Decimal(repr(price)) / self.tick
         rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
         # A float that stands for an exact tick (0.1 + 0.2) must not move by one.

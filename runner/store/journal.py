@@ -356,8 +356,9 @@ class Journal:
             return
 
     def _intent_row(self, seq: int, i: Intent) -> tuple[object, ...]:
-        head = (i.cid, seq, self._run, i.rule, i.group, i.leg, i.attempt, i.purpose.value)
-        what = (i.exchange, i.market, i.symbol, i.side.value, i.type.value, i.tif.value)
+        # `_value_`, because `value` is a property in Python and this row is on the way of an order
+        head = (i.cid, seq, self._run, i.rule, i.group, i.leg, i.attempt, i.purpose._value_)
+        what = (i.exchange, i.market, i.symbol, i.side._value_, i.type._value_, i.tif._value_)
         size = (i.lots, i.ticks, i.qty_text, i.price_text, i.reduce_only, i.window_ns)
         return (*head, *what, *size, i.t, i.wall, _encode(i.refs).decode())
 

@@ -45,6 +45,7 @@ from runner.app.driver import Driver
 from runner.app.links import add_feed, connect
 from runner.app.live_orders import LiveOrders
 from runner.app.market_feed import NoTape
+from runner.app.memory import settled
 from runner.app.order_link import OrderLink
 from runner.app.pacing import Pace
 from runner.base.clock import NS_PER_S, SystemClock
@@ -68,7 +69,7 @@ _OURS, _HAND, _BARE = "ours", "hand", "bare"
 
 def run(rounds: int = ROUNDS, frames: int = FRAMES) -> dict[str, Any]:
     """Measure and return percentiles (us) of all three, and the ratios of their medians."""
-    with _own_core(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with _own_core(), settled(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         results = runner.run(_measure(rounds, frames))
     figures = {
         name: Figures.of([ns for each in results[name] for ns in each.latencies])
@@ -282,10 +283,13 @@ async def _ours(root: str) -> AsyncIterator[None]:
             yield
         finally:
             pulse.stop()
+            dead = [task for task in tasks if task.done()]
             await link.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for task in dead:
+                task.result()  # raises what ended it: a client that died is not a slow one
 
 
 def _codec(plan: Plan, urls: dict[str, str], entry: str) -> OrderCodec:

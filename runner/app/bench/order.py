@@ -31,6 +31,7 @@ from runner.app.bench.setup import (
 )
 from runner.app.bindings import bindings_of, wants_of
 from runner.app.driver import Driver
+from runner.app.memory import settled
 from runner.base.clock import NS_PER_MS, NS_PER_S, SystemClock, stopwatch_ns
 from runner.engine.commands import Cancel, CancelAll, Query, Reconcile
 from runner.engine.events import Ack, Done, End
@@ -126,7 +127,7 @@ def run(frames: int = FRAMES, warm_up: int = WARM_UP) -> dict[str, Any]:
     market = market_codec(exchange.type, "custom", bindings, endpoints)
     market.sockets(wants_of(plan, "bin"))
     sink = Sink(order_codec(exchange.type, "custom", bindings, CREDENTIALS, endpoints))
-    with scratch_journal(clock, plan, parts.run_id) as journal:
+    with scratch_journal(clock, plan, parts.run_id) as journal, settled():
         parts.observers.clear()
         host, driver = host_of(parts, sink, journal, timed=False)
         rig = Rig(market, driver, sink, journal, clock)

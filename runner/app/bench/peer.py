@@ -86,6 +86,8 @@ class Peer:
             return _Control(self)
         if what.startswith("public"):
             return _Feed(self, name)
+        if what.startswith("market"):
+            return WSListener()  # marks are not sent here
         return _Trade(self) if what == "trade" else None
 
     def ordered(self, received: int) -> None:
