@@ -24,7 +24,7 @@ from runner.base.clock import NS_PER_S, Clock, stopwatch_ns
 from runner.base.errors import Down, ExchangeError
 from runner.engine.events import Event, Feed, SocketState
 from runner.exchanges.api import Decoded, HttpRequest, MarketCodec, SocketSpec, Want
-from runner.net.websocket import SocketOptions, WebSocket
+from runner.net.websocket import Listener, SocketOptions, WebSocket
 
 Sink = Callable[[Event], None]
 Stages = Callable[[str, int], None]
@@ -47,6 +47,20 @@ class FrameTape(Protocol):
     def closed(self, conn: int, t: int, wall: int) -> None: ...
 
 
+class Wire(Protocol):
+    """What is needed of a `WebSocket`."""
+
+    connects: int
+    last_failure: str
+
+    @property
+    def up(self) -> bool: ...
+    def send(self, message: bytes) -> None: ...
+    def kick(self, reason: str) -> None: ...
+    def close(self) -> None: ...
+    async def run(self) -> None: ...
+
+
 class MarketFeed:
     """All public and market sockets of one exchange."""
 
@@ -63,19 +77,20 @@ class MarketFeed:
         notice: Callable[[str, str], None],
         stages: Stages | None = None,
         before: Callable[[int, int], None] = lambda t, wall: None,
+        opener: Callable[[SocketSpec, Listener, SocketOptions], Wire] = WebSocket,
     ) -> None:
         self.name = name
         self.codec = codec
         self.gaps = 0
         self.refused: list[str] = []
         """subscriptions the exchange did not grant, in its own words"""
-        self.sockets: list[WebSocket] = []
+        self.sockets: list[Wire] = []
         self._listeners = [
             _Listener(self, spec, sink, clock, tape, notice, stages, before)
             for spec in codec.sockets(wants)
         ]
         for listener in self._listeners:
-            socket = WebSocket(listener.spec, listener, options)
+            socket = opener(listener.spec, listener, options)
             listener.socket = socket
             self.sockets.append(socket)
         self._sink = sink
@@ -263,7 +278,7 @@ class _Listener:
         before: Callable[[int, int], None],
     ) -> None:
         self.spec = spec
-        self.socket: WebSocket
+        self.socket: Wire
         self._feed = feed
         self._id = spec.id
         self._decode = feed.codec.decode
