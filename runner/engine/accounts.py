@@ -38,6 +38,8 @@ class ExchangeClock:
         """Take a reading; a failed one leaves the last good time as it was."""
         self.ok = reading.ok
         if not reading.ok:
+            # Who measures judges a step too; the next reading is set against this one.
+            self.offset = reading.offset
             return
         known = self.at != NO_TIME
         self.stepped = abs(reading.offset - self.offset) if known else 0
@@ -75,6 +77,8 @@ class Venue:
     """by symbol"""
     heard: bool = False
     """an account picture has come"""
+    full_at: int = NO_TIME
+    """when the last whole picture of the account was asked for: what it did not name is zero"""
     budgets: dict[str, Budget] = field(default_factory=dict)
     picture_at: int = NO_TIME
     """when the last whole picture (`Reconciled`) was begun"""
@@ -99,6 +103,7 @@ class Venue:
         at = event.t if at is None else at
         self.heard = True
         if event.full:
+            self.full_at = at
             self.free.clear()
             for symbol, held in self.held.items():
                 self.held[symbol] = Held(0, at, held.entry)
@@ -111,6 +116,13 @@ class Venue:
             self.cell.equity = event.equity
         if event.margin_used is not None:
             self.cell.margin_used = event.margin_used
+
+    def position(self, symbol: str) -> Held | None:
+        """Return the exchange's last word on a position; None when it has not spoken yet."""
+        held = self.held.get(symbol)
+        if held is None and self.full_at != NO_TIME:
+            held = Held(0, self.full_at)
+        return held
 
     def available(self, asset: str) -> float | None:
         """Return what is free of an asset for new orders; None when the exchange never told."""

@@ -16,6 +16,7 @@ from runner.engine.codes import Refusal, Why
 from runner.engine.commands import Purpose
 from runner.engine.events import Readiness
 from runner.engine.limits import Mode
+from runner.engine.positions import room_for_exit
 from runner.engine.timers import MS, SECOND
 from runner.market.streams import NEVER, StreamState
 
@@ -68,7 +69,7 @@ def run_state(gate: Gate, p: Proposal) -> Refusal | None:
 
 
 def identity(gate: Gate, p: Proposal) -> Refusal | None:
-    """2: the id was never used, the parent has enough left, an exit stays within its ledger."""
+    """2: the id is new, the parent has enough left, ledger and exchange both see a reduction."""
     seen: set[str] = set()
     for intent, parent, reduces in zip(p.intents, p.parents, p.reduces, strict=True):
         if intent.cid in seen or intent.cid in gate.desk.orders.all:
@@ -81,7 +82,7 @@ def identity(gate: Gate, p: Proposal) -> Refusal | None:
         if intent.lots > parent:
             text = f"{intent.lots} lots / {parent} left of the parent ({intent.market})"
             return Refusal(Why.PARENT_BUDGET, text)
-    return None
+    return _exit_covered(gate, p)
 
 
 def exchange_ready(gate: Gate, p: Proposal) -> Refusal | None:
@@ -161,6 +162,23 @@ def instrument(gate: Gate, p: Proposal) -> Refusal | None:
         if listed.instrument.status != "trading":
             text = f"{intent.symbol} is {listed.instrument.status}"
             return Refusal(Why.INSTRUMENT_HALTED, text)
+    return None
+
+
+def _exit_covered(gate: Gate, p: Proposal) -> Refusal | None:
+    """Have the exchange agree that a position falls, all exits in flight counted."""
+    if p.rule.net:
+        return None
+    for intent, reduces in zip(p.intents, p.reduces, strict=True):
+        if not reduces or not gate.desk.markets[intent.market].perpetual:
+            continue
+        room = room_for_exit(gate.desk, intent.market, intent.side)
+        if intent.lots > room:
+            text = (
+                f"exit of {intent.lots} lots {intent.market} / {max(room, 0)} lots of the position"
+                " at the exchange"
+            )
+            return Refusal(Why.EXIT_OVER_POSITION, text)
     return None
 
 

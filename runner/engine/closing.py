@@ -12,6 +12,9 @@ When all can go, all of what is left goes in one pass. When one is blocked, the 
 matches it and only their surplus is reduced: the trade is *held*, and told. Under the operator's
 halt every leg counts as blocked, so that positions stay and only a gap is closed.
 
+A close that the exchange refuses is not thrown at it again and again (`setbacks`); that nothing
+could be sent for long, for whatever reason, is told.
+
 What is below the exchange's minimum stays in the ledger as a residual and does not hold up the end.
 """
 
@@ -22,12 +25,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from runner.engine.accounts import GRACE
+from runner.engine.cancels import cancel_order
 from runner.engine.commands import OrderType, Purpose, Tif
 from runner.engine.desk import Desk
-from runner.engine.limits import Mode, cancel_order
+from runner.engine.limits import Mode
 from runner.engine.orders import Order
 from runner.engine.passes import Pass, send
+from runner.engine.positions import covered, told
 from runner.engine.sizing import Draft, too_small
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Leaving, Leg, Trade
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 
 WAIT_FOR_BOOK: Final = 50 * MS
 HELD_LOOK: Final = 1 * SECOND
+STUCK_AFTER: Final = 10 * SECOND
 
 
 class Can(StrEnum):
@@ -73,6 +78,8 @@ class Closing:
         """Start to leave a trade, or take a fresh decision on one that is leaving."""
         trade = run.trade
         assert trade is not None
+        if commanded:
+            trade.refused_until = 0
         trade.leaving = Leaving(reason, self.desk.now, commanded=commanded, only=only)
         self.step(run)
 
@@ -87,12 +94,16 @@ class Closing:
             self.desk.rules.left(run)
             return
         trade.leaving.tries += 1
-        self._again(run, trade, _close(trade).retry_ns)
+        wait = max(_close(trade).retry_ns, trade.refused_until - self.desk.now)
+        self._again(run, trade, wait)
 
     def step(self, run: RuleRun) -> None:
         """Make the next try, if the time for one has come."""
         trade = run.trade
         if trade is None or trade.leaving is None:
+            return
+        if self.desk.now < trade.refused_until:
+            self._again(run, trade, trade.refused_until - self.desk.now)
             return
         unsettled = self._unsettled(run)
         if unsettled:
@@ -127,7 +138,23 @@ class Closing:
         going = [o for o in offers if o.can is Can.GO and not self._residual(o)]
         if not going or not self._send(run, trade, purpose, going):
             leaving.tries += 1
+            self._stuck(run, trade)
             self._again(run, trade, HELD_LOOK if blocked else _close(trade).retry_ns)
+
+    def _stuck(self, run: RuleRun, trade: Trade) -> None:
+        """Nothing could be sent: tell it once, when that lasts."""
+        leaving = trade.leaving
+        assert leaving is not None
+        if leaving.held or leaving.stuck_told:
+            return
+        if leaving.stuck_since < 0:
+            leaving.stuck_since = self.desk.now
+        elif self.desk.now - leaving.stuck_since >= STUCK_AFTER:
+            leaving.stuck_told = True
+            why = leaving.refusal or "what is left is too small for the exchange"
+            self.desk.tell(
+                "page", f"{run.plan.name} cannot leave since {STUCK_AFTER // SECOND}s: {why}"
+            )
 
     def _send(self, run: RuleRun, trade: Trade, purpose: Purpose, going: list[Offer]) -> bool:
         desk = self.desk
@@ -151,7 +178,10 @@ class Closing:
         )
         refusal = send(desk, wanted)
         if refusal is not None:
+            trade.leaving.refusal = refusal.text
             desk.traces.refused(run.plan.name, run.state, refusal.code, refusal.text)
+        else:
+            trade.leaving.stuck_since = -1
         return refusal is None
 
     def _hold(self, run: RuleRun, trade: Trade, blocked: list[Offer]) -> None:
@@ -266,32 +296,12 @@ class Closing:
         return self.desk.rules.groups.unsettled(run)
 
     def _again(self, run: RuleRun, trade: Trade, wait: int) -> None:
-        self.desk.timers.at(self.desk.now + wait, self._look, (run, trade, trade.leaving))
+        self.desk.timers.at(self.desk.now + max(wait, MS), self._look, (run, trade, trade.leaving))
 
     def _look(self, subject: tuple[RuleRun, Trade, Leaving]) -> None:
         run, trade, leaving = subject
         if run.trade is trade and trade.leaving is leaving:
             self.step(run)
-
-
-def told(desk: Desk, market: str) -> int | None:
-    """Return the exchange's position in lots, None while its word is older than our last fill."""
-    listed = desk.markets[market]
-    held = desk.venue_of(market).held.get(listed.instrument.symbol)
-    filled = desk.rules.last_fill.get(market)
-    if held is None or (filled is not None and held.at < filled + GRACE):
-        return None
-    return held.lots
-
-
-def covered(desk: Desk, leg: Leg, lots: int) -> bool:
-    """Whether the exchange's position covers a reduction of a leg by `lots`."""
-    if not leg.listed.perpetual:
-        return False
-    held = told(desk, leg.market)
-    position = held if held is not None else desk.ledgers.expected(leg.market)
-    direction = 1 if leg.ledger.lots > 0 else -1
-    return position * direction >= lots
 
 
 def _share(offer: Offer) -> float:

@@ -18,6 +18,7 @@ class Why(StrEnum):
     ID_USED = "id_used"  # 2
     PARENT_BUDGET = "parent_budget"
     EXIT_OVER_LEDGER = "exit_over_ledger"
+    EXIT_OVER_POSITION = "exit_over_position"
     STARTING = "exchange_starting"  # 3
     RECONCILING = "exchange_reconciling"
     DOWN = "exchange_down"

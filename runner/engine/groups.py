@@ -21,13 +21,14 @@ from collections.abc import Sequence
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Final
 
-from runner.engine.closing import covered
+from runner.engine.cancels import cancel_order
 from runner.engine.codes import Refusal
 from runner.engine.commands import OrderType, Purpose, Tif
 from runner.engine.desk import Desk
-from runner.engine.limits import Mode, cancel_order
+from runner.engine.limits import Mode
 from runner.engine.orders import Order, OrderState
 from runner.engine.passes import Pass, send
+from runner.engine.positions import covered
 from runner.engine.sizing import Draft, entry_drafts, too_small
 from runner.engine.timers import MS
 from runner.engine.trade import Leg, Trade, new_trade
@@ -189,8 +190,9 @@ class Groups:
     def _repair(self, run: RuleRun, trade: Trade) -> None:
         if trade.doubt_since < 0:
             self._start_doubt(run, trade)
-        if self.desk.now < trade.repair_from:
-            self.desk.timers.at(trade.repair_from, self._again, (run, trade))
+        due = max(trade.repair_from, trade.refused_until)
+        if self.desk.now < due:
+            self.desk.timers.at(due, self._again, (run, trade))
             return
         trade.repair_from = self.desk.now + REPAIR_RETRY
         for leg in trade.legs:

@@ -23,7 +23,8 @@ from enum import StrEnum
 from math import inf, nan
 from typing import TYPE_CHECKING, Any, Final
 
-from runner.engine.commands import Cancel, RunState
+from runner.engine.cancels import cancel_order
+from runner.engine.commands import RunState
 from runner.engine.timers import NEVER, SECOND
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Mode(StrEnum):
 
 
 _GRAVITY: Final = {mode: i for i, mode in enumerate(Mode)}
-_CANCELS: Final = frozenset({Mode.REDUCING, Mode.KEPT, Mode.HALTED, Mode.FLATTENED})
-_CLOSES: Final = frozenset({Mode.HALTED, Mode.FLATTENED})
+CANCELS: Final = frozenset({Mode.REDUCING, Mode.KEPT, Mode.HALTED, Mode.FLATTENED})
+CLOSES: Final = frozenset({Mode.HALTED, Mode.FLATTENED})
 STOP: Final = "stop"
 """the cause that is the end of the run by `--for` or a signal"""
 STICKY: Final = frozenset({Mode.KEPT, Mode.HALTED, Mode.FLATTENED, Mode.FROZEN})
@@ -145,9 +146,9 @@ class Limits:
         if until != NEVER:
             self.desk.timers.at(until, self._rested, key)
         self.settle()
-        if mode in _CANCELS:
+        if mode in CANCELS:
             self.cancel_entries()
-        if mode in _CLOSES:
+        if mode in CLOSES:
             self.desk.rules.leave_all(code)
 
     def drop(self, key: str) -> None:
@@ -303,19 +304,3 @@ def closing_price(listed: Listed, lots: int) -> float:
         return touch
     price = book.fill_price(buy, base, nan)
     return price if price == price else touch
-
-
-def cancel_order(desk: Desk, order: Any) -> None:
-    """Ask for the end of an order; when nothing is heard of it, it is queried."""
-    intent = order.intent
-    order.cancel_asked = True
-    desk.emit(
-        Cancel(cid=intent.cid, exchange=intent.exchange, market=intent.market, symbol=intent.symbol)
-    )
-    desk.timers.at(desk.now + SECOND, _cancel_silent, (desk, order))
-
-
-def _cancel_silent(subject: tuple[Desk, Any]) -> None:
-    desk, order = subject
-    if not order.settled:
-        desk.orders.ask(order)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runner.engine import checks_risk
+from runner.engine.cancels import send_cancel, still_open
+from runner.engine.commands import Query
 from runner.engine.events import Ack, CancelReply, Done, Fill, Found, Reject, Unknown
 from runner.engine.orders import Order, OrderState, What
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
+
+ALIVE = frozenset({"open", "partial"})
+"""statuses in which the exchange still works an order"""
 
 
 def on_ack(desk: Desk, event: Ack) -> None:
@@ -22,6 +27,12 @@ def on_ack(desk: Desk, event: Ack) -> None:
     if order.meet(What.ACK):
         _revived(desk, order, was)
         _moved(desk, order)
+    elif order.state is OrderState.REJECTED:
+        i = order.intent
+        desk.record("alarm", code="late", text=f"{i.cid} was rejected, then acknowledged")
+        desk.emit(
+            Query(cid=i.cid, exchange=i.exchange, market=i.market, symbol=i.symbol, attempt=1)
+        )
 
 
 def on_reject(desk: Desk, event: Reject) -> None:
@@ -45,8 +56,7 @@ def on_unknown(desk: Desk, event: Unknown) -> None:
     if order.meet(What.UNKNOWN):
         order.text = event.why
         _moved(desk, order)
-        unknowns = sum(o.state is OrderState.UNKNOWN for o in desk.orders.open.values())
-        desk.limits.on_unknown(unknowns)
+        _unknowns(desk)
     elif not order.settled and order.immediate:
         desk.orders.ask(order)
 
@@ -115,14 +125,36 @@ def on_found(desk: Desk, event: Found) -> None:
             order.code = order.code or "rejected"
         _revived(desk, order, was)
         _moved(desk, order)
+    if event.order.status in ALIVE:
+        if order.state is OrderState.REJECTED:
+            undead(desk, order)
+        still_open(desk, order)
 
 
 def on_cancel_reply(desk: Desk, event: CancelReply) -> None:
     """Accepted: the end comes by itself. Refused: the order is asked about, never assumed gone."""
     order = _find(desk, event.cid, "cancel_reply")
     if order is not None and not event.ok and not order.settled:
-        order.cancel_asked = False
         desk.orders.ask(order)
+
+
+def silent(desk: Desk, order: Order) -> None:
+    """Nothing was heard of it in time: its rule must know that it is in doubt."""
+    run = desk.rules.runs.get(order.intent.rule)
+    if run is None or not desk.rules.known_to_all(run):
+        return
+    _unknowns(desk)
+    desk.rules.on_order(order, filled=False)
+
+
+def undead(desk: Desk, order: Order) -> None:
+    """The exchange shows an order open that it said was over: nobody waits for it, end it."""
+    if not order.undead:
+        order.undead = True
+        text = f"{order.intent.cid} was {order.state} and is open at the exchange: cancelled"
+        desk.record("alarm", code="undead", text=text)
+        desk.tell("page", text)
+    send_cancel(desk, order)
 
 
 def lost(desk: Desk, order: Order) -> None:
@@ -145,6 +177,10 @@ def _moved(desk: Desk, order: Order, filled: bool = False) -> None:
         code=order.code,
     )  # fmt: skip
     desk.rules.on_order(order, filled)
+
+
+def _unknowns(desk: Desk) -> None:
+    desk.limits.on_unknown(sum(o.state is OrderState.UNKNOWN for o in desk.orders.open.values()))
 
 
 def _revived(desk: Desk, order: Order, was: OrderState) -> None:

@@ -121,9 +121,9 @@ class Order:
     """One order as we know it. Quantities in lots; times monotonic ns."""
 
     __slots__ = (
-        "answered_at", "asked", "asking_since", "cancel_asked", "code", "cum", "exchange_id",
-        "filled", "intent", "not_found", "proof_from", "sent_at", "state", "text", "trade_ids",
-        "value",
+        "answered_at", "asked", "asking_since", "cancel_asked", "cancelled_at", "cancels", "code",
+        "cum", "ended_at", "exchange_id", "filled", "intent", "not_found", "proof_from", "sent_at",
+        "state", "text", "trade_ids", "undead", "value",
     )  # fmt: skip
 
     def __init__(self, intent: Intent) -> None:
@@ -139,6 +139,13 @@ class Order:
         self.code = ""
         self.text = ""
         self.cancel_asked = False
+        """its end is wanted: while it is shown open it is cancelled again (`cancels`)"""
+        self.cancels = 0
+        self.cancelled_at = 0
+        self.ended_at = -1
+        """when it became terminal; -1 while it is not"""
+        self.undead = False
+        """it was shown open after its end, and that was told"""
         self.asking_since = -1
         """since when it is asked about; -1 when it is not"""
         self.asked = 0
@@ -171,7 +178,9 @@ class Order:
     @property
     def uncertain(self) -> bool:
         """Whether its existence or its fills are in doubt."""
-        return self.state is OrderState.UNKNOWN or (self.terminal and not self.settled)
+        if self.state is OrderState.UNKNOWN or (self.terminal and not self.settled):
+            return True
+        return self.asking_since >= 0 and self.immediate
 
     @property
     def immediate(self) -> bool:
@@ -230,6 +239,8 @@ class Orders:
         """those not settled"""
         self.seen_fills: dict[str, None] = {}
         """keys of the fills applied, of earlier runs too, in their order (`orderflow.fill_key`)"""
+        self.doubted: Callable[[Order], None] = lambda _order: None
+        """told of an order of which nothing was heard in time"""
 
     def add(self, intent: Intent) -> Order:
         """Register an approved intent; it counts from now on."""
@@ -253,6 +264,8 @@ class Orders:
 
     def changed(self, order: Order) -> None:
         """Bring the books of this class up to date after an order moved."""
+        if order.terminal and order.ended_at < 0:
+            order.ended_at = self._now()
         if order.settled:
             self.open.pop(order.intent.cid, None)
             order.asking_since = -1
@@ -317,10 +330,13 @@ class Orders:
     def _silent(self, order: Order) -> None:
         if order.settled:
             return
-        if order.meet(What.UNKNOWN):
+        moved = order.meet(What.UNKNOWN)
+        if moved:
             order.text = "no answer within 1 s"
         if order.state is OrderState.UNKNOWN or order.immediate:
             self.ask(order)
+        if moved or (order.immediate and not order.terminal):
+            self.doubted(order)
 
     def _missing_fill(self, order: Order) -> None:
         if order.cum <= order.filled:

@@ -33,6 +33,7 @@ from runner.engine.holding import Holding
 from runner.engine.limits import Mode
 from runner.engine.orders import Order
 from runner.engine.rule import HOLDING, RuleRun, RuleState, opposed
+from runner.engine.setbacks import forget_refusals, moved_outside, note_refusal
 from runner.engine.timers import MS
 from runner.engine.trade import Trade, missed
 from runner.market.streams import StreamState
@@ -208,6 +209,10 @@ class Rules:
         self.holding.watch(run)
         self._active(run, hold=False)
 
+    def again_entering(self, run: RuleRun, cause: str) -> None:
+        """An active trade lost its match: its legs are evened as those of an entry."""
+        self._move(run, RuleState.ENTERING, cause)
+
     def leave(self, run: RuleRun, reason: str, *, commanded: bool = False, only: str = "") -> None:
         """Begin to close a trade; the operator's word renews a close that is going on."""
         if run.trade is None or run.plan.order is not None:
@@ -249,7 +254,7 @@ class Rules:
         trade = run.trade
         assert trade is not None
         funnel = self.desk.traces.funnels[run.plan.name]
-        unwound = trade.attempt > 0
+        unwound = trade.attempt > 0 or trade.incompletable
         if trade.rejected:
             funnel.rejected += 1
             run.rejects += 1
@@ -271,12 +276,14 @@ class Rules:
         now = self.desk.now
         once = run.plan.once and reason not in ("no fill",) and not reason.startswith("rejected")
         run.armed = armed or run.plan.rearm == "level"
+        if run.trade is not None:
+            forget_refusals(self.desk, run, run.trade)
         run.last_trade, run.trade = run.trade, None
         run.cell.active = False
         self.desk.limits.drop(f"unknown:{run.plan.name}")
         self.desk.limits.drop(f"unmatched:{run.plan.name}")
-        if once:
-            self._move(run, RuleState.DONE, reason)
+        if once or run.disabled_why:
+            self._move(run, RuleState.DISABLED if run.disabled_why else RuleState.DONE, reason)
             return
         run.cooldown_until = now + run.plan.cooldown_ns
         self._move(run, RuleState.COOLDOWN, reason)
@@ -313,34 +320,13 @@ class Rules:
         if run is None:
             return
         self.touch(run.plan.name)
+        note_refusal(self.desk, run, order, filled)
         if run.state is RuleState.ENTERING:
             self.groups.on_order(run, order)
         elif run.state is RuleState.LEAVING:
             self.closing.on_order(run)
         elif filled:
-            self.moved_outside(run, f"late fill of {order.intent.cid}")
-
-    def moved_outside(self, run: RuleRun, cause: str) -> None:
-        """A ledger changed unexpectedly: even the legs, or close what is there."""
-        if run.plan.order is not None:
-            return
-        trade = run.trade if run.trade is not None else run.last_trade
-        if trade is None or all(leg.ledger.lots == 0 for leg in trade.legs):
-            if run.trade is not None and run.state is RuleState.ACTIVE:
-                self.leave(run, cause)
-            return
-        self.desk.tell("page", f"{run.plan.name}: {cause}")
-        if run.state is RuleState.ACTIVE:
-            if not trade.within_gap():
-                run.cell.active = False
-                trade.incompletable = True  # what others took is not bought back
-                self._move(run, RuleState.ENTERING, cause)
-                self.groups.judge(run)
-            return
-        run.trade = trade
-        trade.leaving = None
-        trade.failed = True
-        self.leave(run, cause)
+            moved_outside(self.desk, run, f"late fill of {order.intent.cid}")
 
     # -- the operator, and others' questions
 

@@ -71,6 +71,11 @@ class Leaving:
     """close this market alone (the operator's word)"""
     commanded: bool = False
     """the operator asked for it: goes on while the run is halted"""
+    stuck_since: int = -1
+    """since when nothing could be sent though nothing is held"""
+    stuck_told: bool = False
+    refusal: str = ""
+    """why the gate refused the last try"""
 
 
 @dataclass(slots=True)
@@ -97,6 +102,11 @@ class Trade:
     failed: bool = False
     """a repair ended it: `when` must become false before the next entry"""
     rejected: str = ""
+    refused: int = 0
+    """exits and repairs in a row that the exchange refused, without a fill between them"""
+    refused_until: int = 0
+    """no exit before this"""
+    refused_attempt: int = -1
     leaving: Leaving | None = None
 
     @property

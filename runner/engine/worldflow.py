@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from runner.engine import orderflow
+from runner.engine import orderflow, setbacks
 from runner.engine.accounts import FREEZE_AFTER, GRACE, NO_TIME
 from runner.engine.build import with_facts
+from runner.engine.cancels import still_open
 from runner.engine.checks_world import clock_refusal
 from runner.engine.commands import Reconcile
 from runner.engine.events import (
@@ -23,12 +24,12 @@ from runner.engine.events import (
     Ready,
     Reconciled,
 )
-from runner.engine.limits import STOP, Mode
+from runner.engine.limits import CANCELS, STOP, Mode
 from runner.engine.timers import MS, SECOND
-from runner.market.instruments import Side
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk, MarketLike
+    from runner.engine.orders import Order
 
 CONFIRM_AFTER: Final = 2 * SECOND
 
@@ -60,6 +61,7 @@ class World:
         self.foreign_orders: dict[str, OrderView] = {}
         """open orders at the exchanges that are not ours, by client id"""
         self._different_since: dict[str, int] = {}
+        desk.orders.doubted = lambda order: orderflow.silent(desk, order)
 
     # -- exchanges
 
@@ -74,7 +76,9 @@ class World:
         if event.state is Readiness.READY:
             self.desk.limits.drop(key)
             for order in list(self.desk.orders.open.values()):
-                if order.intent.exchange == event.exchange and order.uncertain:
+                if order.intent.exchange == event.exchange and (
+                    order.uncertain or order.cancel_asked
+                ):
                     self.desk.orders.ask(order, anew=True)
         elif venue.was_ready:
             text = f"{event.exchange} is {event.state}: {event.reason}".rstrip(": ")
@@ -150,14 +154,22 @@ class World:
             order = desk.orders.all.get(cid)
             if order is None:
                 self._foreign(exchange, view)
-            elif order.see(view):
-                desk.orders.changed(order)
-                desk.rules.on_order(order, False)
+            else:
+                self._seen_open(order, view, started)
         for order in list(desk.orders.open.values()):
             intent = order.intent
             gone = intent.exchange == exchange and intent.cid not in shown
             if gone and order.sent_at < started and not order.terminal:
                 desk.orders.ask(order)
+
+    def _seen_open(self, order: Order, view: OrderView, started: int) -> None:
+        desk = self.desk
+        if order.see(view):
+            desk.orders.changed(order)
+            desk.rules.on_order(order, False)
+        if order.terminal and order.ended_at >= 0 and order.ended_at + GRACE < started:
+            orderflow.undead(desk, order)
+        still_open(desk, order)
 
     def _foreign(self, exchange: str, view: OrderView) -> None:
         if view.cid in self.foreign_orders:
@@ -212,7 +224,9 @@ class World:
         self._different_since.pop(market, None)
         if self.desk.gate.reducing_symbols.pop(market, None) is not None:
             self.desk.record("agrees", market=market)
-            self.desk.limits.drop(f"difference:{market}")
+            cause = self.desk.limits.causes.get(f"difference:{market}")
+            if cause is not None and cause.mode is not Mode.FROZEN:  # frozen: until `resume`
+                self.desk.limits.drop(f"difference:{market}")
 
     def _disagree(self, market: str) -> None:
         held, own = self._held(market) or 0, self.desk.ledgers.expected(market)
@@ -228,10 +242,7 @@ class World:
             self.desk.limits.add(f"difference:{market}", Mode.FROZEN, "difference", text)
 
     def _adopt_difference(self, market: str) -> None:
-        held, own = self._held(market) or 0, self.desk.ledgers.lots(market)
-        self.desk.ledgers.external[market] = held - own
-        self.desk.record("adopted", market=market, lots=held - own)
-        self.desk.rules.touch_run()
+        setbacks.adopt(self.desk, market, self._held(market) or 0)
         self._agree(market)
 
     def sweep(self) -> None:
@@ -271,21 +282,13 @@ class World:
 
     def _shrink(self, event: External) -> None:
         """Take what the exchange took out of the ledgers that held it; partners follow (R-79)."""
-        desk, left = self.desk, event.lots
-        listed = desk.markets[event.market]
+        desk = self.desk
         desk.rules.last_fill[event.market] = desk.now
-        for ledger in desk.ledgers.by_market.get(event.market, ()):
-            if not left or ledger.lots * left >= 0:
-                continue
-            lots = min(abs(left), abs(ledger.lots))
-            side = Side.BUY if left > 0 else Side.SELL
-            ledger.move(side, lots, event.price, listed.instrument.lot_base_f)
-            left -= lots * side.sign
-            desk.rules.touch(ledger.rule)
-            desk.rules.moved_outside(desk.rules.runs[ledger.rule], f"{event.what} {event.market}")
+        left = setbacks.take_out(desk, event.market, event.lots, event.price, event.what)
         if left:
             external = desk.ledgers.external
             external[event.market] = external.get(event.market, 0) + left
+            desk.rules.touch_run()
         desk.limits.evaluate()
 
     def on_operator(self, event: Operator) -> None:
@@ -309,15 +312,21 @@ class World:
         elif event.command == "stop":
             self._stop()
         elif event.command == "adopt":
-            for market in list(self.differences):
-                self._adopt_difference(market)
+            self._adopt_all()
         else:
             desk.tell("warn", f"no command {event.command!r}")
+
+    def _adopt_all(self) -> None:
+        for market in list(self.differences):
+            if self._quiescent(market, self.desk.now):
+                self._adopt_difference(market)
+            else:
+                self.desk.tell("warn", f"{market}: not adopted while orders are under way")
 
     def _flatten(self, event: Operator) -> None:
         rules = self.desk.rules
         if not event.rule and not event.market:
-            self.desk.limits.drop("flatten")
+            self.desk.limits.causes.pop("flatten", None)  # said again: all closes begin anew
             text = event.why or "flattened by the operator"
             self.desk.limits.add("flatten", Mode.FLATTENED, "flatten", text)
             return
@@ -359,6 +368,8 @@ class World:
         desk = self.desk
         desk.limits.evaluate()
         desk.limits.settle()
+        if desk.limits.mode in CANCELS:
+            desk.limits.cancel_entries()
         for run in desk.rules.runs.values():
             desk.timers.at(desk.now + MS, self._take_up, run)
 

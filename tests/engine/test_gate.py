@@ -14,7 +14,7 @@ import pytest
 
 import runner
 from runner.engine import checks_order, checks_risk, checks_world
-from runner.engine.accounts import CLOCK_MAX_AGE, CLOCK_STEP, CLOCK_UNCERTAINTY
+from runner.engine.accounts import CLOCK_MAX_AGE, CLOCK_STEP, CLOCK_UNCERTAINTY, Held
 from runner.engine.codes import Refusal, Why
 from runner.engine.commands import Intent, OrderType, Purpose, Tif
 from runner.engine.events import Budget, ClockReading, Readiness
@@ -122,6 +122,17 @@ def held(lots: int, rule_name: str = R1, market: str = "bin") -> Change:
     def change(s: Scenario) -> None:
         ledger = s.engine.desk.ledgers.of(rule_name, market)
         ledger.lots, ledger.entry = lots, 60_000.0
+        shown(lots, market)(s)
+
+    return change
+
+
+def shown(lots: int, market: str = "bin") -> Change:
+    """The exchange's own word on a position."""
+
+    def change(s: Scenario) -> None:
+        desk = s.engine.desk
+        desk.venue_of(market).held[desk.instruments[market].symbol] = Held(lots, desk.now)
 
     return change
 
@@ -342,6 +353,30 @@ def test_an_exit_stays_within_its_ledger_with_all_exits_in_flight() -> None:
     over = intent(s, side=Side.SELL, lots=6, ticks=599_991)
     assert judge(s, over, **close) is Why.EXIT_OVER_LEDGER
     assert judge(s, most, **close) is None
+
+
+def test_an_exit_stays_within_the_position_at_the_exchange_with_all_exits_in_flight() -> None:
+    close = {"purpose": Purpose.CLOSE, "mids": [MID], "worst": 0.002}
+    over = Why.EXIT_OVER_POSITION
+    for there, lots, want in (
+        (8, 8, None),
+        (7, 8, over),
+        (7, 7, None),
+        (0, 1, over),
+        (-8, 1, over),
+    ):
+        s = stage(loose())
+        held(8)(s)
+        shown(there)(s)
+        assert judge(s, intent(s, side=Side.SELL, lots=lots, ticks=599_990), **close) is want
+    s = stage(loose())
+    held(8)(s)
+    shown(5)(s)
+    resting(side=Side.SELL, lots=3, ticks=599_990, purpose=Purpose.CLOSE)(s)
+    assert judge(s, intent(s, side=Side.SELL, lots=3, ticks=599_991), **close) is (
+        Why.EXIT_OVER_POSITION
+    )
+    assert judge(s, intent(s, side=Side.SELL, lots=2, ticks=599_991), **close) is None
 
 
 def test_a_reduction_is_bound_by_worst_not_by_the_collar() -> None:

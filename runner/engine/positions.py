@@ -1,0 +1,50 @@
+"""What an exchange says that we hold, and whether it covers an exit.
+
+Its word and our fills travel on different roads: a word that is not a good while younger than our
+last fill on the market says nothing, and the ledgers stand in for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runner.engine.accounts import GRACE
+from runner.engine.commands import Purpose
+
+if TYPE_CHECKING:
+    from runner.engine.desk import Desk
+    from runner.engine.trade import Leg
+    from runner.market.instruments import Side
+
+
+def told(desk: Desk, market: str) -> int | None:
+    """Return the exchange's position in lots, None while its word is older than our last fill."""
+    held = desk.venue_of(market).position(desk.markets[market].instrument.symbol)
+    filled = desk.rules.last_fill.get(market)
+    if held is None or (filled is not None and held.at < filled + GRACE):
+        return None
+    return held.lots
+
+
+def position_now(desk: Desk, market: str) -> int:
+    """Return the position at the exchange in lots: its own word, else what it should be."""
+    held = told(desk, market)
+    return held if held is not None else desk.ledgers.expected(market)
+
+
+def covered(desk: Desk, leg: Leg, lots: int) -> bool:
+    """Whether the exchange's position covers a reduction of a leg by `lots`."""
+    if not leg.listed.perpetual:
+        return False
+    direction = 1 if leg.ledger.lots > 0 else -1
+    return position_now(desk, leg.market) * direction >= lots
+
+
+def room_for_exit(desk: Desk, market: str, side: Side) -> int:
+    """Return by how many lots an order of `side` may still reduce, exits in flight counted."""
+    flying = sum(
+        order.open_lots
+        for order in desk.orders.working(market, side)
+        if order.intent.purpose is not Purpose.ENTRY
+    )
+    return -position_now(desk, market) * side.sign - flying
