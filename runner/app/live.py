@@ -32,6 +32,7 @@ from runner.app.host import Host, Orders
 from runner.app.links import Link, add_feed, add_orders, connect, read_facts
 from runner.app.live_orders import LiveOrders
 from runner.app.market_feed import FrameTape
+from runner.app.memory import settled
 from runner.app.offline import PaperReadiness
 from runner.app.paper import PaperDesk
 from runner.app.run_folder import WINDOWS, RunFolder
@@ -57,7 +58,8 @@ from runner.exchanges.api import Credentials
 from runner.spec.plan import Plan
 from runner.store.state_dir import Halted
 
-_FLUSH_S = 0.015
+_FLUSH_S = 0.002
+"""short, so that an order finds little before it that must be committed with it"""
 _SAVE_WINDOWS_S = 60.0
 _LASTING = frozenset(mode.shown for mode in STICKY)
 _LOOK_S = 0.05
@@ -103,7 +105,8 @@ class LiveRun:
         self.desk: PaperDesk | None = None
         self.ending = Ending()
         self.warnings: list[str] = []
-        self._credentials = credentials
+        self.credentials = credentials
+        """of the exchanges that are traded; the others are read only"""
         self._numbers = itertools.count(1)
         self._facts: dict[str, list[InstrumentFacts]] = {}
         self._alarm: asyncio.TimerHandle | None = None
@@ -122,7 +125,8 @@ class LiveRun:
         try:
             await self._prepare()
             self._assemble()
-            await self._trade()
+            with settled():
+                await self._trade()
         finally:
             for link in self.links.values():
                 await link.close()
@@ -144,9 +148,9 @@ class LiveRun:
         if not link.sync.ok:
             raise WorldError(f"{name}: the exchange's clock cannot be measured: {link.sync.why}")
         self._facts[name] = await read_facts(link, self.plan)
-        if self.options.signed:
+        if name in self.credentials:
             add_orders(
-                link, self.plan, self._credentials[name], self.sink, self.clock, self.notice,
+                link, self.plan, self.credentials[name], self.sink, self.clock, self.notice,
                 lambda stage, ns: self.parts.collector.stages.record(stage, ns),
             ).last_fill_ms = self.folder.fills_since_ms  # fmt: skip
             self._facts[name] = await startup.check_account(
@@ -431,7 +435,7 @@ class _FirstPictures:
 
     def __init__(self, run: LiveRun) -> None:
         self._run = run
-        self._missing = set(run.plan.exchanges) if run.options.signed else set[str]()
+        self._missing = set(run.credentials)
 
     def event(self, event: Event) -> None:
         """Note a picture; the judgement comes after the engine has taken the last one."""

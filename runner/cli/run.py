@@ -6,7 +6,7 @@ import asyncio
 import math
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -22,12 +22,13 @@ from runner.app.report import SIMULATED, RunFacts, build_report, encode
 from runner.app.report_text import text
 from runner.app.run_folder import RunFolder, open_folder
 from runner.app.run_log import Level
-from runner.base.errors import RunnerError, UsageError, WorldError
+from runner.base.errors import FileError, RunnerError, UsageError, WorldError
 from runner.base.ids import fingerprint
 from runner.base.secret import Secret, redact
 from runner.base.units import DURATIONS
 from runner.cli.check import print_findings, read_sets
 from runner.exchanges.api import Credentials
+from runner.exchanges.registry import ORDER_TYPES
 from runner.spec.plan import ExchangePlan, Network, Plan
 from runner.store.lock import host_folder, symbol_lock, take_all
 from runner.store.state_dir import state_root
@@ -70,8 +71,8 @@ def dry_run(options: Options) -> int:
 
         return dry_run_over(plan, options)
     with ExitStack() as stack:
-        plan, _ = _place(_public(plan, options), options, stack, signed=False)
-        return _on_sockets(plan, options, {}, stack)
+        plan, _ = _place(_public(plan, options), options, stack)
+        return _on_sockets(plan, options, None, stack)
 
 
 def start(options: Options) -> int:
@@ -82,9 +83,10 @@ def start(options: Options) -> int:
     live = [x.name for x in plan.exchanges.values() if x.network is Network.LIVE]
     if live and not options.live and not options.sim:
         raise UsageError(f"{', '.join(live)}: network live trades real money; say --live")
+    traded = _traded(plan)
     with ExitStack() as stack:
-        plan, given = _place(plan, options, stack, signed=True)
-        secrets = given or credentials.resolve(plan.exchanges, credentials.of_environment(), _warn)
+        plan, given = _place(plan, options, stack)
+        secrets = {name: given[name] for name in traded} if given else _resolve(plan, traded)
         _lock_symbols(plan, secrets, stack)
         return _on_sockets(plan, options, secrets, stack)
 
@@ -97,7 +99,7 @@ def record(options: Options, out: Path) -> int:
     if plan is None:
         return 1
     with ExitStack() as stack:
-        plan, _ = _place(_public(plan, options), options, stack, signed=False)
+        plan, _ = _place(_public(plan, options), options, stack)
         return record_frames(plan, options, out)
 
 
@@ -137,9 +139,27 @@ def _public(plan: Plan, options: Options) -> Plan:
     )
 
 
-def _place(
-    plan: Plan, options: Options, stack: ExitStack, *, signed: bool
-) -> tuple[Plan, dict[str, Credentials]]:
+def _traded(plan: Plan) -> list[str]:
+    """Return the exchanges that get orders, and so need keys; FileError when one takes none yet."""
+    for market in plan.markets.values():
+        type = plan.exchanges[market.exchange].type
+        if market.traded and type not in ORDER_TYPES:
+            raise FileError(
+                f"{market.exchange}: {market.name} is traded, but this version sends no orders to "
+                f"{type} (only to {', '.join(sorted(ORDER_TYPES))}); `runner dry-run` runs the file"
+            )
+    names = {m.exchange for m in plan.markets.values() if m.traded}
+    if not names:
+        raise FileError("no rule of the file trades: there is nothing to start; use dry-run")
+    return sorted(names)
+
+
+def _resolve(plan: Plan, traded: Sequence[str]) -> dict[str, Credentials]:
+    exchanges = {name: plan.exchanges[name] for name in traded}
+    return credentials.resolve(exchanges, credentials.of_environment(), _warn)
+
+
+def _place(plan: Plan, options: Options, stack: ExitStack) -> tuple[Plan, dict[str, Credentials]]:
     """Settle where the exchanges are; with --sim start the simulator and use its keys."""
     if options.sim or any(x.network is Network.SIM for x in plan.exchanges.values()):
         return _simulated(plan, options, stack)
@@ -199,9 +219,9 @@ def _lock_symbols(plan: Plan, secrets: Mapping[str, Credentials], stack: ExitSta
 
 
 def _on_sockets(
-    plan: Plan, options: Options, secrets: Mapping[str, Credentials], stack: ExitStack
+    plan: Plan, options: Options, secrets: Mapping[str, Credentials] | None, stack: ExitStack
 ) -> int:
-    signed = bool(secrets)
+    signed = secrets is not None
     simulated = any(x.network is Network.SIM for x in plan.exchanges.values())
     folder = open_folder(
         plan,
@@ -222,7 +242,7 @@ def _on_sockets(
         run_for_ns=duration(options.run_for),
         adopt=options.adopt,
     )
-    run = LiveRun(plan, live, folder, secrets)
+    run = LiveRun(plan, live, folder, secrets or {})
     ending = Ending(70, "a bug ended the run")
     try:
         ending = _drive(run)

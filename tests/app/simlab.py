@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,17 @@ class Lab:
         return subprocess.Popen(
             line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.env(crash)
         )
+
+    @contextmanager
+    def running(self, *extra: str) -> Iterator[subprocess.Popen[str]]:
+        """Start it for the length of a block; a test that fails leaves no process behind."""
+        child = self.start(*extra)
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                child.kill()
+            child.communicate()
 
     def run(self, run_for: str, *extra: str, crash: str = "") -> tuple[int, dict[str, Any], str]:
         """Run for a while; return exit code, report and standard error."""

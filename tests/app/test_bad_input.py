@@ -1,0 +1,277 @@
+"""Bad input and a bad world: one clear message each, the right exit code, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.cli.main import main
+from runner.sim.launch import Running, launch
+from tests.app.simlab import TYPES, Lab
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[Running]:
+    with launch(
+        seed=7, exchanges=list(TYPES.values()), dislocations=False, limit_factor=100, leverage=2
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def own() -> Iterator[Running]:
+    """A market that the test may leave as it likes."""
+    with launch(
+        seed=7, exchanges=list(TYPES.values()), dislocations=False, limit_factor=100, leverage=2
+    ) as running:
+        yield running
+
+
+def call(lab: Lab, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end, with the lab's keys and what is given over them."""
+    return subprocess.run(
+        lab.command(*arguments, "--state", str(lab.folder / "state")),
+        capture_output=True,
+        text=True,
+        env={**lab.env(), **environment},
+        timeout=40,
+        check=False,
+    )
+
+
+def message(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """Return the one message of a refusal, after its exit code was as it must be."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr and "bug" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert len(errors) == 1, done.stderr
+    return done.stderr[done.stderr.index(errors[0]) :]
+
+
+def nothing_was_sent(sim: Running) -> bool:
+    return not any(each["requests"] for each in sim.ledger().values())
+
+
+def test_all_missing_secrets_in_one_message(sim: Running, tmp_path: Path) -> None:
+    lab = Lab(sim, tmp_path)
+    path = str(lab.write())
+    said = message(call(lab, "start", path, BIN_KEY="", BYB_SECRET=" "), 3)
+    assert "BIN_KEY" in said and "BYB_SECRET" in said and "BIN_SECRET" not in said
+
+
+@pytest.mark.parametrize(("variable", "code"), [("BIN_KEY", "-2015"), ("BYB_SECRET", "10004")])
+def test_a_wrong_key_is_refused_before_any_order(
+    own: Running, tmp_path: Path, variable: str, code: str
+) -> None:
+    lab = Lab(own, tmp_path)
+    path = str(lab.write())
+    said = message(call(lab, "start", path, "--for", "3s", **{variable: "wrong-0123456789"}), 3)
+    assert code in said and "wrong-0123456789" not in said
+    assert nothing_was_sent(own)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "rights"),
+    [
+        ("binance_usdm", {"enableWithdrawals": True}),
+        ("bybit_linear", {"permissions": {"Wallet": ["Withdraw"], "ContractTrade": ["Order"]}}),
+    ],
+)
+def test_a_key_that_may_withdraw_is_refused(
+    own: Running, tmp_path: Path, exchange: str, rights: dict[str, Any]
+) -> None:
+    own.fault("key_rights", exchange=exchange, **rights)
+    lab = Lab(own, tmp_path)
+    assert "may withdraw" in message(call(lab, "start", str(lab.write()), "--for", "3s"), 3)
+    assert nothing_was_sent(own)
+
+
+def test_what_the_command_line_gets_wrong_is_2_or_1_and_opens_nothing(
+    sim: Running,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["runner", *arguments, "--state", str(tmp_path / "state")])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return int(left.value.code or 0), capsys.readouterr().err
+
+    lab = Lab(sim, tmp_path)
+    path = lab.write()
+    text = path.read_text()
+    live = tmp_path / "live.yaml"
+    live.write_text(re.sub(r", endpoints: {.*?}", "", text.replace("custom", "live")))
+    away = tmp_path / "away.yaml"
+    away.write_text(text.replace("127.0.0.1", "10.9.8.7"))
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(text.replace("until:", "untill:"))
+    spot = tmp_path / "spot.yaml"
+    spot.write_text(text.replace("type: binance_usdm", "type: binance_spot"))
+    cases = [
+        (("start", str(path), "--for", "tomorrow"), 2, "--for tomorrow"),
+        (("start", str(path), "--bogus"), 2, "--bogus"),
+        (("start", str(tmp_path / "nothing.yaml")), 2, "nothing.yaml"),
+        (("start", str(live), "--for", "1s"), 2, "--live"),
+        (("start", str(away), "--for", "1s"), 2, "--allow-custom-endpoints"),
+        (("dry-run", str(path), "--sim", "--balance", "-1"), 2, "--balance"),
+        (("dry-run", str(path), "--network", "moon"), 2, "--network moon"),
+        (("dry-run", str(path), "--sim", "--replay", "x"), 2, "exclude"),
+        (("dry-run", str(path), "--replay", str(tmp_path / "none")), 3, "no such recording"),
+        (("start", str(broken), "--for", "1s"), 1, "untill"),
+        (("start", str(spot), "--for", "1s"), 1, "binance_spot"),
+    ]
+    for arguments, code, words in cases:
+        left, said = call(*arguments)
+        assert left == code, (arguments, said)
+        assert words in said and "Traceback" not in said, said
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_symbol_that_is_not_listed_and_an_exchange_that_is_not_there(
+    sim: Running, tmp_path: Path
+) -> None:
+    lab = Lab(sim, tmp_path)
+    text = lab.write().read_text()
+    unknown = tmp_path / "unknown.yaml"
+    unknown.write_text(
+        text.replace("BTCUSDT", "XRPUSDT").replace(" BTC", " XRP").replace("0.05 XRP", "500 XRP")
+    )
+    done = call(lab, "start", str(unknown), "--for", "1s")
+    assert done.returncode in (1, 3) and "XRP" in done.stderr and "Traceback" not in done.stderr
+    port = sim.endpoints["bybit_linear"]["rest"].rsplit(":", 1)[1]
+    gone = tmp_path / "gone.yaml"
+    gone.write_text(text.replace(f":{port}", ":9"))
+    assert "byb" in message(call(lab, "start", str(gone), "--for", "1s"), 3)
+
+
+def test_a_second_instance_and_a_second_holder_of_the_symbol_are_refused(
+    own: Running, tmp_path: Path
+) -> None:
+    lab = Lab(own, tmp_path, hold="60s")
+    with lab.running() as child:
+        lab.until_trading(child)
+        said = message(call(lab, "start", str(lab.folder / "churn.yaml"), "--for", "1s"), 3)
+        assert str(child.pid) in said
+        other = lab.folder / "other.yaml"
+        other.write_text((lab.folder / "churn.yaml").read_text().replace("churn", "other"))
+        said = message(call(lab, "start", str(other), "--for", "1s"), 3)
+        assert "BTCUSDT" in said and str(child.pid) in said
+        assert lab.ask("status")["state"] == "active"
+        lab.stop(child)
+
+
+def test_a_foreign_position_refuses_the_start_unless_it_is_adopted(
+    own: Running, tmp_path: Path
+) -> None:
+    own.market({"exchange": "bybit_linear", "symbol": "BTCUSDT", "trade": "0.01"})
+    lab = Lab(own, tmp_path)
+    done = call(lab, "start", str(lab.write()), "--for", "1s", "--json")
+    assert done.returncode == 3 and "--adopt" in done.stderr and "byb" in done.stderr
+    report = json.loads(done.stdout)
+    assert report["exit"]["code"] == 3
+    assert report["exchanges"]["byb"]["orders"]["sent"] == 0
+    assert nothing_was_sent_by_us(own)
+    code, report, err = lab.run("2s", "--adopt")
+    assert code == 0, err
+    assert report["exchanges"]["byb"]["orders"]["sent"] > 0
+    assert any("not the strategy's" in note for note in report["unaccounted"])
+
+
+def nothing_was_sent_by_us(sim: Running) -> bool:
+    return not any(
+        cid.startswith("r") for each in sim.ledger().values() for cid in each["requests"]
+    )
+
+
+def test_a_clock_that_jumps_is_measured_anew_and_no_order_is_signed_with_the_old_one(
+    own: Running, tmp_path: Path
+) -> None:
+    lab = Lab(own, tmp_path, on_stop="flatten")
+    with lab.running() as child:
+        lab.until_trading(child, 2)
+        own.clock(20_000)
+        lab.until(child, "measured", lambda s: all(abs(x - 20_000) < 500 for x in offsets(s)))
+        entries = lab.ask("status")["rules"]["churn"]["entries"]
+        lab.until(child, "trading", lambda s: s["rules"]["churn"]["entries"] > entries + 1)
+        code, report, err = lab.stop(child)
+    assert code == 0, (report, err)
+    refused = sum(each["orders"]["rejected"] for each in report["exchanges"].values())
+    assert 1 <= refused <= 4, "the first order of each exchange tells; the next ones are right"
+    assert lab.positions() == {} and lab.doubled() == []
+
+
+def offsets(status: dict[str, Any]) -> list[float]:
+    return [each["clock"]["offset_ms"] for each in status["exchanges"].values()]
+
+
+def test_a_damaged_journal_refuses_and_repair_puts_it_aside(own: Running, tmp_path: Path) -> None:
+    lab = Lab(own, tmp_path, on_stop="flatten")
+    assert lab.run("1s")[0] == 0
+    journal = tmp_path / "state" / "churn" / "journal.db"
+    content = bytearray(journal.read_bytes())
+    content[4096 : 3 * 4096] = os.urandom(2 * 4096)
+    journal.write_bytes(content)
+    path = str(lab.write())
+    said = message(call(lab, "start", path, "--for", "1s"), 3)
+    assert "--repair" in said
+    assert journal.read_bytes() == content
+    done = call(lab, "start", path, "--for", "1s", "--repair", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert bytes(content) in [
+        each.read_bytes() for each in journal.parent.rglob("*") if each.is_file()
+    ]
+    assert sqlite3.connect(journal).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_state_directory_that_cannot_be_written_is_one_message(
+    sim: Running, tmp_path: Path
+) -> None:
+    lab = Lab(sim, tmp_path)
+    path = str(lab.write())
+    (tmp_path / "file").write_text("")
+    done = subprocess.run(
+        lab.command("start", path, "--for", "1s", "--state", str(tmp_path / "file" / "below")),
+        capture_output=True,
+        text=True,
+        env=lab.env(),
+        timeout=30,
+        check=False,
+    )
+    assert "cannot use the folder" in message(done, 3)
+
+
+def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes(
+    sim: Running, tmp_path: Path
+) -> None:
+    lab = Lab(sim, tmp_path)
+    path = str(lab.write())
+    out = tmp_path / "capture"
+    made = subprocess.run(
+        lab.command("record", path, str(out), "--for", "2s"),
+        capture_output=True,
+        text=True,
+        env=lab.env(),
+        timeout=30,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    (segment,) = out.glob("*.jsonl.zst")
+    content = segment.read_bytes()
+    segment.write_bytes(content[: len(content) * 2 // 3])
+    done = call(lab, "dry-run", path, "--replay", str(out), "--json")
+    assert done.returncode == 0, done.stderr
+    assert "lines, then" in done.stderr and "Traceback" not in done.stderr
+    report = json.loads(done.stdout)
+    assert report["streams"]["bin.book"]["frames"] > 10
