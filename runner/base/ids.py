@@ -14,6 +14,8 @@ import hashlib
 from runner.base.rng import entropy
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+"""two digits at a time: an id is made on the way of an order"""
 RUN_ID_LENGTH = 10
 CLIENT_ID_LENGTH = 28
 _PREFIX_LENGTH = 6
@@ -26,10 +28,15 @@ def base36(value: int, width: int) -> str:
     if value < 0 or value >= 36**width:
         raise ValueError(f"{value} does not fit {width} base-36 characters")
     digits = []
-    for _ in range(width):
-        value, rest = divmod(value, 36)
-        digits.append(_ALPHABET[rest])
-    return "".join(reversed(digits))
+    left = width
+    while left > 1:
+        value, rest = divmod(value, 1296)
+        digits.append(_PAIRS[rest])
+        left -= 2
+    if left:
+        digits.append(_ALPHABET[value])
+    digits.reverse()
+    return "".join(digits)
 
 
 def new_run_id(wall_ns: int) -> str:
