@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from runner.app.rest import Make, Rest
-from runner.base.clock import Clock
+from runner.base.clock import NS_PER_MS, Clock
 from runner.base.crash import crash_point
 from runner.base.errors import ExchangeError, Rejected
 from runner.engine.commands import Query
@@ -50,6 +50,8 @@ class AccountReader:
     ) -> None:
         self.last_fill_ms = 0
         """exchange time of the last picture: fills before it are known"""
+        self._first_ms = 0
+        """where the first picture began to look"""
         self._name = name
         self._codec = codec
         self._rest = rest
@@ -79,12 +81,13 @@ class AccountReader:
             if view is not None:
                 break
         if view is not None and view.filled_lots:
-            await self._tell_fills(symbol)
+            await self._tell_fills(view)
         self._tell(Found(cid=cid, order=view))
 
     async def picture(self) -> Reconciled:
         """Read open orders, fills and account. ExchangeError: there is no picture."""
         crash_point("reconcile_before")
+        self._note_beginning()
         codec = self._codec
         started, started_ms = self._clock.mono(), self._sync.now_ms()
         orders: list[OrderView] = []
@@ -93,7 +96,8 @@ class AccountReader:
         crash_point("reconcile_middle")
         fills: list[Fill] = []
         for symbol in self._symbols:
-            fills += await self._fills(symbol, Priority.READ)
+            since = self.last_fill_ms or self._first_ms
+            fills += await self._fills(symbol, since, Priority.READ)
         account = await self._account(len(codec.account(started_ms)))
         self.last_fill_ms = started_ms
         return Reconciled(
@@ -119,16 +123,33 @@ class AccountReader:
                     raise judged from error
             raise
 
-    async def _tell_fills(self, symbol: str) -> None:
+    async def _tell_fills(self, view: OrderView) -> None:
         try:
-            for fill in await self._fills(symbol, Priority.CANCEL):
+            for fill in await self._fills_of(view):
                 self._tell(fill)
         except ExchangeError as error:  # the engine sees that fills are missing, and asks
-            self._notice(f"fills of {symbol}: {error}")
+            self._notice(f"fills of {view.symbol}: {error}")
 
-    async def _fills(self, symbol: str, priority: Priority) -> list[Fill]:
+    async def _fills_of(self, view: OrderView) -> list[Fill]:
+        """Read the fills around an order's last change; all of the run where these are not enough.
+
+        A picture may have seen them before their order's name was known (Binance), and no later
+        picture goes back as far.
+        """
+        self._note_beginning()
+        since = min(self.last_fill_ms or self._first_ms, view.ts // NS_PER_MS or self._first_ms)
+        fills = await self._fills(view.symbol, since, Priority.CANCEL)
+        known = {fill.trade_id: fill.lots for fill in fills if fill.cid == view.cid}
+        if sum(known.values()) < view.filled_lots and since > self._first_ms:
+            return await self._fills(view.symbol, self._first_ms, Priority.CANCEL)
+        return fills
+
+    def _note_beginning(self) -> None:
+        self._first_ms = self._first_ms or self.last_fill_ms or self._sync.now_ms()
+
+    async def _fills(self, symbol: str, since_ms: int, priority: Priority) -> list[Fill]:
         now = self._sync.now_ms()
-        since = max(0, (self.last_fill_ms or now) - LOOK_BACK_MS, now - _MOST_WEEKS * _WEEK_MS)
+        since = max(0, since_ms - LOOK_BACK_MS, now - _MOST_WEEKS * _WEEK_MS)
         fills: list[Fill] = []
         while since <= now:
             fills += await self._fills_of_week(symbol, since, priority)

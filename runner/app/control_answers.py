@@ -110,6 +110,9 @@ def _exchange(run: LiveRun, name: str) -> dict[str, Any]:
         "network": link.plan.network.value,
         "state": venue.state.value,
         "reconnects": link.feed.reconnects if link.feed is not None else 0,
+        "refused_streams": list(link.feed.refused) if link.feed is not None else [],
+        "unknown_frames": link.feed.unrecognised if link.feed is not None else 0,
+        "rate_refusals": link.rest.pace.limited_answers,
         "clock": {
             "offset_ms": round(link.sync.offset / 1e6, 3),
             "uncertainty_ms": round(link.sync.uncertainty / 1e6, 3),

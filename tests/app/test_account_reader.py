@@ -10,9 +10,9 @@ import pytest
 
 from runner.app.account_reader import LOOK_BACK_MS
 from runner.base.errors import Down
-from runner.engine.events import Fill, Reconciled
+from runner.engine.events import Fill, Found, Reconciled
 from runner.exchanges.api import HttpRequest
-from tests.app.linklab import BINANCE, BYBIT, Lab, ok
+from tests.app.linklab import BINANCE, BYBIT, Lab, ok, query
 
 WEEK_MS = 7 * 86_400_000
 TRADES = {BINANCE: "GET /fapi/v1/userTrades", BYBIT: "GET /v5/execution/list"}
@@ -118,5 +118,25 @@ def test_a_binance_trade_is_named_by_the_orders_that_were_asked_before() -> None
             await lab.until(lambda: bool(lab.all(Reconciled)))
             (fill,) = lab.all(Reconciled)[0].fills
         assert isinstance(fill, Fill) and fill.cid == "mine"
+
+    asyncio.run(run())
+
+
+def test_a_fill_whose_order_had_no_name_at_the_first_picture_is_found_with_the_order() -> None:
+    """A resting order that filled while we were down: openOrders and allOrders do not show it."""
+
+    async def run() -> None:
+        lab = Lab(BINANCE)
+        trades = Trades(BINANCE, [lab.sync.now_ms() - 3_600_000])
+        lab.http.says[TRADES[BINANCE]] = trades
+        order = {"orderId": 1, "clientOrderId": "mine", "symbol": "BTCUSDT", "status": "FILLED",
+                 "side": "BUY", "origQty": "0.001", "executedQty": "0.001", "price": "1",
+                 "avgPrice": "1", "updateTime": lab.sync.now_ms() - 3_600_000}  # fmt: skip
+        lab.http.says["GET /fapi/v1/order"] = json.dumps(order)
+        lab.link.last_fill_ms = lab.sync.now_ms() - 7_200_000
+        async with lab.running():
+            lab.link.query(query("mine"))
+            await lab.until(lambda: bool(lab.all(Found)))
+            assert [fill.cid for fill in lab.all(Fill)] == ["mine"]
 
     asyncio.run(run())
