@@ -2,6 +2,8 @@
 
 One group every 5 ms of real time, the checkpoint thread running, as in a live run; the yardstick is
 sqlite3 by hand in the same run, in turns: one small row inserted and committed in a WAL of its own.
+Both are measured twice: awake, the processor busy in between as by a fast feed, and after sleep,
+when it was given to others and has forgotten everything.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from runner.app.offline import NoOrders
 from runner.base.clock import NS_PER_MS, NS_PER_S, SystemClock, stopwatch_ns
 from runner.engine.events import Ack, Done, End, Event, Top
 from runner.engine.proof import Approved, Journaled
+from runner.store.journal import Journal
 
 GROUPS = 1_000
 EVERY_NS = 5 * NS_PER_MS
@@ -40,30 +43,40 @@ def run(groups: int = GROUPS, every_ns: int = EVERY_NS) -> dict[str, Any]:
     clock = SystemClock()
     plan = plan_of(ORDER_STRATEGY)
     parts = parts_of(plan, clock)
-    orders = _approved(2 * (groups + _WARM_UP), parts, clock)
-    ours: list[int] = []
-    raw: list[int] = []
+    orders = _approved(4 * (groups + _WARM_UP), parts, clock)
+    half = len(orders) // 2
     with scratch_journal(clock, plan, parts.run_id) as journal, _RawLog() as log:
-        for number in range(groups + _WARM_UP):
-            group = orders[2 * number : 2 * number + 2]
-            ours.append(_timed(partial(journal.commit, group)))
-            _wait(every_ns // 2)
-            raw.append(_timed(partial(log.write, number)))
-            _wait(every_ns - every_ns // 2)
-    a, b = Figures.of(ours[_WARM_UP:]), Figures.of(raw[_WARM_UP:])
+        awake = _in_turns(journal, log, orders[:half], partial(_stay, every_ns // 2))
+        slept = _in_turns(journal, log, orders[half:], partial(_sleep, every_ns // 2))
     return {
         "groups": groups,
-        "commit_us": asdict(a),
-        "raw_us": asdict(b),
-        "p50_over_raw": round(a.p50 / b.p50, 2),
-        "p99_over_raw": round(a.p99 / b.p99, 2),
+        "commit_us": asdict(awake[0]),
+        "raw_us": asdict(awake[1]),
+        "commit_after_sleep_us": asdict(slept[0]),
+        "raw_after_sleep_us": asdict(slept[1]),
+        "p50_over_raw": round(awake[0].p50 / awake[1].p50, 2),
+        "p99_over_raw": round(awake[0].p99 / awake[1].p99, 2),
     }
+
+
+def _in_turns(
+    journal: Journal, log: _RawLog, orders: list[Approved], wait: Callable[[], None]
+) -> tuple[Figures, Figures]:
+    ours: list[int] = []
+    raw: list[int] = []
+    for i in range(0, len(orders), 2):
+        ours.append(_timed(partial(journal.commit, orders[i : i + 2])))
+        wait()
+        raw.append(_timed(log.write))
+        wait()
+    return Figures.of(ours[_WARM_UP:]), Figures.of(raw[_WARM_UP:])
 
 
 class _RawLog:
     """The yardstick: sqlite3 as a hand-written client would use it."""
 
     def __init__(self) -> None:
+        self._number = 0
         self._folder = TemporaryDirectory()
         path = Path(self._folder.name) / "raw.db"
         self._db = sqlite3.connect(path, isolation_level=None)
@@ -78,10 +91,11 @@ class _RawLog:
         self._db.close()
         self._folder.cleanup()
 
-    def write(self, number: int) -> None:
+    def write(self) -> None:
         """Insert and commit one small row."""
+        self._number += 1
         self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("INSERT INTO rows VALUES (?, ?)", (number, "x" * 40))
+        self._db.execute("INSERT INTO rows VALUES (?, ?)", (self._number, "x" * 40))
         self._db.execute("COMMIT")
 
 
@@ -91,8 +105,14 @@ def _timed(work: Callable[[], object]) -> int:
     return stopwatch_ns() - start
 
 
-def _wait(ns: int) -> None:
+def _sleep(ns: int) -> None:
     time.sleep(ns / NS_PER_S)
+
+
+def _stay(ns: int) -> None:
+    end = stopwatch_ns() + ns
+    while stopwatch_ns() < end:
+        continue
 
 
 class _Catcher:
