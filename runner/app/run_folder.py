@@ -21,8 +21,7 @@ from runner.app.run_log import Level, RunLog, to_standard_error
 from runner.app.tape import EventTape
 from runner.base.clock import NS_PER_MS, SystemClock
 from runner.base.ids import fingerprint, new_run_id
-from runner.engine.orderflow import fill_key
-from runner.engine.snapshot import Saved
+from runner.engine.snapshot import Saved, split_fills
 from runner.spec.plan import Plan
 from runner.store.journal import Journal, RunHeader
 from runner.store.lines import Strategy
@@ -202,10 +201,16 @@ def _restored(journal: Journal, path: Path) -> Saved | None:
     db = read_only(path)
     try:
         ours = {each.intent.cid for each in read_intents(db)}
-        fills = frozenset(fill_key(each.fill) for each in read_fills(db) if each.fill.cid in ours)
+        journaled = [each.fill for each in read_fills(db) if each.fill.cid in ours]
     finally:
         db.close()
-    return Saved(rules=rules, run=run.value.decode() if run is not None else "", fills=fills)
+    keys, late = split_fills(rules, journaled)
+    return Saved(
+        rules=rules,
+        run=run.value.decode() if run is not None else "",
+        fills=frozenset(keys),
+        late=tuple(late),
+    )
 
 
 def _fills_since(past: Past) -> int:
@@ -221,4 +226,9 @@ def _fills_since(past: Past) -> int:
 def _jsonable(saved: Saved | None) -> object:
     if saved is None:
         return None
-    return {"rules": saved.rules, "run": saved.run, "fills": sorted(saved.fills)}
+    return {
+        "rules": saved.rules,
+        "run": saved.run,
+        "fills": sorted(saved.fills),
+        "late": saved.late,
+    }

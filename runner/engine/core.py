@@ -49,6 +49,7 @@ from runner.engine.events import (
 from runner.engine.gate import Gate
 from runner.engine.ledger import Ledgers
 from runner.engine.limits import Limits
+from runner.engine.reading import cell_streams
 from runner.engine.rule import RuleRun
 from runner.engine.rules import Rules
 from runner.engine.snapshot import Saved
@@ -97,8 +98,10 @@ class Engine:
         self.plan = plan
         self.market = market
         self.restored = restored
+        self._adopt = adopt
         self.orphans: list[str] = []
-        """rules of open trades in the journal that the file does not have (any more)"""
+        """rules of open trades in the journal that the file does not have, or not any more as
+        they were: refuse the start, nothing is sent meanwhile"""
         venues = {name: Venue(name, AccountCell()) for name in plan.exchanges}
         markets, instruments = build.listed(plan, market.streams)
         desk = Desk(plan, run_id, markets, instruments, venues, Ledgers(instruments), Timers())
@@ -291,9 +294,10 @@ class Engine:
         for cell in self.trade_cells.values():
             cell.price_fees(desk.now)
         if self.restored is not None:
-            self.orphans = snapshot.restore(desk, self.restored)
+            self.orphans = snapshot.restore(desk, self.restored, adopt=self._adopt)
             self.world.after_restore()
         desk.limits.start_day()
+        desk.rules.holding.start_beat()
         desk.timers.at(desk.now + ANCHOR_EVERY, self._anchors)
         desk.timers.at(desk.now + SWEEP_EVERY, self._sweep)
         self._refresh()
@@ -384,6 +388,7 @@ class Engine:
         }
         for run in self.desk.rules.runs.values():
             keys = [*run.program.when_streams, *run.program.until_streams]
+            keys += cell_streams(self.plan, run.plan)
             for key in dict.fromkeys(keys):
                 watches[key].rules.append(run)
         return watches

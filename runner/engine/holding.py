@@ -1,4 +1,4 @@
-"""Watching an active trade by timers: `max_hold`, and an `until` that stays missing."""
+"""Watching by timers: `max_hold`, an `until` that stays missing, conditions that read ages."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Final
 from runner.engine.desk import Desk
 from runner.engine.limits import Mode
 from runner.engine.rule import RuleRun, RuleState
-from runner.engine.timers import SECOND
+from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Trade
 
+BEAT: Final = 10 * MS
+"""how often a condition that changes by time alone is looked at"""
 MISSING_LOOK: Final = 10 * SECOND
 MISSING_AFTER: Final = 300 * SECOND
 
@@ -19,6 +21,18 @@ class Holding:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+
+    def start_beat(self) -> None:
+        """Look regularly at the rules whose conditions change by time alone."""
+        for run in self.desk.rules.runs.values():
+            if run.clocked_when or run.clocked_until:
+                self._beat(run)
+
+    def _beat(self, run: RuleRun) -> None:
+        clocked = run.clocked_until if run.state is RuleState.ACTIVE else run.clocked_when
+        if clocked and run.test(self.desk.now):
+            self.desk.rules.step(run)
+        self.desk.timers.at(self.desk.now + BEAT, self._beat, run)
 
     def watch(self, run: RuleRun) -> None:
         """Set the timers of an active trade."""
@@ -50,6 +64,8 @@ class Holding:
             run.missing_since = -1
         elif run.missing_since < 0:
             run.missing_since = now
+        elif self.desk.limits.mode in (Mode.KEPT, Mode.FROZEN):
+            run.missing_since = now  # positions are kept: what follows waits for `resume`
         elif now - run.missing_since >= MISSING_AFTER and run.plan.on_missing != "hold":
             text = f"{run.plan.name}: `until` missing for {MISSING_AFTER // SECOND}s"
             self.desk.tell("page", text)

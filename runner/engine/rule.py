@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from runner.engine.cost import TradeCell
+from runner.engine.reading import reads_time
 from runner.engine.trade import Trade
 from runner.lang.api import RuleProgram
 from runner.spec.plan import RulePlan
@@ -42,9 +43,9 @@ class RuleRun:
     """One rule at work."""
 
     __slots__ = (
-        "armed", "cell", "cooldown_until", "disabled_why", "last_trade", "missing_since", "opposed",
-        "pending_since", "plan", "program", "rejects", "retry_at", "state", "test", "trade",
-        "warm_at",
+        "armed", "cell", "clocked_until", "clocked_when", "cooldown_until", "disabled_why",
+        "identity", "last_trade", "missing_since", "opposed", "pending_since", "plan", "program",
+        "rejects", "retry_at", "state", "test", "trade", "warm_at",
     )  # fmt: skip
 
     def __init__(self, plan: RulePlan, program: RuleProgram, cell: TradeCell) -> None:
@@ -64,6 +65,10 @@ class RuleRun:
         self.warm_at = 0
         self.missing_since = -1
         self.opposed: list[RuleRun] = []
+        self.clocked_when = reads_time(plan.when)
+        self.clocked_until = reads_time(plan.until)
+        self.identity = ""
+        """how it enters and leaves, for the trades of a later run (`reading.identity`)"""
 
     def watch(self) -> None:
         """Choose the test of the present state."""

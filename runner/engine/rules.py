@@ -32,6 +32,7 @@ from runner.engine.groups import Groups
 from runner.engine.holding import Holding
 from runner.engine.limits import Mode
 from runner.engine.orders import Order
+from runner.engine.reading import identity
 from runner.engine.rule import HOLDING, RuleRun, RuleState, opposed
 from runner.engine.setbacks import forget_refusals, moved_outside, note_refusal
 from runner.engine.timers import MS
@@ -70,6 +71,7 @@ class Rules:
         """Take the generated code; called once, when the program exists."""
         for name, plan in self.desk.plan.rules.items():
             run = RuleRun(plan, self.desk.program.rules[name], self._cells[name])
+            run.identity = identity(self.desk.plan, plan)
             self._cells[name].run = run
             self.runs[name] = run
         for run in self.runs.values():

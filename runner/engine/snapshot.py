@@ -8,14 +8,18 @@ its intents. Monotonic times are saved as wall times: the next run counts from a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from runner.engine.commands import Intent
+from runner.engine.events import Fill
 from runner.engine.ledger import Ledger
 from runner.engine.limits import STICKY, STOP, Cause, Mode
+from runner.engine.orderflow import fill_key
 from runner.engine.orders import Order, OrderState
+from runner.engine.reading import entered_keys
 from runner.engine.rule import RuleRun, RuleState
 from runner.engine.trade import Leaving, Leg, Trade
 
@@ -23,15 +27,40 @@ if TYPE_CHECKING:
     from runner.engine.desk import Desk
 
 
+REFUSED: Final = "refused"
+"""the cause that freezes a run whose start is going to be refused"""
+
+
 class Saved(msgspec.Struct, kw_only=True):
     """What a new engine takes over: the youngest `rule` rows by name, the youngest `run` row.
 
-    `fills` are the keys (`orderflow.fill_key`) of all fills that earlier runs applied.
+    `fills` are the keys (`orderflow.fill_key`) of all fills that earlier runs applied; `late` are
+    fills they journaled when the rows were written already: they are booked at the restore.
     """
 
     rules: dict[str, str] = {}
     run: str = ""
     fills: frozenset[str] = frozenset()
+    late: tuple[Fill, ...] = ()
+
+
+def split_fills(rules: Mapping[str, str], fills: Iterable[Fill]) -> tuple[list[str], list[Fill]]:
+    """Part an earlier run's journaled fills into keys of those its rows know, and the late ones.
+
+    A row holds every order that was unsettled then, with the trades it had; a fill of such an order
+    that is not among them was journaled, but its row was not yet: a crash lies between.
+    """
+    known: dict[str, set[str]] = {}
+    for text in rules.values():
+        for order in msgspec.json.decode(text)["orders"]:
+            known[order["intent"]["cid"]] = set(order["trade_ids"])
+    keys, late = [], []
+    for fill in fills:
+        if fill.trade_id in known.get(fill.cid, (fill.trade_id,)):
+            keys.append(fill_key(fill))
+        else:
+            late.append(fill)
+    return keys, late
 
 
 def rule_row(desk: Desk, run: RuleRun) -> str:
@@ -50,7 +79,10 @@ def rule_row(desk: Desk, run: RuleRun) -> str:
         ],
     }
     if run.trade is not None:
-        row["trade"] = _trade(run.trade)
+        row["trade"] = _trade(run.trade) | {
+            "identity": run.identity,
+            "entered_of": entered_keys(run.plan),
+        }
     return msgspec.json.encode(row).decode()
 
 
@@ -60,7 +92,7 @@ def run_row(desk: Desk) -> str:
     sticky = {
         key: [cause.mode.value, cause.code, cause.text]
         for key, cause in limits.causes.items()
-        if cause.mode in STICKY and key != STOP  # the end of a run is not a halt
+        if cause.mode in STICKY and cause.code != STOP  # the end of a run is not a halt
     }
     row = {
         "v": 1,
@@ -73,8 +105,11 @@ def run_row(desk: Desk) -> str:
     return msgspec.json.encode(row).decode()
 
 
-def restore(desk: Desk, saved: Saved) -> list[str]:
+def restore(desk: Desk, saved: Saved, *, adopt: bool = False) -> list[str]:
     """Take over what an earlier run left; return the rules whose trades have no rule any more.
+
+    A rule that enters or leaves otherwise than when its open trade began is one of them, unless
+    `adopt`; the run is frozen then, so that nothing is done by the new words before it is refused.
 
     The desk's `now` and `wall` must be set. Orders that were unsettled become UNKNOWN and are
     asked about.
@@ -91,7 +126,44 @@ def restore(desk: Desk, saved: Saved) -> list[str]:
                 orphans.append(name)
             continue
         _restore_rule(desk, run, row)
+        if not _as_it_was(row, run):
+            if adopt:
+                _take_new_words(desk, run, row)
+            else:
+                orphans.append(f"{name} (as it was: its when, until, close or params have changed)")
+    for fill in saved.late:
+        _book_late(desk, fill)
+    if any(name not in saved.rules for name in orphans):
+        text = "an open trade's rule has changed"
+        desk.limits.causes[REFUSED] = Cause(Mode.FROZEN, STOP, text)
     return orphans
+
+
+def _as_it_was(row: dict[str, Any], run: RuleRun) -> bool:
+    """Whether an open trade finds its rule as it was; rows of older versions do not say."""
+    return bool(row.get("trade", {}).get("identity", run.identity) == run.identity)
+
+
+def _take_new_words(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
+    """Let an open trade go on by the file as it is now; what it remembers may not fit any more."""
+    assert run.trade is not None
+    if row["trade"]["entered_of"] != entered_keys(run.plan):
+        run.trade.entered = run.cell.entered = [float("nan")] * len(run.plan.entered)
+    desk.record("adopted_rule", rule=run.plan.name)
+    desk.tell("warn", f"{run.plan.name}: its open trade goes on by the file as it is now")
+    desk.rules.touch(run.plan.name)
+
+
+def _book_late(desk: Desk, fill: Fill) -> None:
+    """Book a fill that was journaled when the row of its rule was not: no rule hears of it yet."""
+    order = desk.orders.all.get(fill.cid)
+    if order is None or not order.take(fill):
+        return
+    intent = order.intent
+    desk.orders.seen_fills[fill_key(fill)] = None
+    desk.ledgers.book(intent.rule, intent.market, intent.side, fill, desk.price_of)
+    desk.orders.changed(order)
+    desk.rules.touch(intent.rule)
 
 
 def _restore_run(desk: Desk, row: dict[str, Any]) -> None:

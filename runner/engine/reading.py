@@ -1,0 +1,73 @@
+"""What a rule's conditions read besides the streams they name, and what makes two rules the same.
+
+`this.exit_pnl`, `position.M.*` or `pnl.day` move with books that the condition does not mention;
+ages move with nothing but time. Both must be looked at when they move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from runner.base.ids import fingerprint
+from runner.lang import tree
+from runner.spec.plan import Plan, RulePlan, StreamKind
+
+
+def cell_streams(plan: Plan, rule: RulePlan) -> tuple[str, ...]:
+    """Return the keys of the books by which the cells of a rule's conditions are valued."""
+    markets: dict[str, None] = {}
+    for cell in _cells(rule):
+        match cell.space:
+            case tree.Space.THIS:
+                markets |= dict.fromkeys(leg.market for leg in rule.legs)
+            case tree.Space.RULE:
+                markets |= dict.fromkeys(leg.market for leg in plan.rules[cell.owner].legs)
+            case tree.Space.POSITION:
+                markets[cell.owner] = None
+            case tree.Space.PNL:
+                markets |= {name: None for name, m in plan.markets.items() if m.traded}
+            case tree.Space.ACCOUNT:
+                continue  # comes as an event, at which all rules are looked at
+    books = (plan.markets[name].streams.get(StreamKind.BOOK) for name in markets)
+    return tuple(book.key for book in books if book is not None)
+
+
+def reads_time(expr: Any) -> bool:
+    """Whether an expression changes by time alone: `age(..)`, `this.age`, `rule.R.age`."""
+    if not isinstance(expr, tree.Node):
+        return False
+    nodes: Iterable[Any] = tree.walk(expr)  # type: ignore[arg-type]
+    return any(
+        (isinstance(node, tree.Call) and node.function == "age")
+        or (isinstance(node, tree.Cell | tree.Field) and node.field == "age")
+        for node in nodes
+    )
+
+
+def identity(plan: Plan, rule: RulePlan) -> str:
+    """Return what an open trade must find again: how its rule enters and leaves, params included.
+
+    Words, not places in the file: comments and lines may change.
+    """
+    exprs = [e for e in (rule.when, rule.until, *rule.entered) if isinstance(e, tree.Node)]
+    params = {name: str(plan.params[name].value) for name in sorted(tree.params_of(*exprs))}
+    leaves = (rule.max_hold_ns, rule.on_missing, rule.trade.close if rule.trade else None)
+    return fingerprint(
+        repr((_key(rule.when), _key(rule.until), entered_keys(rule), params, leaves))
+    )
+
+
+def entered_keys(rule: RulePlan) -> list[str]:
+    """Return the arguments of `entered(..)` in their order, in canonical words."""
+    return [_key(expr) for expr in rule.entered]
+
+
+def _key(expr: Any) -> str:
+    return tree.key(expr) if isinstance(expr, tree.Node) else repr(expr)  # type: ignore[arg-type]
+
+
+def _cells(rule: RulePlan) -> Iterable[tree.Cell]:
+    for expr in (rule.when, rule.until):
+        if isinstance(expr, tree.Node):
+            yield from tree.find(expr, tree.Cell)
