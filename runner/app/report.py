@@ -330,6 +330,12 @@ def _unaccounted(collector: Collector, books: _Books) -> list[str]:
         notes += [f"{rule.name}: fees of {plain(n)} {a}" for a, n in rule.other_fees.items()]
         if rule.blind:
             notes.append(f"{rule.name}: {rule.blind} fills of orders decided without a valid book")
+    for market in sorted({m for rule in collector.rules.values() for m in rule.legs}):
+        funding = collector.streams.get(f"{market}.funding")
+        if funding is not None and not funding.seq:
+            notes.append(
+                f"{market}: no funding came on this run's streams; what was due is left out"
+            )
     if len(_quotes(collector)) > 1:
         notes.append(f"sums add {' and '.join(_quotes(collector))} one to one")
     return notes
