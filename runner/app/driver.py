@@ -51,8 +51,11 @@ class Driver:
             self._agenda.on_market(event)
 
     def advance(self, t: int, wall: int) -> None:
-        """Fire all timers that are due at `t`, in the order they were due."""
-        while True:
+        """Fire all timers that are due at `t`, in the order they were due.
+
+        Inside a command of the host nothing fires: what is due comes after it.
+        """
+        while not self._host.busy:
             engine_due = self._host.engine.due
             agenda_due = self._agenda.due if self._agenda is not None else FAR
             due = min(engine_due, agenda_due)

@@ -142,6 +142,11 @@ class Host:
         """Monotonic ns at which the engine wants a timer."""
         return self.engine.due
 
+    @property
+    def busy(self) -> bool:
+        """Whether an event is being handled: another one then waits, and no timer fires."""
+        return self._busy
+
     def feed(self, event: Event) -> None:
         """Hand an event to the engine, timers that are due before it first."""
         if self._busy:
