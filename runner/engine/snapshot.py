@@ -80,7 +80,7 @@ def rule_row(desk: Desk, run: RuleRun) -> str:
     }
     if run.trade is not None:
         row["trade"] = _trade(run.trade) | {
-            "identity": run.identity,
+            "identity": run.trade.identity or run.identity,
             "entered_of": entered_keys(run.plan),
         }
     return msgspec.json.encode(row).decode()
@@ -127,9 +127,11 @@ def restore(desk: Desk, saved: Saved, *, adopt: bool = False) -> list[str]:
             continue
         _restore_rule(desk, run, row)
         if not _as_it_was(row, run):
+            assert run.trade is not None
             if adopt:
                 _take_new_words(desk, run, row)
             else:
+                run.trade.identity = row["trade"]["identity"]
                 orphans.append(f"{name} (as it was: its when, until, close or params have changed)")
     for fill in saved.late:
         _book_late(desk, fill)

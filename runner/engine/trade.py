@@ -107,6 +107,8 @@ class Trade:
     refused_until: int = 0
     """no exit before this"""
     refused_attempt: int = -1
+    identity: str = ""
+    """its rule's words at the entry (`reading.identity`), where an earlier run's were others"""
     leaving: Leaving | None = None
 
     @property
