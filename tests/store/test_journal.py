@@ -422,6 +422,30 @@ def test_checkpoints_run_beside_commits_and_truncate_only_when_quiet(tmp_path: P
     journal.close()
 
 
+def test_the_checkpoint_thread_begins_the_emptied_log_so_that_no_commit_has_to(
+    tmp_path: Path,
+) -> None:
+    journal = opened(tmp_path / "journal.db")
+    wal = tmp_path / "journal.db-wal"
+
+    def generation() -> bytes:
+        """The salts in the log's header: new ones when it was begun anew, with a sync."""
+        return wal.read_bytes()[16:24]
+
+    first = generation()
+    keeper = journal.checkpoint_in_background(Checkpointer(journal.path, every_s=0.005))
+    wait_for_pass(keeper)
+    begun = generation()
+    assert begun != first
+    wait_for_pass(keeper)
+    assert generation() == begun, "nobody wrote: it is left alone"
+    keeper.stop()
+    journal.commit(approved(intent()))
+    assert generation() == begun, "the commit went on in the log it found"
+    assert keeper.failure == ""
+    journal.close()
+
+
 def wait_for_pass(keeper: Checkpointer) -> None:
     seen, pause = keeper.passes, threading.Event()
     for _ in range(2000):
