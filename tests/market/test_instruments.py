@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.market.instruments import Fees, Instrument, Kind, Side
@@ -27,6 +27,7 @@ def exact(price: float, tick: Decimal, side: Side) -> int:
     return int(steps.to_integral_value(ROUND_FLOOR if side is Side.BUY else ROUND_CEILING))
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(("0.1", "0.01", "0.5", "0.00001", "0.0000001", "1", "25")),
     st.integers(0, 3_000_000_000),

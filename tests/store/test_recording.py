@@ -310,6 +310,7 @@ def test_merging_orders_by_wall_clock_and_renumbers_connections(tmp_path: Path) 
     assert {line.c for line in lines if isinstance(line, In) and line.d.startswith("b")} == {2}
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 50), max_size=12), min_size=2, max_size=3))
 def test_merging_keeps_each_recordings_order_and_every_line(
     tmp_path_factory: pytest.TempPathFactory, times: list[list[int]]
