@@ -28,7 +28,7 @@ class Trades:
 
     def __call__(self, request: HttpRequest) -> str:
         given = parse_qs(urlsplit(request.url).query)
-        query = {name: int(given[name][0]) for name in ("startTime", "endTime") if name in given}
+        query = {name: int(of[0]) for name, of in given.items() if name in ("startTime", "endTime")}
         self.asked.append(query)
         since = query["startTime"]
         until = query.get("endTime", since + WEEK_MS)

@@ -73,7 +73,7 @@ class Wire(MockSocket):
     async def run(self) -> None:
         await self._closed.wait()
 
-    def kick(self, reason: str = "") -> None:  # type: ignore[override]
+    def kick(self, reason: str = "") -> None:
         self.kicked.append(reason)
 
     def close(self) -> None:
