@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,15 +10,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from runner.app.control import ask
 from runner.base.errors import WorldError
+from runner.cli.main import main
 from runner.sim.launch import Running
 
+CHILDREN: list[subprocess.Popen[str]] = []
+"""processes of the test under way; `conftest.py` ends those that it left"""
 TYPES = {"bin": "binance_usdm", "byb": "bybit_linear"}
 CHURN = """
 version: 1
@@ -131,9 +136,11 @@ class Lab:
         """Start `runner start` on the strategy."""
         state = str(self.folder / "state")
         line = self.command("start", str(self.write()), "--state", state, "--json", *extra)
-        return subprocess.Popen(
+        child = subprocess.Popen(
             line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.env(crash)
         )
+        CHILDREN.append(child)
+        return child
 
     @contextmanager
     def running(self, *extra: str) -> Iterator[subprocess.Popen[str]]:
@@ -153,12 +160,21 @@ class Lab:
         return child.returncode, json.loads(out) if out.strip() else {}, err
 
     def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the operator's commands."""
-        state = str(self.folder / "state")
-        line = self.command(*arguments, "--state", state)
-        return subprocess.run(
-            line, capture_output=True, text=True, env=self.env(), timeout=30, check=False
-        )
+        """Run one of the operator's commands, in this process but with the lab's environment."""
+        line = ["runner", *arguments, "--state", str(self.folder / "state")]
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            patch.dict(os.environ, self.env(), clear=True),
+            patch.object(sys, "argv", line),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            try:
+                main()
+                code = 0
+            except SystemExit as left:
+                code = int(left.code or 0)
+        return subprocess.CompletedProcess(line, code, out.getvalue(), err.getvalue())
 
     def ask(self, command: str, name: str = "churn", **fields: Any) -> dict[str, Any]:
         """Speak to the running strategy itself; {} when it does not listen (yet)."""
