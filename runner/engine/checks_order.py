@@ -58,7 +58,7 @@ def max_order(gate: Gate, p: Proposal) -> Refusal | None:
         instrument = gate.desk.instruments[intent.market]
         base = intent.lots * instrument.lot_base_f
         value = base if limit.unit == instrument.base else base * p.prices[i]
-        if value > limit.most:
+        if not value <= limit.most:
             unit = limit.unit
             text = f"max_order ({intent.market}): {value:.8g} {unit} / {limit.value} {unit}"
             return Refusal(Why.MAX_ORDER, text)
@@ -139,7 +139,7 @@ def _within_collar(gate: Gate, p: Proposal, i: int) -> Refusal | None:
         return Refusal(Why.NO_REFERENCE, f"no live price of {intent.market} to judge by")
     limit = gate.risk.price_collar
     past = (price / mid - 1) * intent.side.sign
-    if past > limit * (1 + TOLERANCE):
+    if not past <= limit * (1 + TOLERANCE):
         text = f"price_collar ({intent.market}): {format_ratio(past)} / {format_ratio(limit)}"
         return Refusal(Why.COLLAR, text)
     anchor = gate.anchors.get(intent.market, (mid, mid))[0]
@@ -159,7 +159,7 @@ def _within_worst(gate: Gate, p: Proposal, i: int) -> Refusal | None:
         return Refusal(Why.NO_REFERENCE, f"no price of {intent.market} to judge by")
     tick = gate.desk.instruments[intent.market].tick_f
     past = (p.prices[i] - mid) * intent.side.sign
-    if past > p.worst * mid + tick:
+    if not past <= p.worst * mid + tick:
         text = f"worst ({intent.market}): {format_ratio(past / mid)} / {format_ratio(p.worst)}"
         return Refusal(Why.COLLAR, text)
     return None

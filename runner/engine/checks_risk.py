@@ -51,7 +51,7 @@ def max_position(gate: Gate, p: Proposal) -> Refusal | None:
         lots += added[key]
         base = lots * desk.instruments[intent.market].lot_base_f
         value = base * _in_unit(desk, intent, limit, p.prices[i])
-        if value > limit.most:
+        if not value <= limit.most:  # a NaN is over every limit
             text = (
                 f"max_position.{intent.market}: {value:.8g} {limit.unit}"
                 f" / {limit.value} {limit.unit}"
@@ -75,7 +75,7 @@ def max_net_position(gate: Gate, p: Proposal) -> Refusal | None:
                 if desk.instruments[i.market].base == asset
             )
         worst = max(abs(net + up), abs(net - down))
-        if worst > limit.most + TOLERANCE:
+        if not worst <= limit.most + TOLERANCE:
             text = f"max_net_position.{asset}: {worst:.8g} {asset} / {limit.value} {asset}"
             return Refusal(Why.MAX_NET_POSITION, text)
     return None
@@ -164,7 +164,7 @@ def loss(gate: Gate, p: Proposal) -> Refusal | None:
     if limits.uncertain:
         return Refusal(Why.LOSS_UNCERTAIN, f"the day's loss is uncertain: {limits.uncertain}")
     plan = gate.risk.max_daily_loss
-    if plan is not None and limits.day_loss >= float(plan.amount.value):
+    if plan is not None and not limits.day_loss < float(plan.amount.value):
         unit = plan.amount.unit
         text = f"max_daily_loss: {limits.day_loss:.8g} {unit} / {plan.amount.value} {unit}"
         return Refusal(Why.DAILY_LOSS, text)

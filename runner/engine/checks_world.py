@@ -89,8 +89,12 @@ def exchange_ready(gate: Gate, p: Proposal) -> Refusal | None:
     """3: reconciled and up; a reduction passes while reconciling."""
     for intent, reduces in zip(p.intents, p.reduces, strict=True):
         venue = gate.desk.venues[intent.exchange]
-        if venue.state is Readiness.READY or (reduces and venue.takes_orders):
+        if reduces and venue.takes_orders:
             continue
+        if venue.state is Readiness.READY:
+            if venue.picture_at != NO_TIME:
+                continue
+            return Refusal(Why.RECONCILING, f"{intent.exchange} never gave a whole picture")
         text = f"{intent.exchange} is {venue.state}" + (f": {venue.reason}" if venue.reason else "")
         return Refusal(_READINESS[venue.state], text)
     return None

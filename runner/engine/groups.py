@@ -58,7 +58,7 @@ class Groups:
             drafts=drafts,
             parents=[d.lots for d in drafts],
             attempt=0,
-            streams=run.program.when_streams,
+            streams=run.entry_streams,
         )
         refusal = send(desk, wanted, lambda: self._begin(run, drafts))
         if refusal is None:

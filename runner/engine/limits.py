@@ -259,6 +259,8 @@ class Limits:
                     price = hold.mid if hold.mid == hold.mid else hold.ledger.entry
                 value += hold.worth(price)
         self.value = value
+        if value != value:
+            uncertain = uncertain or "some ledger"
         if uncertain or self.uncertain:
             self._note_uncertain(uncertain)
         if self._limit <= self.day_start - value and not uncertain:

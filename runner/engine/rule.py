@@ -44,6 +44,7 @@ class RuleRun:
 
     __slots__ = (
         "armed", "cell", "clocked_until", "clocked_when", "cooldown_until", "disabled_why",
+        "entry_streams",
         "identity", "last_trade", "missing_since", "opposed", "pending_since", "plan", "program",
         "rejects", "retry_at", "state", "test", "trade", "warm_at",
     )  # fmt: skip
@@ -65,6 +66,8 @@ class RuleRun:
         self.warm_at = 0
         self.missing_since = -1
         self.opposed: list[RuleRun] = []
+        self.entry_streams: tuple[str, ...] = program.when_streams
+        """what an entry rests on: all that `when`, size and prices read, and the legs' books"""
         self.clocked_when = reads_time(plan.when)
         self.clocked_until = reads_time(plan.until)
         self.identity = ""

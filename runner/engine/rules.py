@@ -72,6 +72,9 @@ class Rules:
         for name, plan in self.desk.plan.rules.items():
             run = RuleRun(plan, self.desk.program.rules[name], self._cells[name])
             run.identity = identity(self.desk.plan, plan)
+            books = (self.desk.markets[leg.market].book for leg in plan.legs)
+            keys = [*run.program.when_streams, *(b.key for b in books if b is not None)]
+            run.entry_streams = tuple(dict.fromkeys(keys))
             self._cells[name].run = run
             self.runs[name] = run
         for run in self.runs.values():

@@ -78,6 +78,11 @@ def rule_row(desk: Desk, run: RuleRun) -> str:
             _order(o, to_wall) for o in desk.orders.open.values() if o.intent.rule == run.plan.name
         ],
     }
+    row["grids"] = {
+        x["market"]: (str(i.tick), str(i.lot))
+        for x in row["ledgers"]
+        if x["lots"] and (i := desk.instruments[x["market"]])
+    }
     if run.trade is not None:
         row["trade"] = _trade(run.trade) | {
             "identity": run.trade.identity or run.identity,
@@ -183,6 +188,7 @@ def _restore_rule(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
         ledger = desk.ledgers.of(run.plan.name, saved["market"])
         for key, value in saved.items():
             setattr(ledger, key, float("nan") if value is None else value)
+    desk.grids.update({market: tuple(grid) for market, grid in row.get("grids", {}).items()})
     run.armed, run.rejects = row["armed"], row["rejects"]
     run.disabled_why = row["disabled"]
     run.cooldown_until = row["cooldown_until"] + to_mono

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
 
 from runner.engine import orderflow, setbacks
 from runner.engine.accounts import FREEZE_AFTER, GRACE, NO_TIME
@@ -28,10 +29,12 @@ from runner.engine.limits import CANCELS, STOP, Mode
 from runner.engine.timers import MS, SECOND
 
 if TYPE_CHECKING:
-    from runner.engine.desk import Desk, MarketLike
+    from runner.engine.desk import Desk, Listed, MarketLike
     from runner.engine.orders import Order
+    from runner.market.instruments import Instrument
 
 CONFIRM_AFTER: Final = 2 * SECOND
+KEEP_EXTERNALS: Final = 10_000
 
 _FAULTS: Final = {
     "journal": Mode.REDUCING,
@@ -61,6 +64,8 @@ class World:
         self.foreign_orders: dict[str, OrderView] = {}
         """open orders at the exchanges that are not ours, by client id"""
         self._different_since: dict[str, int] = {}
+        self._externals: dict[tuple[str, str, str, str], None] = {}
+        """what others did and was booked, in its order"""
         desk.orders.doubted = lambda order: orderflow.silent(desk, order)
 
     # -- exchanges
@@ -112,14 +117,27 @@ class World:
             if listed is None:
                 continue
             fresh = with_facts(listed.instrument, facts)
-            old = listed.instrument
-            if (fresh.tick, fresh.lot) != (old.tick, old.lot) and desk.ledgers.lots(facts.market):
+            if self._other_grid(listed, fresh):
                 text = f"{fresh.symbol}: tick or lot changed while a position is open"
                 desk.limits.add(f"facts:{facts.market}", Mode.FROZEN, "facts", text)
                 continue
             listed.use(fresh)
             desk.instruments[facts.market] = fresh
             desk.venues[event.exchange].facts.add(facts.market)
+
+    def _other_grid(self, listed: Listed, fresh: Instrument) -> bool:
+        """Whether what we hold is counted in other lots or ticks than the exchange's now.
+
+        Until the exchange has told them in this run, those of the earlier run count; the
+        catalogue's are a guess.
+        """
+        old, name = listed.instrument, listed.name
+        if not self.desk.ledgers.lots(name) and not any(self.desk.orders.working(name)):
+            return False
+        grid: tuple[str, str] | None = (str(old.tick), str(old.lot))
+        if name not in self.desk.venue_of(name).facts:
+            grid = self.desk.grids.get(name)
+        return grid is not None and (Decimal(grid[0]), Decimal(grid[1])) != (fresh.tick, fresh.lot)
 
     # -- accounts
 
@@ -259,8 +277,15 @@ class World:
     # -- others
 
     def on_external(self, event: External) -> None:
-        """Book what others did: `lots` is the signed change of the position."""
+        """Book what others did, once: `lots` is the signed change of the position."""
         desk = self.desk
+        if event.id:
+            key = (event.exchange, event.what, event.market, event.id)
+            if key in self._externals:
+                return
+            self._externals[key] = None
+            if len(self._externals) > KEEP_EXTERNALS:
+                del self._externals[next(iter(self._externals))]
         desk.record(
             "external", exchange=event.exchange, what=event.what, market=event.market,
             lots=event.lots, price=event.price, amount=event.amount, asset=event.asset, id=event.id,
@@ -371,7 +396,4 @@ class World:
         if desk.limits.mode in CANCELS:
             desk.limits.cancel_entries()
         for run in desk.rules.runs.values():
-            desk.timers.at(desk.now + MS, self._take_up, run)
-
-    def _take_up(self, run: Any) -> None:
-        self.desk.rules.take_up(run)
+            desk.timers.at(desk.now + MS, desk.rules.take_up, run)
