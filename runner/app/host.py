@@ -154,11 +154,9 @@ class Host:
             return
         self._busy = True
         try:
-            if event.t >= self.engine.due:
-                self._timers(event.t, event.wall)
-            self._one(event)
+            self._in_turn(event)
             while self._waiting:
-                self._one(self._waiting.popleft())
+                self._in_turn(self._waiting.popleft())
         finally:
             self._busy = False
 
@@ -171,9 +169,15 @@ class Host:
             self._timers(t, wall)
             self.ticking = False
             while self._waiting:
-                self._one(self._waiting.popleft())
+                self._in_turn(self._waiting.popleft())
         finally:
             self._busy = self.ticking = False
+
+    def _in_turn(self, event: Event) -> None:
+        """Handle an event after the timers before it: as a replay, which sees it arrive, will."""
+        if event.t >= self.engine.due:
+            self._timers(event.t, event.wall)
+        self._one(event)
 
     def _timers(self, t: int, wall: int) -> None:
         due = self.engine.due

@@ -123,7 +123,7 @@ def test_a_halt_without_a_process_holds_the_next_start_and_a_signal_halts_too(
     assert "SIGUSR1" in log
 
 
-@pytest.mark.parametrize("policy", ["keep", "flatten"])
+@pytest.mark.parametrize("policy", [pytest.param("keep", marks=pytest.mark.campaign), "flatten"])
 def test_sigterm_ends_by_the_file_s_policy(sim: Running, tmp_path: Path, policy: str) -> None:
     lab = Lab(sim, tmp_path, hold="60s", on_stop=policy)
     child = lab.start()

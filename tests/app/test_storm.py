@@ -151,7 +151,9 @@ def test_it_decides_again_identically(storm: Storm) -> None:
     assert verdict["identical"] and verdict["decisions"] > 20 and verdict["broken"] == ""
 
 
-@pytest.mark.parametrize("what", ["price", "strategy", "decision"])
+@pytest.mark.parametrize(
+    "what", [pytest.param("price", marks=pytest.mark.campaign), "strategy", "decision"]
+)
 def test_a_recording_that_was_changed_decides_otherwise_and_says_where(
     storm: Storm, tmp_path: Path, what: str
 ) -> None:

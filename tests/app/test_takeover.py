@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +16,9 @@ from runner.engine.commands import Purpose, Record, Send
 from runner.engine.events import Done, End, External, Fill, Unknown
 from runner.engine.ledger import Ledger
 from runner.engine.snapshot import Saved
+from runner.sim.launch import launch
 from tests.app.runlab import RunLab
+from tests.app.simlab import TYPES, Lab
 
 SHORT = {"market": "bin", "lots": -8, "entry": 60_000.0, "realised": 1.5, "fills": 3}
 
@@ -113,3 +116,20 @@ def test_what_the_exchange_took_leaves_the_report_too() -> None:
     assert report.positions == {}
     assert report.rules["spread"].waterfall["failed"] == "-4"
     assert not any("waterfall" in note for note in report.unaccounted)
+
+
+def test_a_restarted_run_reports_the_position_it_found(tmp_path: Path) -> None:
+    with launch(
+        seed=7, exchanges=list(TYPES.values()), dislocations=False, limit_factor=100, leverage=2
+    ) as sim:
+        lab = Lab(sim, tmp_path, on_stop="keep", hold="60s")
+        code, first, err = lab.run("1s")
+        assert code == 0 and set(first["positions"]) == {"bin", "byb"}, err
+        lab.on_stop = "flatten"
+        code, second, err = lab.run("500ms")
+        assert code == 0 and second["positions"] == {} and lab.positions() == {}, err
+    rule = second["rules"]["churn"]
+    assert rule["fills"] == 2 and rule["entries"] == 0
+    assert sum("earlier run" in note for note in second["unaccounted"]) == 2
+    assert not any("ledger" in note for note in second["unaccounted"])
+    assert abs(float(second["pnl"]["gross"])) < 1, "only the way since the entry, not the position"
