@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from runner.engine.desk import Desk
-from runner.engine.limits import Mode
+from runner.engine.limits import CLOSES, Mode
 from runner.engine.rule import RuleRun, RuleState
+from runner.engine.setbacks import moved_outside
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Trade
 
@@ -33,6 +34,17 @@ class Holding:
         if clocked and run.test(self.desk.now):
             self.desk.rules.step(run)
         self.desk.timers.at(self.desk.now + BEAT, self._beat, run)
+
+    def take_up(self, run: RuleRun) -> None:
+        """Go on with a trade of an earlier run: leave it, even its legs, or watch it."""
+        trade, limits = run.trade, self.desk.limits
+        assert trade is not None
+        if limits.mode in CLOSES:
+            self.desk.rules.leave(run, limits.code)
+        elif not trade.failed and not trade.within_gap():
+            moved_outside(self.desk, run, "legs apart at the start")
+        else:
+            self.watch(run)
 
     def watch(self, run: RuleRun) -> None:
         """Set the timers of an active trade."""

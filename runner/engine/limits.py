@@ -129,6 +129,8 @@ class Limits:
         self._limit = float(plan.amount.value) if plan is not None else inf
         self._rejects: deque[int] = deque()
         self._started = False
+        self._blind_roll = False
+        """the day began while a price was missing: its start is valued when all are known"""
 
     @property
     def day_loss(self) -> float:
@@ -217,11 +219,16 @@ class Limits:
         if today > self.day:
             self.evaluate()
             self.day = today
-            self.day_start = self.value
-            self.desk.record("day", day=today, start=self.day_start)
-            self.desk.rules.touch_run()
+            self._begin_day()
         next_day = (today + 1) * DAY + offset
         self.desk.timers.at(self.desk.now + next_day - self.desk.wall, self._day_over, None)
+
+    def _begin_day(self) -> None:
+        """Start the day's loss at nothing; without prices, once more when they are there."""
+        self._blind_roll = bool(self.uncertain) and not self._blind_roll
+        self.day_start = self.value
+        self.desk.record("day", day=self.day, start=self.day_start)
+        self.desk.rules.touch_run()
 
     def _day_over(self, _: Any) -> None:
         self.start_day()
@@ -261,6 +268,8 @@ class Limits:
         self.value = value
         if value != value:
             uncertain = uncertain or "some ledger"
+        if self._blind_roll and not uncertain:
+            self._begin_day()
         if uncertain or self.uncertain:
             self._note_uncertain(uncertain)
         if self._limit <= self.day_start - value and not uncertain:

@@ -242,6 +242,7 @@ class Rules:
         leaving = trade.leaving
         if leaving.only and any(leg.filled for leg in trade.legs):
             trade.leaving = None
+            trade.failed = True  # one leg alone, as the operator wanted: nothing to even
             run.cell.active = True
             self._move(run, RuleState.ACTIVE, f"closed {leaving.only} alone")
             self.holding.watch(run)
@@ -311,7 +312,7 @@ class Rules:
             if not self.groups.unsettled(run):
                 self.groups.judge(run)
         elif run.state is RuleState.ACTIVE:
-            self.holding.watch(run)
+            self.holding.take_up(run)
         elif run.state is RuleState.LEAVING:
             self.closing.step(run)
         elif run.state is RuleState.COOLDOWN:

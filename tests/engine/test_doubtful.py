@@ -106,3 +106,39 @@ def test_an_entry_rests_on_the_books_of_its_legs_whatever_when_reads() -> None:
     s.quote("byb", 59_000.0, 59_000.1)
     s.run(1 * MS)
     assert s.sent == []
+
+
+def test_a_day_that_begins_without_prices_starts_at_the_first_that_come() -> None:
+    s = holding()
+    saved = journal(s)
+    new = stage(
+        s.plan, Knobs(until={R1: lambda _now: False}), restored=saved, warm=False,
+        run_id="run0000002",
+    )  # fmt: skip
+    new.wall_at_zero = s.wall_at_zero + 86_400 * SECOND
+    for name, exchange in new.exchanges.items():
+        exchange.orders, exchange.positions = s.exchanges[name].orders, s.exchanges[name].positions
+    new.frozen |= {"bin", "byb"}
+    new.run(2 * SECOND)
+    limits = new.engine.desk.limits
+    assert limits.uncertain
+    new.frozen.clear()
+    new.quotes.update(bin=(61_000.0, 61_000.1), byb=(59_999.9, 60_000.0))  # 5 USDT lost overnight
+    new.run(200 * MS)
+    assert not limits.uncertain
+    assert limits.day_loss == pytest.approx(0.0, abs=1e-6), "it was lost the day before"
+
+
+def test_a_trade_taken_up_under_a_halt_is_closed() -> None:
+    s = holding()
+    saved = journal(s)
+    saved.run = saved.run.replace('"causes":{}', '"causes":{"x":["halted","max_daily_loss","x"]}')
+    assert "max_daily_loss" in saved.run
+    new = stage(s.plan, Knobs(), restored=saved, warm=False, run_id="run0000002")
+    new.wall_at_zero = s.wall_at_zero + s.t
+    new.quotes.update(s.quotes)
+    for name, exchange in new.exchanges.items():
+        exchange.orders, exchange.positions = s.exchanges[name].orders, s.exchanges[name].positions
+        exchange._count = 100
+    new.run(5 * SECOND)
+    assert (new.truth("bin"), new.truth("byb")) == (0, 0)
