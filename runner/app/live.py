@@ -390,6 +390,8 @@ class LiveRun:
         except TimeoutError:
             self._stop_reason = "the time given by --for is over"
         self.folder.log.say(f"stopping: {self._stop_reason}")
+        if self.ending.code:
+            return  # a refused start does not act by `on_stop`: it has no business with the account
         crash_point("stop_before_cancel")
         self.operate("stop", who="runner", why=self._stop_reason)
         crash_point("stop_after_cancel")

@@ -107,13 +107,23 @@ async def _serve(options: Options, faults: list[FaultSpec]) -> int:
     try:
         endpoints = await simulation.open()
         first = {"control": await control.open(options.port), "exchanges": endpoints}
-        sys.stdout.write(msgspec.json.encode(first).decode() + "\n")
-        sys.stdout.flush()
-        await stop.wait()
+        if _say(msgspec.json.encode(first).decode()):
+            await stop.wait()
     finally:
         await control.close()
         await simulation.close()
     return 0
+
+
+def _say(line: str) -> bool:
+    """Print the first line; False when whoever started the simulator is gone already."""
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return False
+    return True
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

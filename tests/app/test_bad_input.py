@@ -182,13 +182,14 @@ def test_a_foreign_position_refuses_the_start_unless_it_is_adopted(
     own: Running, tmp_path: Path
 ) -> None:
     own.market({"exchange": "bybit_linear", "symbol": "BTCUSDT", "trade": "0.01"})
-    lab = Lab(own, tmp_path)
+    lab = Lab(own, tmp_path, on_stop="flatten")
     done = call(lab, "start", str(lab.write()), "--for", "1s", "--json")
     assert done.returncode == 3 and "--adopt" in done.stderr and "byb" in done.stderr
     report = json.loads(done.stdout)
     assert report["exit"]["code"] == 3
     assert report["exchanges"]["byb"]["orders"]["sent"] == 0
     assert nothing_was_sent_by_us(own)
+    lab.on_stop = "cancel"
     code, report, err = lab.run("2s", "--adopt")
     assert code == 0, err
     assert report["exchanges"]["byb"]["orders"]["sent"] > 0
