@@ -9,7 +9,7 @@ import pytest
 from runner.engine.build import compiled
 from runner.engine.commands import Notify, Record
 from runner.engine.events import Fill, Operator
-from runner.engine.reading import identity
+from runner.engine.reading import cell_streams, identity
 from runner.engine.scenario import Scenario
 from runner.engine.snapshot import Saved, split_fills
 from runner.engine.timers import MS, SECOND
@@ -85,6 +85,20 @@ def test_what_a_position_is_worth_is_looked_at_when_its_book_moves(
     s.quote("bin", 59_850.0, 59_850.1)
     s.run(20 * MS)
     assert s.truth("bin") == 0
+
+
+def test_the_books_behind_a_cell_are_watched(tmp_path: Path) -> None:
+    for until, want in (
+        ("this.exit_pnl > 1 USDT", ("bin.book",)),
+        ("position.bin.qty > 1 BTC", ("bin.book",)),
+        ("pnl.day > 1 USDT", ("bin.book",)),
+        ("bin.bid * 1 BTC < 1 USDT", ()),
+    ):
+        plan = plan_of(tmp_path, until)
+        assert cell_streams(plan, plan.rules["r"]) == want
+        s = running(plan)
+        run = s.engine.desk.rules.runs["r"]
+        assert run in s.engine._watches["bin.book"].rules
 
 
 def test_an_age_is_looked_at_when_nothing_else_happens(tmp_path: Path) -> None:
@@ -176,10 +190,22 @@ def test_a_fill_that_was_journaled_before_its_row_is_booked_once_at_the_start(
         s.exchanges["binance"].orders,
         s.exchanges["binance"].positions,
     )
+    begin, exchange.start = exchange.start, lambda: None  # type: ignore[method-assign]
     new.start(**s.quotes)
     new.run(1 * MS)
-    assert new.lots("bin") == 8
+    assert new.lots("bin") == 8, "from the journal, before the exchange has said a word"
+    begin()
     new.run(10 * SECOND)
     assert (new.lots("bin"), new.state("r"), new.sent) == (8, "active", [])
     assert new.engine.quiet
     assert not [r for r in new.commands(Record) if r.kind == "alarm"]
+
+
+def test_an_exit_by_what_closing_would_leave_needs_no_other_word_for_its_book(
+    tmp_path: Path,
+) -> None:
+    s = running(plan_of(tmp_path, "this.exit_return < -0.5%", "this.cost < 50%"))
+    assert s.state("r") == "active"
+    s.quote("bin", 59_500.0, 59_500.1)
+    s.run(20 * MS)
+    assert s.truth("bin") == 0
