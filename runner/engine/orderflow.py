@@ -196,6 +196,7 @@ def _foreign_fill(desk: Desk, event: Fill) -> None:
         return
     for prefix in desk.prefixes.values():
         if event.cid.startswith(prefix):
+            desk.orders.seen_fills[fill_key(event)] = None  # told once, whatever pictures repeat
             desk.record("alarm", code="orphan_fill", text=f"{event.cid} {event.trade_id}")
             desk.tell("page", f"fill {event.trade_id} of the unknown order {event.cid}")
             return
