@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from runner.sim.launch import Running, launch
 from tests.app.simlab import TYPES, Lab
 
@@ -128,6 +130,7 @@ def _kept(folder: Path, lab: Lab) -> bool:
     return any(secret in each.read_bytes() for each in files for secret in secrets)
 
 
+@pytest.mark.campaign
 def test_a_dry_run_needs_no_secret(tmp_path: Path) -> None:
     with launch(seed=7, exchanges=list(TYPES.values()), dislocations=False) as sim:
         lab = Lab(sim, tmp_path)

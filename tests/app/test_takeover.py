@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from runner.app.takeover import compare, take_over
 from runner.engine import proof
@@ -118,6 +119,7 @@ def test_what_the_exchange_took_leaves_the_report_too() -> None:
     assert not any("waterfall" in note for note in report.unaccounted)
 
 
+@pytest.mark.campaign
 def test_a_restarted_run_reports_the_position_it_found(tmp_path: Path) -> None:
     with launch(
         seed=7, exchanges=list(TYPES.values()), dislocations=False, limit_factor=100, leverage=2
