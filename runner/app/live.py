@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 
 from runner.app import control_answers, startup
+from runner.app.alarm import Alarm
 from runner.app.assembly import Parts, assemble, facts_event, host_of
 from runner.app.driver import Agenda, Driver
 from runner.app.host import Host, Orders
@@ -39,10 +40,11 @@ from runner.app.run_folder import WINDOWS, RunFolder
 from runner.app.run_log import Level
 from runner.app.takeover import compare
 from runner.app.tape import EventTape
+from runner.app.watchers import FirstPictures, HaltedWord, unexplained
 from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.crash import crash_point
 from runner.base.errors import RunnerError, WorldError
-from runner.engine.commands import Command, Reconcile, Resync, RunState
+from runner.engine.commands import Reconcile, Resync
 from runner.engine.events import (
     ClockReading,
     Event,
@@ -50,18 +52,15 @@ from runner.engine.events import (
     Operator,
     Readiness,
     Ready,
-    Reconciled,
 )
 from runner.engine.events import Host as HostEvent
 from runner.engine.limits import STICKY, STOP
 from runner.exchanges.api import Credentials
 from runner.spec.plan import Plan
-from runner.store.state_dir import Halted
 
 _FLUSH_S = 0.002
 """short, so that an order finds little before it that must be committed with it"""
 _SAVE_WINDOWS_S = 60.0
-_LASTING = frozenset(mode.shown for mode in STICKY)
 _LOOK_S = 0.05
 
 
@@ -109,8 +108,7 @@ class LiveRun:
         """of the exchanges that are traded; the others are read only"""
         self._numbers = itertools.count(1)
         self._facts: dict[str, list[InstrumentFacts]] = {}
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = 1 << 62
+        self._alarm: Alarm
         self._stopping = asyncio.Event()
         self._stop_reason = ""
         self._early: list[Event] = []
@@ -130,7 +128,7 @@ class LiveRun:
         finally:
             for link in self.links.values():
                 await link.close()
-            if self._alarm is not None:
+            if hasattr(self, "_alarm"):
                 self._alarm.cancel()
         return self.ending
 
@@ -180,11 +178,16 @@ class LiveRun:
             )
             orders = agenda = self.desk
             parts.observers.append(PaperReadiness(self))
-        parts.observers += [_FirstPictures(self), _HaltedWord(self.folder), self.folder.decisions]
+        parts.observers += [
+            FirstPictures(self.credentials, self._judge_account),
+            HaltedWord(self.folder),
+            self.folder.decisions,
+        ]
         parts.observers.append(self.folder.log)
         self.host, self.driver = host_of(
             parts, orders, self.folder.journal, agenda=agenda, resync=self._resync
         )
+        self._alarm = Alarm(self.driver, self.clock)
         tape: FrameTape = self.folder.begin_recording(self.host)
         if isinstance(tape, EventTape):
             parts.observers.append(tape)
@@ -226,7 +229,7 @@ class LiveRun:
             for name in self.plan.exchanges:
                 self.sink(Ready(exchange=name, state=Readiness.RECONCILING, t=t, wall=wall))
                 self.desk.reconcile(Reconcile(exchange=name, reason="start"), t, wall)
-        self._arm()
+        self._alarm.set()
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         work = [self._flush(), self._warm(), self.folder.record(), self._serve()]
@@ -281,31 +284,16 @@ class LiveRun:
             return
         self.driver.advance(event.t, event.wall)
         self.driver.feed(event)
-        self._arm()
+        self._alarm.set()
 
     def sink_frame(self, event: Event) -> None:
         """Hand on an event of a frame, before which `_before` was called."""
         self.driver.feed(event)
-        self._arm()
+        self._alarm.set()
 
     def _before(self, t: int, wall: int) -> None:
         if self.driver.due <= t:
             self.driver.advance(t, wall)
-
-    def _arm(self) -> None:
-        due = self.driver.due
-        if due >= self._alarm_at:
-            return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm_at = due
-        delay = max(0, due - self.clock.mono()) / NS_PER_S
-        self._alarm = asyncio.get_running_loop().call_later(delay, self._ring)
-
-    def _ring(self) -> None:
-        self._alarm, self._alarm_at = None, 1 << 62
-        self.driver.advance(self.clock.mono(), self.clock.wall())
-        self._arm()
 
     def _on_clock(self, event: ClockReading) -> None:
         self.sink(event)
@@ -353,27 +341,13 @@ class LiveRun:
             signal.SIGUSR1, lambda: self.operate("halt", who="signal", why="SIGUSR1")
         )
 
-    def check_first_pictures(self) -> None:
-        """Refuse what the exchanges show and the journal does not explain (R-23)."""
-        world = self.parts.engine.world
-        found = [f"rule {name} of an open trade is not in the file" for name in self.orphans()]
-        found += [
-            f"{each.market}: the exchange holds {each.exchange_lots} lots, our journal explains "
-            f"{each.own_lots}"
-            for each in world.differences.values()
-        ]
-        found += [
-            f"open order {view.cid or view.exchange_id}: {view.side} {view.lots} lots {view.symbol}"
-            for view in world.foreign_orders.values()
-        ]
+    def _judge_account(self) -> None:
+        """Refuse an account that the journal does not explain, unless it is to be adopted."""
+        found = unexplained(self.parts.engine)
         if found and not self.options.adopt:
             text = "; ".join(found)
             self.ending = Ending(3, f"refused to start: {text}; `--adopt` takes them over")
             self.stop("the account is not as the journal says")
-
-    def orphans(self) -> list[str]:
-        """Return the rules of open trades in the journal that the file does not have."""
-        return self.parts.engine.orphans
 
     def _signalled(self, name: str) -> None:
         self._signals += 1
@@ -430,41 +404,3 @@ class LiveRun:
             self.ending = Ending(5, "positions are open that `on_stop: flatten` did not want")
         elif halts:
             self.ending = Ending(4, f"halted: {halts[0].text}")
-
-
-class _FirstPictures:
-    """Has the first reconciliation of every exchange judged, once all are in."""
-
-    def __init__(self, run: LiveRun) -> None:
-        self._run = run
-        self._missing = set(run.credentials)
-
-    def event(self, event: Event) -> None:
-        """Note a picture; the judgement comes after the engine has taken the last one."""
-        if isinstance(event, Reconciled) and event.exchange in self._missing:
-            self._missing.discard(event.exchange)
-            if not self._missing:
-                asyncio.get_running_loop().call_soon(self._run.check_first_pictures)
-
-    def command(self, command: Command, t: int) -> None:
-        """Commands do not matter here."""
-
-
-class _HaltedWord:
-    """Keeps the `halted` file as the run's state is, so that it outlives the process."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        self._folder = folder
-
-    def event(self, event: Event) -> None:
-        """States come from commands."""
-
-    def command(self, command: Command, t: int) -> None:
-        """Write the word on a lasting halt, take it back when the run trades again."""
-        if not isinstance(command, RunState):
-            return
-        if command.state in _LASTING and command.code != STOP:
-            wall = self._folder.clock.wall()
-            self._folder.state.halt(Halted(code=command.code, why=command.text, wall=wall))
-        elif command.state == "active":
-            self._folder.state.resume()
