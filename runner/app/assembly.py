@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from runner.app.bindings import stream_wants
 from runner.app.collector import Collector
 from runner.app.driver import Agenda, Driver
 from runner.app.host import Host, JournalApi, Observer, Orders
@@ -49,7 +48,7 @@ def assemble(
     adopt: bool = False,
 ) -> Parts:
     """Build market state, engine and collector; `facts` by exchange (empty: the catalogue's)."""
-    market = MarketState(stream_wants(plan))
+    market = MarketState(build.wants(plan, deep=True))
     engine = Engine(plan, build.compiled(plan), market, run_id, restored=restored, adopt=adopt)
     instruments = {name: each.instrument for name, each in plan.markets.items()}
     for given in facts.values():

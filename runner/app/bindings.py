@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from runner.exchanges.api import MarketBinding, Want
-from runner.market.state import StreamWant
-from runner.spec.plan import Plan, StreamKind
+from runner.spec.plan import Plan
 
 
 def bindings_of(plan: Plan, exchange: str) -> list[MarketBinding]:
@@ -28,20 +27,4 @@ def wants_of(plan: Plan, exchange: str) -> list[Want]:
         )
         for stream in plan.streams.values()
         if plan.markets[stream.market].exchange == exchange
-    ]
-
-
-def stream_wants(plan: Plan) -> list[StreamWant]:
-    """Return the streams the market state keeps."""
-    return [
-        StreamWant(
-            key=stream.key,
-            market=stream.market,
-            exchange=plan.markets[stream.market].exchange,
-            kind=stream.kind.value,
-            max_age_ns=stream.max_age_ns,
-            every_ns=stream.every_ns,
-            deep=stream.kind is StreamKind.BOOK,
-        )
-        for stream in plan.streams.values()
     ]

@@ -123,7 +123,6 @@ class Host:
         self._stage = stages
         self._waiting: deque[Event] = deque()
         self._busy = False
-        self._journal_ok = True
         self._do: dict[type[Command], Callable[..., None]] = {
             Send: self._send,
             Cancel: self._cancel,

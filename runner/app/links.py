@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from runner.app.bindings import bindings_of, wants_of
 from runner.app.market_feed import FrameTape, MarketFeed, Sink, Stages
@@ -16,6 +15,7 @@ from runner.base.errors import ExchangeError, WorldError
 from runner.base.ids import owner_prefix
 from runner.base.rng import seeded
 from runner.engine.events import ClockReading, InstrumentFacts
+from runner.exchanges import endpoints as endpoints_
 from runner.exchanges.api import Credentials, MarketCodec, OrderCodec
 from runner.exchanges.registry import market_codec, order_codec
 from runner.net.budget import Priority
@@ -176,5 +176,4 @@ async def read_facts(link: Link, plan: Plan) -> list[InstrumentFacts]:
 
 def is_loopback(endpoints: Mapping[str, str]) -> bool:
     """Whether all endpoints stay on this machine."""
-    hosts: Sequence[str] = [urlsplit(url).hostname or "" for url in endpoints.values()]
-    return all(host in ("localhost", "::1") or host.startswith("127.") for host in hosts)
+    return all(endpoints_.is_loopback(host) for host in endpoints_.hosts_of(endpoints))

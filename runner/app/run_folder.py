@@ -142,8 +142,8 @@ def open_folder(
     try:
         mended: list[str] = []
         journal = _open_journal(state.journal, clock, mend, mended.append)
-        restored = _restored(journal, state.journal) if restore else None
         past = journal.past()
+        restored = _restored(past, state.journal) if restore else None
         since = _fills_since(past)
         journal.begin_run(
             RunHeader(
@@ -187,9 +187,9 @@ def _open_journal(
     return Journal.open(path)
 
 
-def _restored(journal: Journal, path: Path) -> Saved | None:
+def _restored(past: Past, path: Path) -> Saved | None:
     """Read what earlier runs left: states, and the keys of all fills they applied."""
-    states = journal.past().states
+    states = past.states
     rules = {
         key.removeprefix(_LASTING_RULE): state.value.decode()
         for key, state in states.items()

@@ -16,7 +16,7 @@ from runner.app.links import Link
 from runner.base.clock import NS_PER_S, Clock
 from runner.base.errors import ExchangeError, Rejected, WorldError
 from runner.engine.events import Bar, History, InstrumentFacts
-from runner.exchanges.api import OrderCodec
+from runner.exchanges.api import HttpRequest, OrderCodec
 from runner.market.instruments import Kind
 from runner.spec.plan import Network, Plan
 from runner.store.past import SavedState
@@ -73,7 +73,7 @@ async def _check_settings(link: Link, codec: OrderCodec, plan: Plan) -> None:
     symbols = _perpetuals(plan, name)
     if not symbols:
         return
-    setup = codec.parse_setup(await _ask(link, codec.setup(symbols, link.sync.now_ms())))
+    setup = codec.parse_setup(await link.rest.fetch_all(codec.setup(symbols, link.sync.now_ms())))
     held = await _held(link, codec)
     if setup.position_mode != exchange.position_mode:
         request = codec.set_position_mode(exchange.position_mode, link.sync.now_ms())
@@ -98,12 +98,14 @@ def _perpetuals(plan: Plan, exchange: str) -> list[str]:
 
 
 async def _held(link: Link, codec: OrderCodec) -> set[str]:
-    bodies = await _ask(link, codec.account(link.sync.now_ms()))
+    bodies = await link.rest.fetch_all(codec.account(link.sync.now_ms()))
     account = codec.parse_account(bodies, 0, 0)
     return {position.symbol for position in account.positions if position.lots}
 
 
-async def _change(link: Link, request: object, held: bool, what: str, wanted: str) -> None:
+async def _change(
+    link: Link, request: HttpRequest | None, held: bool, what: str, wanted: str
+) -> None:
     name = link.plan.name
     if held:
         raise WorldError(
@@ -113,13 +115,9 @@ async def _change(link: Link, request: object, held: bool, what: str, wanted: st
     if request is None:
         raise WorldError(f"{name}: {what} is not {wanted}; set it at the exchange (E0504)")
     try:
-        await link.rest.fetch(request)  # type: ignore[arg-type]
+        await link.rest.fetch(request)
     except Rejected as error:
         raise WorldError(f"{name}: {what} could not be set to {wanted}: {error}") from error
-
-
-async def _ask(link: Link, requests: Sequence[object]) -> list[bytes]:
-    return await link.rest.fetch_all(requests)  # type: ignore[arg-type]
 
 
 async def _with_fees(

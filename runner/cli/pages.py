@@ -40,31 +40,6 @@ def page(topic: str) -> str:
     return found
 
 
-def _exchange_code(exchange: str, code: str) -> str:
-    """Explain a code of an exchange: `binance -2019`, `bybit_linear 110007`."""
-    from runner.exchanges.binance_common.errors import SPOT, USDM
-    from runner.exchanges.bybit_linear.errors import ERRORS
-
-    tables = {"binance": USDM, "binance_usdm": USDM, "binance_spot": SPOT, "bybit": ERRORS}
-    table = tables.get(exchange.removesuffix("_linear"))
-    if table is None:
-        raise UsageError(f"no exchange `{exchange}`: binance or bybit, then its code")
-    found = table.find(code)
-    if found is None:
-        raise UsageError(
-            f"{exchange} {code} is not in its documents: a place that got it is unknown, is asked"
-            " about by its client id and never sent again"
-        )
-    meaning = {
-        "rejected": "the order does not exist",
-        "unknown": "the order may exist",
-        "rate_limited": "nothing was executed",
-        "clock": "nothing was executed; the clock is measured again",
-    }.get(str(found.outcome), str(found.outcome))
-    cause = found.cause[0].upper() + found.cause[1:]
-    return f"{exchange} {code}: {cause}.\n\nof a place: {meaning}\nwhat to do: {found.action}\n"
-
-
 def _topics() -> list[str]:
     keys = [path for path, _ in schema.paths()]
     short = [path.rsplit(".", 1)[-1] for path in keys]

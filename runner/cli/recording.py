@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner import __version__
-from runner.app.bindings import stream_wants
 from runner.app.links import Link, add_feed, connect, read_facts
 from runner.app.run_folder import recorded_strategy
 from runner.app.tape import RecorderTape
@@ -18,6 +17,7 @@ from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.errors import WorldError
 from runner.base.ids import new_run_id
 from runner.base.secret import redact
+from runner.engine.build import wants
 from runner.engine.events import ClockReading, Event, Facts, Feed, MarketEvent
 from runner.market.state import MarketState
 from runner.spec.plan import Network, Plan
@@ -40,7 +40,7 @@ class _Recording:
     def __init__(self, plan: Plan, out: Path) -> None:
         self._plan = plan
         self._clock = SystemClock()
-        self._market = MarketState(stream_wants(plan))
+        self._market = MarketState(wants(plan, deep=True))
         self._links: dict[str, Link] = {}
         sim = any(x.network is Network.SIM for x in plan.exchanges.values())
         self._run_id = new_run_id(self._clock.wall())

@@ -110,8 +110,8 @@ def catalogue_facts(plan: Plan, exchange: str) -> tuple[InstrumentFacts, ...]:
     )
 
 
-def wants(plan: Plan) -> list[StreamWant]:
-    """Return what `MarketState` must keep for a plan."""
+def wants(plan: Plan, deep: bool = False) -> list[StreamWant]:
+    """Return what `MarketState` must keep for a plan; `deep`: no book lives without its levels."""
     return [
         StreamWant(
             stream.key,
@@ -120,6 +120,7 @@ def wants(plan: Plan) -> list[StreamWant]:
             stream.kind.value,
             stream.max_age_ns,
             stream.every_ns,
+            deep and stream.kind is StreamKind.BOOK,
         )
         for stream in plan.streams.values()
     ]

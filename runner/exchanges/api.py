@@ -301,12 +301,6 @@ class OrderCodec(Protocol):
         ...
 
 
-class Endpoints(Protocol):
-    """Base URLs of one network: rest, public, market, private, trade."""
-
-    def __getitem__(self, name: str) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
 class MarketBinding:
     """Which symbol stands behind a market's name."""

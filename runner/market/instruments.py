@@ -136,10 +136,3 @@ class Instrument:
         if ticks != ticks.to_integral_value():
             raise ValueError(f"{self.symbol}: price {price} is not a multiple of {self.tick}")
         return int(ticks)
-
-    def exact_lots(self, qty: Decimal) -> int:
-        """Return the lots of a quantity that must be on the grid; ValueError when it is not."""
-        lots = qty / self.lot
-        if lots != lots.to_integral_value():
-            raise ValueError(f"{self.symbol}: quantity {qty} is not a multiple of {self.lot}")
-        return int(lots)

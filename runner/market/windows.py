@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from math import inf, nan
-from typing import Any, Protocol
+from typing import Any
 
 from runner.market.slots import MISSING_SHARE, Extreme, Moments, Products, Ring
 
@@ -25,12 +25,6 @@ NEVER = 2**62
 SLOTS = 512
 FEW_SLOTS = 256
 SHORTEST_SLOT_NS = 10_000_000
-
-
-class Samples(Protocol):
-    """What a window of one input keeps."""
-
-    def push(self, value: float) -> None: ...
 
 
 class Window:

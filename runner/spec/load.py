@@ -130,12 +130,6 @@ class _Strategy:
             pnl=quotes.pop() if len(quotes) == 1 else None,
         )
 
-    def _currency(self, exchange: str) -> str:
-        """Return the currency of an account's equity: what its markets quote, else USDT."""
-        own = [m for m in self.markets.values() if m.exchange and m.exchange.name == exchange]
-        quotes = {m.quote for m in own if m.quote is not None}
-        return quotes.pop() if len(quotes) == 1 else "USDT"
-
     def plan(self, source: Source) -> Plan:
         """Make the plan of a file without error."""
         rules = {
