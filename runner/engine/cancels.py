@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from runner.engine.commands import Cancel
+from runner.engine.commands import Cancel, Topic
 from runner.engine.timers import MS, SECOND
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def _again(subject: Subject) -> None:
     if order.terminal or order.cancels != count:
         return
     if count == TELL_AFTER:
-        desk.tell("page", f"{order.intent.cid} is still open after {count} cancels; going on")
+        text = f"{order.intent.cid} is still open after {count} cancels; going on"
+        desk.tell("page", text, Topic.UNKNOWN)
     cancel_order(desk, order)
 
 

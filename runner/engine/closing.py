@@ -26,7 +26,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from runner.engine.cancels import cancel_order
-from runner.engine.commands import OrderType, Purpose, Tif
+from runner.engine.commands import OrderType, Purpose, Tif, Topic
 from runner.engine.desk import Desk
 from runner.engine.limits import Mode
 from runner.engine.orders import Order
@@ -152,9 +152,8 @@ class Closing:
         elif self.desk.now - leaving.stuck_since >= STUCK_AFTER:
             leaving.stuck_told = True
             why = leaving.refusal or "what is left is too small for the exchange"
-            self.desk.tell(
-                "page", f"{run.plan.name} cannot leave since {STUCK_AFTER // SECOND}s: {why}"
-            )
+            text = f"{run.plan.name} cannot leave since {STUCK_AFTER // SECOND}s: {why}"
+            self.desk.tell("page", text, Topic.HELD)
 
     def _send(self, run: RuleRun, trade: Trade, purpose: Purpose, going: list[Offer]) -> bool:
         desk = self.desk
@@ -191,7 +190,8 @@ class Closing:
             return
         leaving.held = True
         why = "; ".join(f"{o.leg.market}: {o.why}" for o in blocked)
-        self.desk.tell("page", f"{run.plan.name} held, leaving by {leaving.reason}: {why}")
+        text = f"{run.plan.name} held, leaving by {leaving.reason}: {why}"
+        self.desk.tell("page", text, Topic.HELD)
         self.desk.record("held", rule=run.plan.name, reason=leaving.reason, text=why)
         self.desk.rules.touch(run.plan.name)
 

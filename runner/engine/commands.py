@@ -149,8 +149,33 @@ class RunState(Command, frozen=True, kw_only=True, tag="run_state"):
     text: str = ""
 
 
+class Topic(StrEnum):
+    """What a person is told of; `notify.page.for` names those that are worth a page."""
+
+    HALT = "halt"
+    PAUSE = "pause"
+    FREEZE = "freeze"
+    UNHEDGED = "unhedged"
+    UNKNOWN = "unknown"
+    STOP_MISSING = "stop_missing"
+    HELD = "held"
+    AUTH = "auth"
+    JOURNAL = "journal"
+    ACCOUNT = "account"
+    """the account is not as we think: a difference, a stray fill, ADL, another leverage"""
+    MARKET = "market"
+    """prices that a trade needs are away"""
+    RULE = "rule"
+    """a rule was disabled, or its trade goes on otherwise than written"""
+    HOST = "host"
+    """the process: loop, clock, a task"""
+    NOTE = "note"
+    """what the strategy itself tells"""
+
+
 class Notify(Command, frozen=True, kw_only=True, tag="notify"):
     """Tell a person. Levels: info, warn, page."""
 
     level: str
     text: str
+    topic: Topic = Topic.NOTE

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from runner.base.ids import base36, client_id, owner_prefix
-from runner.engine.commands import Command, Notify, Record
+from runner.engine.commands import Command, Notify, Record, Topic
 from runner.engine.ledger import Ledgers
 from runner.engine.orders import Orders
 from runner.engine.timers import Timers
@@ -164,9 +164,9 @@ class Desk:
         """Write a row to the journal."""
         self.out.append(Record(kind=kind, fields=fields))
 
-    def tell(self, level: str, text: str) -> None:
+    def tell(self, level: str, text: str, topic: Topic) -> None:
         """Tell a person."""
-        self.out.append(Notify(level=level, text=text))
+        self.out.append(Notify(level=level, text=text, topic=topic))
 
     def cid(self, exchange: str, leg: int, attempt: int) -> str:
         """Return the client id of an order of the next pass (the form of `ids.client_id`)."""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from runner.engine.cancels import cancel_order
 from runner.engine.codes import Refusal
-from runner.engine.commands import OrderType, Purpose, Tif
+from runner.engine.commands import OrderType, Purpose, Tif, Topic
 from runner.engine.desk import Desk
 from runner.engine.limits import Mode
 from runner.engine.orders import Order, OrderState
@@ -160,7 +160,7 @@ class Groups:
         within = trade.repair_within // MS
         text = f"{run.plan.name}: legs still apart after {within}ms of leaving: {legs}"
         self.desk.limits.add(f"unmatched:{run.plan.name}", Mode.REDUCING, "unmatched", text)
-        self.desk.tell("page", text)
+        self.desk.tell("page", text, Topic.UNHEDGED)
 
     def _tell_doubt(self, run: RuleRun, trade: Trade, in_doubt: list[Order]) -> None:
         trade.doubt_told = True
@@ -178,7 +178,7 @@ class Groups:
             f" {trade.repair_within // MS}ms; exposure is {', '.join(known)} or {', '.join(other)}"
         )
         self.desk.limits.add(f"unknown:{run.plan.name}", Mode.REDUCING, "unknown", text)
-        self.desk.tell("page", text)
+        self.desk.tell("page", text, Topic.UNKNOWN)
 
     def _cancel_resting(self, run: RuleRun) -> None:
         for order in self.unsettled(run):
@@ -300,7 +300,7 @@ class Groups:
         hedge = run.plan.trade.hedge if run.plan.trade is not None else None
         policy = hedge.on_failure if hedge is not None else "flatten"
         text = f"{run.plan.name}: legs {trade.gap():.8g} apart after {trade.repair_within // MS}ms"
-        self.desk.tell("page", f"{text}; {policy}")
+        self.desk.tell("page", f"{text}; {policy}", Topic.UNHEDGED)
         trade.failed = True
         if policy == "keep":
             self.desk.rules.activate(run, "unhedged, kept")

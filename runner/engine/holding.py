@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from runner.engine.commands import Topic
 from runner.engine.desk import Desk
 from runner.engine.limits import CLOSES, Mode
 from runner.engine.rule import RuleRun, RuleState
@@ -80,7 +81,7 @@ class Holding:
             run.missing_since = now  # positions are kept: what follows waits for `resume`
         elif now - run.missing_since >= MISSING_AFTER and run.plan.on_missing != "hold":
             text = f"{run.plan.name}: `until` missing for {MISSING_AFTER // SECOND}s"
-            self.desk.tell("page", text)
+            self.desk.tell("page", text, Topic.MARKET)
             if run.plan.on_missing == "halt":
                 self.desk.limits.add(f"missing:{run.plan.name}", Mode.HALTED, "missing", text)
             else:

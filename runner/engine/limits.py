@@ -24,7 +24,7 @@ from math import inf, nan
 from typing import TYPE_CHECKING, Any, Final
 
 from runner.engine.cancels import cancel_order
-from runner.engine.commands import RunState
+from runner.engine.commands import RunState, Topic
 from runner.engine.timers import NEVER, SECOND
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ CLOSES: Final = frozenset({Mode.HALTED, Mode.FLATTENED})
 STOP: Final = "stop"
 """the cause that is the end of the run by `--for` or a signal"""
 STICKY: Final = frozenset({Mode.KEPT, Mode.HALTED, Mode.FLATTENED, Mode.FROZEN})
+_TOPICS: Final = {"auth": Topic.AUTH, "journal": Topic.JOURNAL, "disk": Topic.JOURNAL}
+"""codes of lasting causes that have a topic of their own"""
 _THEN: Final = {"halt": Mode.HALTED, "freeze": Mode.FROZEN, "pause": Mode.PAUSED}
 
 
@@ -198,7 +200,8 @@ class Limits:
         self.desk.emit(RunState(state=mode.shown, code=code, text=self.reason))
         self.desk.rules.touch_run()
         if mode in STICKY and code != STOP:
-            self.desk.tell("page", f"{mode.shown}: {self.reason}")
+            topic = _TOPICS.get(code, Topic.FREEZE if mode is Mode.FROZEN else Topic.HALT)
+            self.desk.tell("page", f"{mode.shown}: {self.reason}", topic)
 
     def _rested(self, key: str) -> None:
         cause = self.causes.get(key)
@@ -291,7 +294,9 @@ class Limits:
     def _tell_uncertain(self, since: int) -> None:
         if self.uncertain and self._uncertain_since == since:
             self.desk.tell(
-                "page", f"loss of the day uncertain for 10s: no price of {self.uncertain}"
+                "page",
+                f"loss of the day uncertain for 10s: no price of {self.uncertain}",
+                Topic.MARKET,
             )
 
 

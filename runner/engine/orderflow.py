@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from runner.engine import checks_risk
 from runner.engine.cancels import send_cancel, still_open
-from runner.engine.commands import Query
+from runner.engine.commands import Query, Topic
 from runner.engine.events import Ack, CancelReply, Done, Fill, Found, Reject, Unknown
 from runner.engine.orders import Order, OrderState, What
 
@@ -86,7 +86,7 @@ def on_fill(desk: Desk, event: Fill) -> None:
     if over:
         text = f"overfill: {intent.cid} filled {order.filled} / {intent.lots} lots"
         desk.record("alarm", code="overfill", text=text)
-        desk.tell("page", text)
+        desk.tell("page", text, Topic.ACCOUNT)
     _revived(desk, order, was)
     _moved(desk, order, filled=True)
     desk.limits.evaluate()
@@ -153,7 +153,7 @@ def undead(desk: Desk, order: Order) -> None:
         order.undead = True
         text = f"{order.intent.cid} was {order.state} and is open at the exchange: cancelled"
         desk.record("alarm", code="undead", text=text)
-        desk.tell("page", text)
+        desk.tell("page", text, Topic.UNKNOWN)
     send_cancel(desk, order)
 
 
@@ -187,7 +187,7 @@ def _revived(desk: Desk, order: Order, was: OrderState) -> None:
     if was in (OrderState.LOST, OrderState.REJECTED) and order.state is not was:
         text = f"{order.intent.cid} was {was} and is {order.state}: adopted"
         desk.record("alarm", code="late", text=text)
-        desk.tell("page", text)
+        desk.tell("page", text, Topic.UNKNOWN)
 
 
 def _foreign_fill(desk: Desk, event: Fill) -> None:
@@ -198,6 +198,7 @@ def _foreign_fill(desk: Desk, event: Fill) -> None:
         if event.cid.startswith(prefix):
             desk.orders.seen_fills[fill_key(event)] = None  # told once, whatever pictures repeat
             desk.record("alarm", code="orphan_fill", text=f"{event.cid} {event.trade_id}")
-            desk.tell("page", f"fill {event.trade_id} of the unknown order {event.cid}")
+            text = f"fill {event.trade_id} of the unknown order {event.cid}"
+            desk.tell("page", text, Topic.ACCOUNT)
             return
     desk.record("stray", cid=event.cid, what="fill")

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from runner.engine.closing import Closing
 from runner.engine.codes import Refusal, Why
+from runner.engine.commands import Topic
 from runner.engine.cost import TradeCell
 from runner.engine.desk import Desk
 from runner.engine.events import Readiness
@@ -369,7 +370,7 @@ class Rules:
     def _disable(self, run: RuleRun, why: str) -> None:
         run.disabled_why = why
         self._move(run, RuleState.DISABLED, why)
-        self.desk.tell("page", f"rule {run.plan.name} disabled: {why}")
+        self.desk.tell("page", f"rule {run.plan.name} disabled: {why}", Topic.RULE)
 
     # -- moving and remembering
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from runner.engine.commands import Purpose, Reconcile
+from runner.engine.commands import Purpose, Reconcile, Topic
 from runner.engine.limits import Mode
 from runner.engine.orders import Order, OrderState
 from runner.engine.rule import RuleRun, RuleState
@@ -59,7 +59,7 @@ def _refused(desk: Desk, run: RuleRun, trade: Trade, order: Order) -> None:
     if trade.refused == TELL_AFTER:
         text = f"{run.plan.name}: {trade.refused} {intent.purpose}s refused, the last {order.code}"
         desk.limits.add(f"refused:{run.plan.name}", Mode.REDUCING, "refused", text)
-        desk.tell("page", text)
+        desk.tell("page", text, Topic.HELD)
 
 
 def moved_outside(desk: Desk, run: RuleRun, cause: str) -> None:
@@ -69,7 +69,7 @@ def moved_outside(desk: Desk, run: RuleRun, cause: str) -> None:
         return
     desk.rules.touch(run.plan.name)
     if any(leg.ledger.lots for leg in trade.legs):
-        desk.tell("page", f"{run.plan.name}: {cause}")
+        desk.tell("page", f"{run.plan.name}: {cause}", Topic.UNHEDGED)
         if run.state is RuleState.ACTIVE:
             _even(desk, run, trade, cause)
         elif run.state is RuleState.ENTERING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from runner.engine.commands import Intent
+from runner.engine.commands import Intent, Topic
 from runner.engine.events import Fill
 from runner.engine.ledger import Ledger
 from runner.engine.limits import STICKY, STOP, Cause, Mode
@@ -157,7 +157,8 @@ def _take_new_words(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
     if row["trade"]["entered_of"] != entered_keys(run.plan):
         run.trade.entered = run.cell.entered = [float("nan")] * len(run.plan.entered)
     desk.record("adopted_rule", rule=run.plan.name)
-    desk.tell("warn", f"{run.plan.name}: its open trade goes on by the file as it is now")
+    text = f"{run.plan.name}: its open trade goes on by the file as it is now"
+    desk.tell("warn", text, Topic.RULE)
     desk.rules.touch(run.plan.name)
 
 

@@ -11,7 +11,7 @@ from runner.engine.accounts import FREEZE_AFTER, GRACE, NO_TIME
 from runner.engine.build import with_facts
 from runner.engine.cancels import still_open
 from runner.engine.checks_world import clock_refusal
-from runner.engine.commands import Reconcile
+from runner.engine.commands import Reconcile, Topic
 from runner.engine.events import (
     Account,
     Budget,
@@ -42,6 +42,7 @@ _FAULTS: Final = {
     "loop": Mode.PAUSED,
     "task": Mode.KEPT,
 }
+_TOPICS: Final = {"journal": Topic.JOURNAL, "disk": Topic.JOURNAL, "auth": Topic.AUTH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class World:
             self.desk.record(
                 "clock", exchange=event.exchange, code=after.code.value, text=after.text
             )
-            self.desk.tell("warn", after.text)
+            self.desk.tell("warn", after.text, Topic.HOST)
 
     def on_facts(self, event: Facts) -> None:
         """The exchange's own figures overrule the catalogue; what changed is told."""
@@ -198,7 +199,8 @@ class World:
             "foreign_order", exchange=exchange, cid=view.cid, symbol=view.symbol, ours=ours,
             lots=view.lots, side=view.side,
         )  # fmt: skip
-        self.desk.tell("warn", f"{exchange} shows an order that is not in our journal: {view.cid}")
+        text = f"{exchange} shows an order that is not in our journal: {view.cid}"
+        self.desk.tell("warn", text, Topic.ACCOUNT)
 
     def _compare(self, exchange: str, asked_at: int, first: bool) -> None:
         """Set our ledgers against a whole picture. The first one shows what was there before us."""
@@ -254,7 +256,7 @@ class World:
         if market not in self.desk.gate.reducing_symbols:
             self.desk.gate.reducing_symbols[market] = text
             self.desk.record("difference", market=market, exchange=held, own=own)
-            self.desk.tell("page", text)
+            self.desk.tell("page", text, Topic.ACCOUNT)
             self.desk.limits.add(f"difference:{market}", Mode.REDUCING, "difference", text)
         if self.desk.now - since >= FREEZE_AFTER:
             self.desk.limits.add(f"difference:{market}", Mode.FROZEN, "difference", text)
@@ -296,9 +298,11 @@ class World:
                 desk.rules.touch(ledger.rule)
             desk.limits.evaluate()
         elif event.what == "leverage":
-            desk.tell("page", f"somebody set the leverage of {event.market} to {event.amount:g}")
+            text = f"somebody set the leverage of {event.market} to {event.amount:g}"
+            desk.tell("page", text, Topic.ACCOUNT)
         elif event.what in ("liquidation", "adl") and event.market:
-            desk.tell("page", f"{event.what} of {event.lots} lots {event.market}")
+            text = f"{event.what} of {event.lots} lots {event.market}"
+            desk.tell("page", text, Topic.ACCOUNT)
             self._shrink(event)
         elif event.lots and event.market:
             external = desk.ledgers.external
@@ -339,14 +343,15 @@ class World:
         elif event.command == "adopt":
             self._adopt_all()
         else:
-            desk.tell("warn", f"no command {event.command!r}")
+            desk.tell("warn", f"no command {event.command!r}", Topic.HOST)
 
     def _adopt_all(self) -> None:
         for market in list(self.differences):
             if self._quiescent(market, self.desk.now):
                 self._adopt_difference(market)
             else:
-                self.desk.tell("warn", f"{market}: not adopted while orders are under way")
+                text = f"{market}: not adopted while orders are under way"
+                self.desk.tell("warn", text, Topic.ACCOUNT)
 
     def _flatten(self, event: Operator) -> None:
         rules = self.desk.rules
@@ -386,7 +391,8 @@ class World:
             return
         mode = _FAULTS.get(event.fault, Mode.PAUSED)
         limits.add(f"host:{event.fault}", mode, event.fault, event.text or event.fault)
-        self.desk.tell("page", f"{event.fault}: {event.text}")
+        topic = _TOPICS.get(event.fault, Topic.HOST)
+        self.desk.tell("page", f"{event.fault}: {event.text}", topic)
 
     def after_restore(self) -> None:
         """Take up what an earlier run left open."""
