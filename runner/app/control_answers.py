@@ -20,8 +20,12 @@ def answer(run: LiveRun, command: str, fields: Mapping[str, Any]) -> dict[str, A
     """Do what `command` says and return the answer; ValueError for what cannot be done."""
     if command in ("status", "snapshot"):
         return status(run)
+    if command == "ack":
+        return {**status(run), "acknowledged": _acknowledge(run, str(fields.get("topic") or ""))}
     if command not in _OPERATIONS:
-        raise ValueError(f"unknown command {command!r}; there are status, {', '.join(_OPERATIONS)}")
+        raise ValueError(
+            f"unknown command {command!r}; there are status, ack, {', '.join(_OPERATIONS)}"
+        )
     rule, market = str(fields.get("rule") or ""), str(fields.get("market") or "")
     _check(run, command, rule, market, bool(fields.get("yes")))
     run.operate(
@@ -32,6 +36,33 @@ def answer(run: LiveRun, command: str, fields: Mapping[str, Any]) -> dict[str, A
         why=str(fields.get("why") or ""),
     )
     return status(run)
+
+
+def _acknowledge(run: LiveRun, topic: str) -> list[str]:
+    messenger = run.office.messenger if run.office is not None else None
+    return [] if messenger is None else [t.value for t in messenger.board.acknowledge(topic)]
+
+
+def _told(run: LiveRun) -> dict[str, Any]:
+    """The open pages, and whether people could be reached."""
+    messenger = run.office.messenger if run.office is not None else None
+    if messenger is None:
+        return {"pages": [], "sinks": {}}
+    return {
+        "pages": [
+            {"topic": p.topic.value, "text": p.texts[-1], "count": p.count, "told": p.sent}
+            for p in messenger.board.pages
+        ],
+        "sinks": {
+            box.sink.name: {
+                "sent": box.sent,
+                "failed": box.failed,
+                "dropped": box.dropped,
+                "last_failure": box.last_failure,
+            }
+            for box in messenger.boxes
+        },
+    }
 
 
 def _check(run: LiveRun, command: str, rule: str, market: str, yes: bool) -> None:
@@ -76,6 +107,7 @@ def status(run: LiveRun) -> dict[str, Any]:
         },
         "exchanges": {name: _exchange(run, name) for name in run.plan.exchanges},
         "latency_us": run.parts.collector.stages.figures(),
+        "notify": _told(run),
         "warnings": list(run.warnings),
     }
 

@@ -56,6 +56,26 @@ def resolve(
     return found
 
 
+def reveal(
+    references: Mapping[str, SecretRef],
+    environment: Mapping[str, str],
+    warn: Callable[[str], None],
+) -> dict[str, Secret]:
+    """Return secrets by the place of the file that refers to them.
+
+    Raises WorldError (exit code 3) naming every one that is absent, empty or unsafe.
+    """
+    problems: list[str] = []
+    found: dict[str, Secret] = {}
+    for place, reference in references.items():
+        secret = _read(reference, place, environment, problems, warn)
+        if secret is not None:
+            found[place] = secret
+    if problems:
+        raise WorldError("secrets are missing:\n  " + "\n  ".join(problems))
+    return found
+
+
 def _read(
     reference: SecretRef,
     place: str,

@@ -34,6 +34,7 @@ from runner.app.links import Link, add_feed, add_orders, connect, read_facts
 from runner.app.live_orders import LiveOrders
 from runner.app.market_feed import FrameTape
 from runner.app.memory import settled
+from runner.app.notify.office import Office
 from runner.app.offline import PaperReadiness
 from runner.app.paper import PaperDesk
 from runner.app.run_folder import WINDOWS, RunFolder
@@ -91,6 +92,7 @@ class LiveRun:
         options: LiveOptions,
         folder: RunFolder,
         credentials: Mapping[str, Credentials],
+        office: Office | None = None,
     ) -> None:
         self.plan = plan
         self.options = options
@@ -104,6 +106,8 @@ class LiveRun:
         self.desk: PaperDesk | None = None
         self.ending = Ending()
         self.warnings: list[str] = []
+        self.office = office
+        """tells people; None where nobody is to be told"""
         self.credentials = credentials
         """of the exchanges that are traded; the others are read only"""
         self._numbers = itertools.count(1)
@@ -128,6 +132,8 @@ class LiveRun:
         finally:
             for link in self.links.values():
                 await link.close()
+            if self.office is not None:
+                await self.office.close(self._warn)
             if hasattr(self, "_alarm"):
                 self._alarm.cancel()
         return self.ending
@@ -184,6 +190,9 @@ class LiveRun:
             self.folder.decisions,
         ]
         parts.observers.append(self.folder.log)
+        if self.office is not None:
+            messenger = self.office.open(parts.engine, self.run_id, self.clock, self._warn)
+            parts.observers += [messenger] if messenger is not None else []
         self.host, self.driver = host_of(
             parts, orders, self.folder.journal, agenda=agenda, resync=self._resync
         )
@@ -238,6 +247,9 @@ class LiveRun:
             work += [link.feed.run(), link.sync.run()]
             if link.orders is not None:
                 work.append(link.orders.run())
+        if self.office is not None:
+            engine = self.parts.engine
+            work += self.office.tasks(engine, self.run_id, lambda: self.host.handled, self._warn)
         return [asyncio.create_task(each) for each in work]
 
     async def _warm(self) -> None:

@@ -56,6 +56,10 @@ Name = Annotated[str | None, typer.Argument(help="the strategy; may be left out 
 Custom = Annotated[
     bool, typer.Option(help="let `network: custom` leave this machine (only with your own proxy)")
 ]
+Notify = Annotated[
+    bool | None,
+    typer.Option(help="tell people as `notify:` says (default: `start` on a real network does)"),
+]
 NoRecord = Annotated[bool, typer.Option("--no-record", help="keep no recording of the run")]
 
 
@@ -116,6 +120,7 @@ def dry_run(
     seed: Seed = None,
     balance: Annotated[float, typer.Option(help="USDT of each paper account")] = 10_000.0,
     network: Annotated[str | None, typer.Option(help="testnet: insist on the test network")] = None,
+    notify: Notify = None,
     state: State = None,
     set: Sets = None,
     params: Params = None,
@@ -133,6 +138,7 @@ def dry_run(
         file=file, sim=sim, replay=tuple(replay or ()), run_for=for_, seed=seed, balance=balance,
         network=network, state=state, sets=tuple(set or ()), params=params, json=json,
         record=not no_record, allow_custom_endpoints=allow_custom_endpoints, log=LEVELS[log],
+        notify=notify,
     )  # fmt: skip
     _leave(run(options))
 
@@ -142,6 +148,7 @@ def start(
     file: File,
     sim: Annotated[bool, typer.Option("--sim", help="signed orders to the simulator")] = False,
     live: Annotated[bool, typer.Option("--live", help="really trade on a live network")] = False,
+    notify: Notify = None,
     for_: For = None,
     seed: Seed = None,
     adopt: Annotated[bool, typer.Option(help="take over orders and positions found")] = False,
@@ -162,7 +169,7 @@ def start(
     options = Options(
         file=file, sim=sim, live=live, run_for=for_, seed=seed, adopt=adopt, repair=repair,
         state=state, sets=tuple(set or ()), params=params, json=json, record=not no_record,
-        allow_custom_endpoints=allow_custom_endpoints, log=LEVELS[log],
+        allow_custom_endpoints=allow_custom_endpoints, log=LEVELS[log], notify=notify,
     )  # fmt: skip
     _leave(run(options))
 
@@ -274,6 +281,29 @@ def flatten(
     from runner.cli.operate import command as run
 
     _leave(run("flatten", name, state, why=why, market=leg, yes=yes))
+
+
+@app.command()
+def ack(
+    name: Name = None,
+    topic: Annotated[str, typer.Option(help="only this page: halt, unhedged, held, ...")] = "",
+    state: State = None,
+) -> None:
+    """Acknowledge the open pages of a running strategy, so that they are not repeated."""
+    from runner.cli.operate import acknowledge as run
+
+    _leave(run(name, state, topic))
+
+
+@app.command()
+def page(
+    file: File,
+    text: Annotated[str, typer.Option(help="what to say")] = "a test of runner: all is well",
+) -> None:
+    """Send a test message to everyone whom `notify.page` of a file names."""
+    from runner.cli.paging import page as run
+
+    _leave(run(file, text))
 
 
 @app.command()

@@ -48,6 +48,16 @@ def command(
     return 0
 
 
+def acknowledge(name: str | None, state: Path | None, topic: str) -> int:
+    """Close the open pages of a running strategy: they are not repeated."""
+    answer = ask(control_path(_running(name, state)), "ack", topic=topic)
+    if not answer.get("ok"):
+        raise UsageError(str(answer.get("error")))
+    closed = answer["acknowledged"]
+    sys.stdout.write(f"acknowledged: {', '.join(closed)}\n" if closed else "no page was open\n")
+    return 0
+
+
 def _running(name: str | None, state: Path | None) -> StateDir:
     """Return the one strategy that is meant; UsageError for several, WorldError for none."""
     running = [each for each in _all(state) if alive(each.lock)]
@@ -123,5 +133,12 @@ def _status_text(answer: dict[str, Any]) -> str:
         )
     for market, qty in answer["positions"].items():
         lines.append(f"  position {market:<11} {qty}")
+    for page in answer["notify"]["pages"]:
+        count = f" ({page['count']} texts)" if page["count"] > 1 else ""
+        lines.append(f"  page {page['topic']:<15} {page['text']}{count}, told {page['told']} times")
+    for sink, each in answer["notify"]["sinks"].items():
+        if each["failed"]:
+            failed = f"{each['failed']} messages not taken: {each['last_failure']}"
+            lines.append(f"  notify {sink:<13} {failed}")
     lines += [f"  warning: {text}" for text in answer["warnings"]]
     return "\n".join(lines) + "\n"

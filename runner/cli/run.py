@@ -17,6 +17,7 @@ from runner.app import credentials
 from runner.app.assembly import Parts
 from runner.app.links import is_loopback
 from runner.app.live import Ending, LiveOptions, LiveRun
+from runner.app.notify.office import Office, references
 from runner.app.paper import PaperDesk
 from runner.app.report import SIMULATED, RunFacts, build_report, encode
 from runner.app.report_text import text
@@ -57,6 +58,8 @@ class Options:
     record: bool = True
     allow_custom_endpoints: bool = False
     log: Level = Level.WARNING
+    notify: bool | None = None
+    """tell people; None: `start` on real networks does"""
 
 
 def dry_run(options: Options) -> int:
@@ -223,6 +226,7 @@ def _on_sockets(
 ) -> int:
     signed = secrets is not None
     simulated = any(x.network is Network.SIM for x in plan.exchanges.values())
+    office = _office(plan, options, signed and not simulated)
     folder = open_folder(
         plan,
         state_root(str(options.state) if options.state else None),
@@ -242,7 +246,7 @@ def _on_sockets(
         run_for_ns=duration(options.run_for),
         adopt=options.adopt,
     )
-    run = LiveRun(plan, live, folder, secrets or {})
+    run = LiveRun(plan, live, folder, secrets or {}, office)
     ending = Ending(70, "a bug ended the run")
     try:
         ending = _drive(run)
@@ -258,6 +262,14 @@ def _on_sockets(
     finally:
         folder.close(ending.code, ending.reason)
     return ending.code
+
+
+def _office(plan: Plan, options: Options, by_default: bool) -> Office | None:
+    """Return who tells people; its secrets are read only then."""
+    if not (by_default if options.notify is None else options.notify):
+        return None
+    secrets = credentials.reveal(references(plan.notify), credentials.of_environment(), _warn)
+    return Office(plan.notify, secrets)
 
 
 def _drive(run: LiveRun) -> Ending:

@@ -54,6 +54,15 @@ class Context:
         )
         self.findings.add(found)
 
+    def secret(self, node: Scalar, message: str, path: str) -> None:
+        """Report a secret that stands in the file (E0205); no message shows it."""
+        node.bad = True
+        help = (f"{path.rsplit('.', 1)[-1]}: {{env: NAME}}",)
+        label = "the file is shared; this is not shown again"
+        self.findings.add(
+            Diagnostic("E0205", message, node.mark, label, path, help=help, masked=(node.mark,))
+        )
+
     def has_error(self, path: str) -> bool:
         """Return whether an error was reported at `path` or below it."""
         for found in self.findings.items[self._counted :]:

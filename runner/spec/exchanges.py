@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from runner.lang.diagnostics import Mark
-from runner.lang.nodes import Mapping, Scalar
+from runner.lang.nodes import Mapping, Node, Scalar
 from runner.market.instruments import Kind
 from runner.spec import catalogue
 from runner.spec.context import Context, integer, section, text, word
@@ -79,11 +79,17 @@ def _plan(draft: ExchangeDraft, node: Mapping, ctx: Context) -> ExchangePlan | N
 def _auth(node: Mapping) -> dict[str, SecretRef]:
     references = {}
     for entry in section(node, "auth"):
-        at = entry.value
-        if isinstance(at, Mapping) and not at.bad:
-            env, file = text(at, "env") or "", text(at, "file") or ""
-            references[entry.key.text] = SecretRef(env, file, entry.key.mark.line)
+        found = reference(entry.value)
+        if found is not None:
+            references[entry.key.text] = found
     return references
+
+
+def reference(node: Node | None) -> SecretRef | None:
+    """Read `{env: NAME}` or `{file: PATH}`; None when it is absent or in error."""
+    if not isinstance(node, Mapping) or node.bad:
+        return None
+    return SecretRef(text(node, "env") or "", text(node, "file") or "", node.mark.line)
 
 
 def _endpoints(

@@ -25,6 +25,7 @@ from runner.spec import facts, meaning, unused
 from runner.spec.context import Context, section, text
 from runner.spec.exchanges import ExchangeDraft, read_exchanges
 from runner.spec.markets import MarketDraft, plan_market, read_markets
+from runner.spec.notify import read_notify
 from runner.spec.params import Given, read_file, read_params
 from runner.spec.plan import ParamPlan, Plan, RiskPlan, RunPlan
 from runner.spec.risk import check_must, read_risk, read_run
@@ -109,6 +110,7 @@ class _Strategy:
         self.rules: dict[str, RuleDraft] = read_rules(root, self.markets, self.sizing, ctx)
         self.risk: RiskPlan = read_risk(root, self.markets, self.exchanges, ctx)
         self.run: RunPlan = read_run(root, ctx)
+        self.notify = read_notify(root, ctx)
         meaning.check(self.rules, self.markets, ctx)
         check_must(root, self.rules, ctx)
         facts.check(self.rules, self.exchanges, ctx)
@@ -151,6 +153,7 @@ class _Strategy:
             rules=rules,
             risk=self.risk,
             run=self.run,
+            notify=self.notify,
             pegs=self.pegs,
             assumptions=self._assumptions(),
         )
