@@ -85,6 +85,7 @@ class JournalApi(Protocol):
     def commit(self, approved: Sequence[Approved]) -> list[Journaled]: ...
     def record(self, kind: str, fields: Mapping[str, Scalar], t: int, wall: int) -> None: ...
     def save(self, key: str, value: bytes, wall: int) -> None: ...
+    def claim(self, key: str, wall: int) -> bool: ...
     def event(self, event: Event) -> None: ...
 
 
@@ -248,6 +249,8 @@ class Host:
             key = ".".join(filter(None, (command.kind, str(fields.get("name") or ""))))
             self.journal.save(key, str(fields["json"]).encode(), wall)
             return
+        if command.kind == "claim":  # the engine knows all keys of earlier runs (`Saved.keys`)
+            self.journal.claim(str(fields["key"]), wall)
         if command.kind == "day":
             crash_point("day_roll")
         self.journal.record(command.kind, fields, t, wall)

@@ -26,7 +26,7 @@ from runner.spec.plan import Plan
 from runner.store.journal import Journal, RunHeader
 from runner.store.lines import Strategy
 from runner.store.lock import Lock
-from runner.store.past import Past, SavedState, read_fills, read_intents, read_only
+from runner.store.past import Past, SavedState, read_fills, read_intents, read_once, read_only
 from runner.store.recorder import About, Recorder
 from runner.store.repair import repair
 from runner.store.schema import DamagedJournal
@@ -202,6 +202,7 @@ def _restored(past: Past, path: Path) -> Saved | None:
     try:
         ours = {each.intent.cid for each in read_intents(db)}
         journaled = [each.fill for each in read_fills(db) if each.fill.cid in ours]
+        claimed = read_once(db)
     finally:
         db.close()
     keys, late = split_fills(rules, journaled)
@@ -210,6 +211,7 @@ def _restored(past: Past, path: Path) -> Saved | None:
         run=run.value.decode() if run is not None else "",
         fills=frozenset(keys),
         late=tuple(late),
+        keys=frozenset(claimed),
     )
 
 
@@ -231,4 +233,5 @@ def _jsonable(saved: Saved | None) -> object:
         "run": saved.run,
         "fills": sorted(saved.fills),
         "late": saved.late,
+        "keys": sorted(saved.keys),
     }

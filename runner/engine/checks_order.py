@@ -124,6 +124,8 @@ def order_rate(gate: Gate, p: Proposal) -> Refusal | None:
         if count > rate.count:
             text = f"max_orders: {count} / {rate.count} per {format_duration(rate.per_ns)}"
             return Refusal(Why.MAX_ORDERS, text)
+    if p.continues:
+        return None
     rate = p.rule.max_firings
     fired = _count(gate.firings[p.rule.name], now, rate) + 1
     if fired > rate.count:

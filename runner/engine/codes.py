@@ -64,6 +64,7 @@ class Why(StrEnum):
     MISSING_WEIGHT = "missing_weight"
     MISSING_PRICE = "missing_price"
     SIZE_MIN = "size_min"
+    KEY_USED = "key_used"
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,7 +244,10 @@ class Engine:
         desk = self.desk
         rules = {name: snapshot.rule_row(desk, run) for name, run in desk.rules.runs.items()}
         return Saved(
-            rules=rules, run=snapshot.run_row(desk), fills=frozenset(desk.orders.seen_fills)
+            rules=rules,
+            run=snapshot.run_row(desk),
+            fills=frozenset(desk.orders.seen_fills),
+            keys=frozenset(desk.keys),
         )
 
     # -- the ways of an event

@@ -135,6 +135,8 @@ class Desk:
     timers: Timers
     now: int = 0
     wall: int = 0
+    keys: set[str] = field(default_factory=set)
+    """once-keys used, in earlier runs too (`keys`)"""
     ordinal: int = 0
     """of the last approved pass; a part of every client id"""
     out: list[Command] = field(default_factory=list)

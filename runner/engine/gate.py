@@ -63,6 +63,8 @@ class Proposal:
     """reductions: the mid of each market at the decision"""
     worst: float = 0.0
     """reductions: how far past that mid a limit may be"""
+    continues: bool = False
+    """a further order of a trade that was approved before: no firing of its own"""
     commanded: bool = False
     """the operator asked for this close by name: it passes his own halt"""
     reduces: list[bool] = field(default_factory=list)
@@ -167,7 +169,7 @@ class Gate:
             self.recent[intent.market, intent.side, intent.lots, intent.ticks] = now
             if entry:
                 self.entries.append(now)
-        if entry:
+        if entry and not proposal.continues:
             self.firings[proposal.rule.name].append(now)
         if len(self.recent) > 256:
             horizon = now - self.risk.same_order_within_ns

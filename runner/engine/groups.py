@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Final
 
+from runner.engine import keys
 from runner.engine.cancels import cancel_order
 from runner.engine.codes import Refusal
 from runner.engine.commands import OrderType, Purpose, Tif, Topic
@@ -32,6 +33,7 @@ from runner.engine.positions import covered
 from runner.engine.sizing import Draft, entry_drafts, too_small
 from runner.engine.timers import MS
 from runner.engine.trade import Leg, Trade, new_trade
+from runner.engine.working import Working
 from runner.market.instruments import Side
 
 if TYPE_CHECKING:
@@ -45,10 +47,14 @@ class Groups:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.working = Working(desk)
 
     def enter(self, run: RuleRun) -> Refusal | None:
         """Size, judge and send a rule's entry; the refusal when it may not."""
         desk, plan = self.desk, run.plan
+        spent = keys.used(desk, plan)
+        if spent is not None:
+            return spent
         drafts = entry_drafts(plan.legs, run.program, desk.markets, desk.now)
         if isinstance(drafts, Refusal):
             return drafts
@@ -63,6 +69,7 @@ class Groups:
         refusal = send(desk, wanted, lambda: self._begin(run, drafts))
         if refusal is None:
             self.watch_ttl(run)
+            self.working.watch(run)
         return refusal
 
     def watch_ttl(self, run: RuleRun) -> None:
@@ -80,6 +87,7 @@ class Groups:
     def _begin(self, run: RuleRun, drafts: Sequence[Draft]) -> None:
         entered = run.program.enter(self.desk.now)
         trade = new_trade(self.desk, run.plan, [d.lots for d in drafts], entered)
+        keys.claim(self.desk, run.plan)
         self.desk.rules.entered(run, trade)
 
     def on_order(self, run: RuleRun, order: Order) -> None:
@@ -106,6 +114,8 @@ class Groups:
         """Decide what a settled group has become."""
         trade = run.trade
         if trade is None:
+            return
+        if self.working.go_on(run, trade):
             return
         if trade.empty:
             self.desk.rules.nothing_held(run)

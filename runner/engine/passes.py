@@ -33,6 +33,8 @@ class Pass:
     cover: Sequence[bool] = field(default_factory=list)
     """per draft: the exchange's position covers it, so it can be reduce-only"""
     commanded: bool = False
+    continues: bool = False
+    """a further order of a trade that was approved before"""
 
 
 def send(
@@ -54,6 +56,7 @@ def send(
             mids=wanted.mids,
             worst=wanted.worst,
             commanded=wanted.commanded,
+            continues=wanted.continues,
         )
     )
     if isinstance(verdict, Refusal):

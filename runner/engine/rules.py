@@ -37,7 +37,7 @@ from runner.engine.reading import identity
 from runner.engine.rule import HOLDING, RuleRun, RuleState, opposed
 from runner.engine.setbacks import forget_refusals, moved_outside, note_refusal
 from runner.engine.timers import MS
-from runner.engine.trade import Trade, missed
+from runner.engine.trade import Trade, missed, new_trade
 from runner.market.streams import StreamState
 
 RETRY: Final = 250 * MS
@@ -203,13 +203,13 @@ class Rules:
         run.rejects = 0
         if run.state is RuleState.ENTERING and trade.leaving is None:
             self.desk.traces.funnels[run.plan.name].entries += 1
-        if run.plan.order is not None:
+        closing = self.desk.limits.mode in (Mode.HALTED, Mode.FLATTENED)
+        if run.plan.order is not None and (run.plan.keeps or not closing):
             self._rest(run, "filled", armed=True)
             return
-        run.cell.active = True
+        run.cell.active = run.plan.order is None
         self._move(run, RuleState.ACTIVE, cause)
-        mode = self.desk.limits.mode
-        if mode in (Mode.HALTED, Mode.FLATTENED):
+        if closing:
             self.leave(run, self.desk.limits.code)
             return
         self.holding.watch(run)
@@ -221,7 +221,7 @@ class Rules:
 
     def leave(self, run: RuleRun, reason: str, *, commanded: bool = False, only: str = "") -> None:
         """Begin to close a trade; the operator's word renews a close that is going on."""
-        if run.trade is None or run.plan.order is not None:
+        if run.trade is None or run.plan.keeps:
             return
         if run.state is RuleState.LEAVING and not commanded:
             return
@@ -233,8 +233,20 @@ class Rules:
     def leave_all(self, reason: str) -> None:
         """Close all trades (halt, flatten)."""
         for run in self.runs.values():
+            self.reopen(run)
             if run.state in HOLDING:
                 self.leave(run, reason, commanded=reason == "flatten")
+
+    def reopen(self, run: RuleRun) -> None:
+        """Make what an `order` of `keep: false` bought a trade again, so that it can be closed."""
+        if run.trade is not None or run.plan.order is None or run.plan.keeps:
+            return
+        lots = self.desk.ledgers.of(run.plan.name, run.plan.legs[0].market).lots
+        if lots:
+            run.trade = new_trade(self.desk, run.plan, [abs(lots)], [])
+            run.trade.legs[0].start = 0
+            run.trade.failed = True  # `when` must become false before the next one
+            self._move(run, RuleState.ACTIVE, "reopened")
 
     def left(self, run: RuleRun) -> None:
         """Nothing is left of a trade but residuals."""
@@ -310,6 +322,7 @@ class Rules:
         if run.state is RuleState.ENTERING:
             self.groups.watch_doubt(run)
             self.groups.watch_ttl(run)
+            self.groups.working.watch(run)
             if not self.groups.unsettled(run):
                 self.groups.judge(run)
         elif run.state is RuleState.ACTIVE:

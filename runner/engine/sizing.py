@@ -23,8 +23,8 @@ from runner.market.instruments import Instrument, Side
 from runner.spec.plan import LegPlan, OrderPlan
 
 ROUNDING = 1e-9
-_TYPES: Final[Mapping[str, OrderType]] = {each.value: each for each in OrderType}
-_TIFS: Final[Mapping[str, Tif]] = {each.value: each for each in Tif}
+TYPES: Final[Mapping[str, OrderType]] = {each.value: each for each in OrderType}
+TIFS: Final[Mapping[str, Tif]] = {each.value: each for each in Tif}
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ def entry_drafts(
     if isinstance(lots, Refusal):
         return lots
     drafts = [
-        Draft(i, leg.market, leg.side, _TYPES[leg.order.type], _TIFS[leg.order.tif], n, at, price)
+        Draft(i, leg.market, leg.side, TYPES[leg.order.type], TIFS[leg.order.tif], n, at, price)
         for i, (leg, n, (price, at)) in enumerate(zip(legs, lots, prices, strict=True))
     ]
     for draft in drafts:

@@ -35,13 +35,15 @@ class Saved(msgspec.Struct, kw_only=True):
     """What a new engine takes over: the youngest `rule` rows by name, the youngest `run` row.
 
     `fills` are the keys (`orderflow.fill_key`) of all fills that earlier runs applied; `late` are
-    fills they journaled when the rows were written already: they are booked at the restore.
+    fills they journaled when the rows were written already: they are booked at the restore. `keys`
+    are the once-keys ever claimed.
     """
 
     rules: dict[str, str] = {}
     run: str = ""
     fills: frozenset[str] = frozenset()
     late: tuple[Fill, ...] = ()
+    keys: frozenset[str] = frozenset()
 
 
 def split_fills(rules: Mapping[str, str], fills: Iterable[Fill]) -> tuple[list[str], list[Fill]]:
@@ -120,6 +122,7 @@ def restore(desk: Desk, saved: Saved, *, adopt: bool = False) -> list[str]:
     asked about.
     """
     desk.orders.seen_fills = dict.fromkeys(sorted(saved.fills))
+    desk.keys.update(saved.keys)
     if saved.run:
         _restore_run(desk, msgspec.json.decode(saved.run))
     orphans = []
@@ -255,6 +258,8 @@ def _trade(trade: Trade) -> dict[str, Any]:
         "attempt": trade.attempt,
         "failed": trade.failed,
         "rejected": trade.rejected,
+        "given_up": trade.given_up,
+        "then_sent": trade.then_sent,
         "legs": [
             {
                 "market": leg.market,
@@ -295,6 +300,9 @@ def _read_trade(desk: Desk, run: RuleRun, row: dict[str, Any], to_mono: int) -> 
         attempt=row["attempt"],
         failed=row["failed"],
         rejected=row["rejected"],
+        given_up=row.get("given_up", False),
+        given_up_at=desk.now,
+        then_sent=row.get("then_sent", False),
     )
     if "leaving" in row:
         saved = row["leaving"]

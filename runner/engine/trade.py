@@ -102,6 +102,13 @@ class Trade:
     failed: bool = False
     """a repair ended it: `when` must become false before the next entry"""
     rejected: str = ""
+    given_up: bool = False
+    """what rested was given up (`working`)"""
+    given_up_at: int = 0
+    then_sent: bool = False
+    """the rest of what was given up has gone"""
+    dropped: bool = False
+    """what is still lacking was told"""
     refused: int = 0
     """exits and repairs in a row that the exchange refused, without a fill between them"""
     refused_until: int = 0

@@ -361,11 +361,11 @@ class World:
             self.desk.limits.add("flatten", Mode.FLATTENED, "flatten", text)
             return
         for run in rules.runs.values():
-            trade = run.trade
-            if trade is None or (event.rule and run.plan.name != event.rule):
+            if event.rule and run.plan.name != event.rule:
                 continue
-            if event.market and all(leg.market != event.market for leg in trade.legs):
+            if event.market and all(leg.market != event.market for leg in run.plan.legs):
                 continue
+            rules.reopen(run)
             rules.leave(run, "operator", commanded=True, only=event.market)
 
     def _stop(self) -> None:

@@ -32,7 +32,8 @@ from runner.lang.tree import (
 )
 from runner.lang.tree import key as tree_key
 from runner.spec.context import Context
-from runner.spec.rules import DEFAULT_COLLAR, RuleDraft
+from runner.spec.resting import DEFAULT_COLLAR
+from runner.spec.rules import RuleDraft
 
 Bounds = tuple[float, float]
 

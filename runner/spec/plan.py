@@ -109,6 +109,14 @@ class ParamPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveUpPlan:
+    """How long an order may rest, and how the rest goes once then (None: it is dropped)."""
+
+    after_ns: int
+    then: OrderPlan | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OrderPlan:
     """How an order is priced and how long it stays. `collar` is a ratio past the far touch."""
 
@@ -118,6 +126,7 @@ class OrderPlan:
     price: Expr | None = None
     ttl_ns: int | None = None
     """cancel a resting order after this long (R-21)"""
+    give_up: GiveUpPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +191,10 @@ class SingleOrderPlan:
     size: SizePlan
     leg: LegPlan
     reduce_only: bool = False
+    keep: bool = True
+    """what it bought is never flattened"""
+    key: str = ""
+    """the template of a once-key, "" for none (`engine/keys.py`)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +231,11 @@ class RulePlan:
     net: bool = False
     """`mode: net`: opposite rules on a market do not exclude each other"""
     max_firings: Rate = Rate(20, 60_000_000_000)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what it buys is never closed by us."""
+        return self.order is not None and self.order.keep
 
     @property
     def legs(self) -> tuple[LegPlan, ...]:

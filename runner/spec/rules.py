@@ -23,10 +23,10 @@ from runner.spec.plan import (
     SizePlan,
     TradePlan,
 )
+from runner.spec.resting import DEFAULT_COLLAR, check_single, read_give_up
 from runner.spec.signals import SizingDraft, size_types
 from runner.spec.suggest import hint
 
-DEFAULT_COLLAR = 0.0005
 SECOND = 1_000_000_000
 
 
@@ -167,6 +167,7 @@ class _Rule:
         if draft.verb == "order":
             draft.legs = [self._leg(node, path, node, path)]
             draft.size = self._size(node, path)
+            check_single(node, path, self._ctx)
             for key in ("until", "max_hold", "max_skew"):
                 if key in draft.node:
                     message = f"`{key}` belongs to `trade`: nothing of an `order` is unwound"
@@ -217,6 +218,7 @@ class _Rule:
         want = Want((ctx.scope.price(quote, base),), "a price")
         price = ctx.expr(node.get("price"), want, f"{path}.price", self._entering)
         ttl = ctx.duration(node, "ttl", path)
+        give_up = read_give_up(node, path, ctx)
         if "price" in node and "collar" in node:
             message = "an order has a `price` or a `collar`, not both"
             ctx.add("E0203", message, node.key("collar"), "", f"{path}.collar")
@@ -227,8 +229,10 @@ class _Rule:
             message = f"an order that rests (`tif: {tif}`) needs a `price`"
             ctx.add("E0203", message, node.key("tif"), "", f"{path}.tif")
         if kind == "market" or "price" in node:
-            return OrderPlan(kind, tif, None, price, ttl)
-        return OrderPlan(kind, tif, DEFAULT_COLLAR if collar is None else collar, None, ttl)
+            return OrderPlan(kind, tif, None, price, ttl, give_up)
+        return OrderPlan(
+            kind, tif, DEFAULT_COLLAR if collar is None else collar, None, ttl, give_up
+        )
 
     def _size(self, node: Mapping, path: str) -> SizeDraft:
         ctx, draft = self._ctx, self._draft
@@ -313,7 +317,13 @@ def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
         trade = TradePlan(size, legs, draft.hedge, close)
     else:
         assert draft.verb_node is not None
-        order = SingleOrderPlan(size, legs[0], flag(draft.verb_node, "reduce_only"))
+        order = SingleOrderPlan(
+            size,
+            legs[0],
+            flag(draft.verb_node, "reduce_only"),
+            word(draft.verb_node, "keep", "true") == "true",
+            text(draft.verb_node, "key") or "",
+        )
     sizes = [e for e in draft.exprs if e is not draft.until]
     return RulePlan(
         name=draft.name,

@@ -117,6 +117,11 @@ def read_intents(db: sqlite3.Connection, run: str | None = None) -> list[PastInt
     return [_intent(row) for row in rows]
 
 
+def read_once(db: sqlite3.Connection) -> list[str]:
+    """Return all once-keys ever claimed."""
+    return [str(key) for (key,) in db.execute("SELECT key FROM once ORDER BY key")]
+
+
 def read_events(db: sqlite3.Connection, cid: str) -> list[Event]:
     """Return the engine events of one order in the order of journaling (records left out)."""
     rows = db.execute(

@@ -49,6 +49,9 @@ class Tape:
 
     def save(self, key: str, value: bytes, wall: int) -> None: ...
 
+    def claim(self, key: str, wall: int) -> bool:
+        return True
+
     def send(self, orders: list[Any], t: int, wall: int) -> None:
         self.calls.append(("send", len(orders)))
 

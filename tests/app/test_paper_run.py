@@ -47,6 +47,9 @@ class Memory:
 
     def save(self, *_: Any, **__: Any) -> None: ...
 
+    def claim(self, *_: Any, **__: Any) -> bool:
+        return True
+
 
 class DryRun:
     """The spread rule of the engine's tests on two books that are 40 bps apart now and then."""

@@ -127,6 +127,9 @@ class _Catcher:
 
     def record(self, kind: str, fields: Mapping[str, Scalar], t: int, wall: int) -> None: ...
     def save(self, key: str, value: bytes, wall: int) -> None: ...
+    def claim(self, key: str, wall: int) -> bool:
+        return True
+
     def event(self, event: Event) -> None: ...
 
 

@@ -1,0 +1,67 @@
+"""Keys of orders that rest: what they become, and what may not stand together."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.spec.load import load
+from runner.spec.plan import GiveUpPlan, OrderPlan, SingleOrderPlan
+
+TEXT = """
+version: 1
+name: resting
+exchanges:
+  bybit: {type: bybit_linear, network: sim}
+markets:
+  m: {exchange: bybit, symbol: BTCUSDT, streams: {book: {max_age: 1s}}}
+rules:
+  buy:
+    when: m.book.spread < 5bps
+    order: {market: m, side: buy, size: 100 USDT, tif: gtc, price: m.bid, GIVE}
+risk:
+  max_order: 1000 USDT
+  max_position: {m: 1 BTC}
+  max_orders: {count: 40, per: 1m}
+  max_daily_loss: 20 USDT
+"""
+
+
+def single(keys: str) -> SingleOrderPlan:
+    plan = load(TEXT.replace("GIVE", keys), environ={}).plan
+    assert plan is not None and plan.rules["buy"].order is not None
+    return plan.rules["buy"].order
+
+
+def test_give_up_is_a_duration_or_says_how_the_rest_goes() -> None:
+    assert single("give_up: 10m").leg.order.give_up == GiveUpPlan(600_000_000_000)
+    after = single("give_up: {after: 10m, then: {tif: fok, collar: 10bps}}").leg.order.give_up
+    assert after == GiveUpPlan(600_000_000_000, OrderPlan("limit", "fok", 0.001))
+
+
+def test_purchases_are_kept_unless_the_file_says_otherwise() -> None:
+    assert single("give_up: 1m").keep
+    assert not single("keep: false").keep
+    assert single("key: 'w-{week}'").key == "w-{week}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("give_up: 1m, ttl: 2m", "not both"),
+        ("key: '{rule}-{minute}'", "no field `{minute}`"),
+        ("key: '{rule'", "no field `{`"),
+        ("keep: false, reduce_only: true", "holds nothing"),
+        ("give_up: {then: {tif: ioc}}", "lacks `after`"),
+        ("give_up: {after: 1m, then: {tif: gtc}}", "not a value of `tif`"),
+    ],
+)
+def test_what_does_not_fit_is_said(keys: str, message: str) -> None:
+    (found,) = load(TEXT.replace("GIVE", keys), environ={}).findings
+    assert found.code == "E0203"
+    assert message in found.message
+
+
+def test_only_what_rests_is_given_up() -> None:
+    text = TEXT.replace("tif: gtc, price: m.bid, GIVE", "give_up: 1m")
+    (found,) = load(text, environ={}).findings
+    assert (found.code, "an order that rests" in found.message) == ("E0203", True)
