@@ -145,6 +145,7 @@ def compiled(plan: Plan) -> Builder:
 def _exprs(rule: RulePlan) -> RuleExprs:
     verb = rule.trade if rule.trade is not None else rule.order
     assert verb is not None
+    guard = rule.trade.guard if rule.trade is not None else None
     return RuleExprs(
         when=rule.when,
         until=rule.until,
@@ -155,4 +156,5 @@ def _exprs(rule: RulePlan) -> RuleExprs:
         size_max=verb.size.max,
         weights=tuple(leg.weight for leg in rule.legs),
         prices=tuple(leg.order.price for leg in rule.legs),
+        stop=guard.price if guard is not None else None,
     )

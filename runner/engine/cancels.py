@@ -35,7 +35,15 @@ def cancel_order(desk: Desk, order: Order) -> None:
 def send_cancel(desk: Desk, order: Order) -> None:
     """Send one cancel, whatever becomes of it."""
     i = order.intent
-    desk.emit(Cancel(cid=i.cid, exchange=i.exchange, market=i.market, symbol=i.symbol))
+    desk.emit(
+        Cancel(
+            cid=i.cid,
+            exchange=i.exchange,
+            market=i.market,
+            symbol=i.symbol,
+            protective=order.protective,
+        )
+    )
 
 
 def still_open(desk: Desk, order: Order) -> None:

@@ -75,7 +75,7 @@ def identity(gate: Gate, p: Proposal) -> Refusal | None:
         if intent.cid in seen or intent.cid in gate.desk.orders.all:
             return Refusal(Why.ID_USED, f"client id {intent.cid} was used before")
         seen.add(intent.cid)
-        if p.purpose is Purpose.CLOSE and not reduces:
+        if p.purpose in (Purpose.CLOSE, Purpose.PROTECT) and not reduces:
             held = gate.desk.ledgers.of(p.rule.name, intent.market).lots
             text = f"exit of {intent.lots} lots {intent.market} / ledger {held} lots"
             return Refusal(Why.EXIT_OVER_LEDGER, text)

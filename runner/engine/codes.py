@@ -64,6 +64,8 @@ class Why(StrEnum):
     MISSING_WEIGHT = "missing_weight"
     MISSING_PRICE = "missing_price"
     SIZE_MIN = "size_min"
+    STOP_SIDE = "stop_side"
+    STOP_OPEN = "stop_open"
     KEY_USED = "key_used"
 
 

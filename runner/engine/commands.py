@@ -19,6 +19,8 @@ class OrderType(StrEnum):
 
     LIMIT = "limit"
     MARKET = "market"
+    STOP = "stop"
+    """a market order that the exchange sends when the trigger price is reached"""
 
 
 class Tif(StrEnum):
@@ -36,6 +38,15 @@ class Purpose(StrEnum):
     ENTRY = "entry"
     REPAIR = "repair"
     CLOSE = "close"
+    PROTECT = "protect"
+    """a stop that rests at the exchange while its trade is open: a class of its own (R-77)"""
+
+
+class Trigger(StrEnum):
+    """Which price sets a stop off."""
+
+    MARK = "mark"
+    LAST = "last"
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +79,10 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     wall: int
     refs: tuple[tuple[str, int, int], ...] = ()
     """(stream, sequence, age in ns) of each stream the decision read"""
+    trigger_ticks: int = 0
+    trigger_text: str = ""
+    trigger: Trigger = Trigger.MARK
+    """a stop's price in ticks and as the wire takes it, and what is compared with it"""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="c"):
@@ -82,12 +97,13 @@ class Send(Command, frozen=True, kw_only=True, tag="send"):
 
 
 class Cancel(Command, frozen=True, kw_only=True, tag="cancel"):
-    """Cancel one order; may be repeated."""
+    """Cancel one order; may be repeated. `protective`: it is a stop."""
 
     cid: str
     exchange: str
     market: str
     symbol: str
+    protective: bool = False
 
 
 class CancelAll(Command, frozen=True, kw_only=True, tag="cancel_all"):
@@ -99,13 +115,14 @@ class CancelAll(Command, frozen=True, kw_only=True, tag="cancel_all"):
 
 
 class Query(Command, frozen=True, kw_only=True, tag="query"):
-    """Ask the exchange about one order by client id."""
+    """Ask the exchange about one order by client id. `protective`: it is a stop."""
 
     cid: str
     exchange: str
     market: str
     symbol: str
     attempt: int
+    protective: bool = False
 
 
 class Resync(Command, frozen=True, kw_only=True, tag="resync"):

@@ -231,8 +231,9 @@ class Engine:
 
     @property
     def quiet(self) -> bool:
-        """Whether every order is settled."""
-        return not self.desk.orders.open
+        """Whether every order is settled, but for stops that guard what is held."""
+        orders = self.desk.orders
+        return not orders.open and not any(o.cancel_asked for o in orders.guards.values())
 
     @property
     def flat(self) -> bool:

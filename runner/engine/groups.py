@@ -32,7 +32,7 @@ from runner.engine.passes import Pass, send
 from runner.engine.positions import covered
 from runner.engine.sizing import Draft, entry_drafts, too_small
 from runner.engine.timers import MS
-from runner.engine.trade import Leg, Trade, new_trade
+from runner.engine.trade import Guard, Leg, Trade, new_trade
 from runner.engine.working import Working
 from runner.market.instruments import Side
 
@@ -58,6 +58,9 @@ class Groups:
         drafts = entry_drafts(plan.legs, run.program, desk.markets, desk.now)
         if isinstance(drafts, Refusal):
             return drafts
+        guard = desk.rules.guards.price(run)
+        if isinstance(guard, Refusal):
+            return guard
         wanted = Pass(
             rule=plan,
             purpose=Purpose.ENTRY,
@@ -66,7 +69,7 @@ class Groups:
             attempt=0,
             streams=run.entry_streams,
         )
-        refusal = send(desk, wanted, lambda: self._begin(run, drafts))
+        refusal = send(desk, wanted, lambda: self._begin(run, drafts, guard))
         if refusal is None:
             self.watch_ttl(run)
             self.working.watch(run)
@@ -84,9 +87,10 @@ class Groups:
         if not order.terminal and not order.cancel_asked:
             cancel_order(self.desk, order)
 
-    def _begin(self, run: RuleRun, drafts: Sequence[Draft]) -> None:
+    def _begin(self, run: RuleRun, drafts: Sequence[Draft], guard: Guard | None) -> None:
         entered = run.program.enter(self.desk.now)
         trade = new_trade(self.desk, run.plan, [d.lots for d in drafts], entered)
+        trade.guard = guard
         keys.claim(self.desk, run.plan)
         self.desk.rules.entered(run, trade)
 

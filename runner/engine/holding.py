@@ -46,6 +46,7 @@ class Holding:
             moved_outside(self.desk, run, "legs apart at the start")
         else:
             self.watch(run)
+            self.desk.rules.guards.look(run)
 
     def watch(self, run: RuleRun) -> None:
         """Set the timers of an active trade."""

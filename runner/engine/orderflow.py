@@ -31,7 +31,14 @@ def on_ack(desk: Desk, event: Ack) -> None:
         i = order.intent
         desk.record("alarm", code="late", text=f"{i.cid} was rejected, then acknowledged")
         desk.emit(
-            Query(cid=i.cid, exchange=i.exchange, market=i.market, symbol=i.symbol, attempt=1)
+            Query(
+                cid=i.cid,
+                exchange=i.exchange,
+                market=i.market,
+                symbol=i.symbol,
+                attempt=1,
+                protective=order.protective,
+            )
         )
 
 

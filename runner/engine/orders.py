@@ -183,6 +183,11 @@ class Order:
         return self.asking_since >= 0 and self.immediate
 
     @property
+    def protective(self) -> bool:
+        """Whether it guards a trade: it counts against no limit and nothing waits for its end."""
+        return self.intent.purpose is Purpose.PROTECT
+
+    @property
     def immediate(self) -> bool:
         """Whether it ends at once by its own terms."""
         return self.intent.type is OrderType.MARKET or self.intent.tif in (Tif.IOC, Tif.FOK)
@@ -236,7 +241,9 @@ class Orders:
         self._now = clock
         self.all: dict[str, Order] = {}
         self.open: dict[str, Order] = {}
-        """those not settled"""
+        """those not settled, but for the protective"""
+        self.guards: dict[str, Order] = {}
+        """protective ones not settled: reduce-only, they rest for as long as their trade lives"""
         self.seen_fills: dict[str, None] = {}
         """keys of the fills applied, of earlier runs too, in their order (`orderflow.fill_key`)"""
         self.doubted: Callable[[Order], None] = lambda _order: None
@@ -246,10 +253,19 @@ class Orders:
         """Register an approved intent; it counts from now on."""
         order = Order(intent)
         self.all[intent.cid] = order
-        self.open[intent.cid] = order
+        self._unsettled(order)[intent.cid] = order
         order.meet(What.SEND)
         self._timers.at(intent.t + SILENT_AFTER, self._silent, order)
         return order
+
+    def unsettled(self, exchange: str) -> Iterator[Order]:
+        """Yield everything at an exchange that is not settled, protective orders too."""
+        for order in [*self.open.values(), *self.guards.values()]:
+            if order.intent.exchange == exchange:
+                yield order
+
+    def _unsettled(self, order: Order) -> dict[str, Order]:
+        return self.guards if order.protective else self.open
 
     def working(self, market: str, side: Side | None = None) -> Iterator[Order]:
         """Yield the unsettled orders of a market (and side)."""
@@ -267,10 +283,10 @@ class Orders:
         if order.terminal and order.ended_at < 0:
             order.ended_at = self._now()
         if order.settled:
-            self.open.pop(order.intent.cid, None)
+            self._unsettled(order).pop(order.intent.cid, None)
             order.asking_since = -1
             return
-        self.open[order.intent.cid] = order
+        self._unsettled(order)[order.intent.cid] = order
         if order.state is OrderState.UNKNOWN:
             self.ask(order)
         elif order.terminal or order.cum > order.filled:
@@ -303,9 +319,8 @@ class Orders:
     def prove_lost(self, exchange: str, started: int) -> list[Order]:
         """Conclude which orders never arrived, after a whole picture begun at `started`."""
         lost = []
-        for order in list(self.open.values()):
-            intent = order.intent
-            if intent.exchange != exchange or order.state is not OrderState.UNKNOWN:
+        for order in self.unsettled(exchange):
+            if order.state is not OrderState.UNKNOWN:
                 continue
             if 0 <= order.proof_from <= started and not order.filled:
                 order.code = "never_arrived"
@@ -358,6 +373,7 @@ class Orders:
                 market=intent.market,
                 symbol=intent.symbol,
                 attempt=order.asked,
+                protective=order.protective,
             )
         )
         self._timers.at(_next_query(order, self._now()), self._query, subject)

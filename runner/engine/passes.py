@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from runner.engine.codes import Refusal
-from runner.engine.commands import Intent, OrderType, Purpose, Send
+from runner.engine.commands import Intent, OrderType, Purpose, Send, Trigger
 from runner.engine.desk import Desk
 from runner.engine.gate import Proposal
 from runner.engine.sizing import Draft
@@ -35,6 +35,8 @@ class Pass:
     commanded: bool = False
     continues: bool = False
     """a further order of a trade that was approved before"""
+    trigger: Trigger = Trigger.MARK
+    """which price sets a stop off"""
 
 
 def send(
@@ -80,7 +82,8 @@ def _intent(desk: Desk, wanted: Pass, i: int) -> Intent:
     entry = wanted.purpose is Purpose.ENTRY
     covered = bool(wanted.cover) and wanted.cover[i]
     exchange = desk.plan.exchanges[listed.plan.exchange]
-    market_order = draft.type is OrderType.MARKET
+    priced = draft.type is OrderType.LIMIT
+    stop = draft.type is OrderType.STOP
     single = wanted.rule.order
     reduce_only = covered if not entry else single is not None and single.reduce_only
     return Intent(
@@ -99,12 +102,15 @@ def _intent(desk: Desk, wanted: Pass, i: int) -> Intent:
         lots=draft.lots,
         ticks=draft.ticks,
         qty_text=instrument.qty_text(draft.lots),
-        price_text="" if market_order else instrument.price_text(draft.ticks),
+        price_text=instrument.price_text(draft.ticks) if priced else "",
         reduce_only=reduce_only and instrument.kind is Kind.PERPETUAL,
         window_ns=ENTRY_WINDOW if entry else exchange.recv_window_ns,
         t=desk.now,
         wall=desk.wall,
         refs=_refs(desk, wanted.streams),
+        trigger_ticks=draft.trigger,
+        trigger_text=instrument.price_text(draft.trigger) if stop else "",
+        trigger=wanted.trigger,
     )
 
 

@@ -30,6 +30,7 @@ from runner.engine.cost import TradeCell
 from runner.engine.desk import Desk
 from runner.engine.events import Readiness
 from runner.engine.groups import Groups
+from runner.engine.guards import Guards
 from runner.engine.holding import Holding
 from runner.engine.limits import Mode
 from runner.engine.orders import Order
@@ -63,6 +64,7 @@ class Rules:
         self.groups = Groups(desk)
         self.closing = Closing(desk)
         self.holding = Holding(desk)
+        self.guards = Guards(desk)
         self.dirty: dict[str, None] = {}
         """names of rules (and "" for the run) whose lasting state changed since the last flush"""
         self.on_flush: Callable[[list[str]], None] = lambda _names: None
@@ -165,7 +167,7 @@ class Rules:
             self.touch(run.plan.name)
 
     def _enter(self, run: RuleRun) -> None:
-        refusal = self._opposing(run) or self.groups.enter(run)
+        refusal = self._opposing(run) or self.guards.standing(run) or self.groups.enter(run)
         if refusal is None:
             return
         now = self.desk.now
@@ -297,6 +299,7 @@ class Rules:
         run.armed = armed or run.plan.rearm == "level"
         if run.trade is not None:
             forget_refusals(self.desk, run, run.trade)
+            self.guards.release(run)
         run.last_trade, run.trade = run.trade, None
         run.cell.active = False
         self.desk.limits.drop(f"unknown:{run.plan.name}")
@@ -340,7 +343,12 @@ class Rules:
         if run is None:
             return
         self.touch(run.plan.name)
+        if order.protective and run.trade is not None:
+            self.guards.on_order(run, order, filled)
+            return
         note_refusal(self.desk, run, order, filled)
+        if filled:
+            self.guards.look(run)
         if run.state is RuleState.ENTERING:
             self.groups.on_order(run, order)
         elif run.state is RuleState.LEAVING:

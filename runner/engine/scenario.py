@@ -150,7 +150,7 @@ class Scenario:
         """Return where an order would execute now; NaN when its limit is not reached."""
         bid, ask = self.quotes[intent.market]
         touch = ask if intent.side is Side.BUY else bid
-        if intent.type is OrderType.MARKET:
+        if intent.type is not OrderType.LIMIT:
             return touch
         limit = float(self.instrument(intent.market).price(intent.ticks))
         return touch if (limit - touch) * intent.side.sign >= 0 else float("nan")

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from runner.engine.build import catalogue_facts
-from runner.engine.commands import Cancel, Intent, Query
+from runner.engine.commands import Cancel, Intent, OrderType, Query
 from runner.engine.events import (
     Account,
     Ack,
@@ -89,6 +89,8 @@ class ScriptedExchange:
         self.positions: dict[str, int] = {}
         self.fates: dict[str, deque[Fate]] = {}
         self.default = Fate.FILLED
+        self.stops: deque[Fate] = deque()
+        """what becomes of the next stops; those beyond rest"""
         self.delay = 5 * MS
         self.answers = True
         """whether queries and reconciliations are answered"""
@@ -110,9 +112,43 @@ class ScriptedExchange:
         if not self.answers:
             self.host.after(MS, Unknown(cid=intent.cid, why="disconnect"))
             return
+        if intent.type is OrderType.STOP:
+            self._place_stop(intent)
+            return
         queue = self.fates.get(intent.market)
         fate = queue.popleft() if queue else self.default
         _FATES[fate](self, intent)
+
+    def _place_stop(self, intent: Intent) -> None:
+        """Take a stop as the next fate of stops says: it rests, told of at once, late or never."""
+        fate = self.stops.popleft() if self.stops else Fate.REST
+        if fate in (Fate.REJECTED, Fate.LOST):
+            _FATES[fate](self, intent)
+            return
+        self.orders[intent.cid] = Truth(intent)
+        if fate is Fate.UNKNOWN:
+            self.host.after(50 * MS, Unknown(cid=intent.cid, why="timeout"))
+        else:
+            delay = 1500 * MS if fate is Fate.LATE else self.delay
+            self.host.after(delay, Ack(cid=intent.cid, exchange_id=f"x{intent.cid}"))
+
+    def fire(self, market: str, share: float = 1.0) -> None:
+        """The trigger price of a market's stops was reached: the oldest executes."""
+        for truth in self.orders.values():
+            intent = truth.intent
+            resting = truth.status in ("open", "partial") and intent.type is OrderType.STOP
+            if resting and intent.market == market and self.reducible(intent) > 0:
+                lots = min(int(intent.lots * share), self.reducible(intent))
+                self.execute(intent, lots / intent.lots)
+                if share < 1:
+                    truth.status = "partial"
+                self.tell_fills(truth)
+                return
+
+    def reducible(self, intent: Intent) -> int:
+        """By how much a reduce-only order may reduce the position there is."""
+        held = self.positions.get(intent.symbol, 0)
+        return max(0, -held * intent.side.sign)
 
     def cancel(self, command: Cancel) -> None:
         """Cancel an open order, or say that there is none."""
@@ -192,6 +228,15 @@ class ScriptedExchange:
             )
         truth.status = "filled" if truth.filled == intent.lots else "expired"
         return truth
+
+    def tell_fills(self, truth: Truth) -> None:
+        """Tell the fills of an order that is acknowledged already, and its end if it ended."""
+        for fill in truth.fills:
+            self.host.after(self.delay, fill)
+        if truth.status not in ("open", "partial"):
+            end = End.FILLED if truth.status == "filled" else End.EXPIRED
+            cid = truth.intent.cid
+            self.host.after(self.delay, Done(cid=cid, end=end, filled_lots=truth.filled))
 
     def tell(self, truth: Truth, delay: int) -> None:
         """Tell everything about an order after `delay`."""

@@ -39,7 +39,9 @@ class Draft:
     lots: int
     ticks: int
     price: float
-    """the price it is judged by: the limit, else the far touch"""
+    """the price it is judged by: the limit, else the far touch; a stop's own"""
+    trigger: int = 0
+    """a stop's price in ticks"""
 
 
 def limit_price(order: OrderPlan, touch: float, side: Side) -> float:

@@ -21,7 +21,7 @@ from runner.engine.orderflow import fill_key
 from runner.engine.orders import Order, OrderState
 from runner.engine.reading import entered_keys
 from runner.engine.rule import RuleRun, RuleState
-from runner.engine.trade import Leaving, Leg, Trade
+from runner.engine.trade import Guard, Leaving, Leg, Trade
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
@@ -77,7 +77,10 @@ def rule_row(desk: Desk, run: RuleRun) -> str:
         "cooldown_until": run.cooldown_until + to_wall,
         "ledgers": [_ledger(x) for x in desk.ledgers if x.rule == run.plan.name and x.fills],
         "orders": [
-            _order(o, to_wall) for o in desk.orders.open.values() if o.intent.rule == run.plan.name
+            _order(o, to_wall)
+            for orders in (desk.orders.open, desk.orders.guards)
+            for o in orders.values()
+            if o.intent.rule == run.plan.name
         ],
     }
     row["grids"] = {
@@ -271,6 +274,9 @@ def _trade(trade: Trade) -> dict[str, Any]:
             for leg in trade.legs
         ],
     }
+    if trade.guard is not None:
+        guard = trade.guard
+        row["guard"] = {"ticks": guard.ticks, "cid": guard.cid, "given_up": guard.given_up}
     if trade.leaving is not None:
         leaving = trade.leaving
         row["leaving"] = {
@@ -304,6 +310,8 @@ def _read_trade(desk: Desk, run: RuleRun, row: dict[str, Any], to_mono: int) -> 
         given_up_at=desk.now,
         then_sent=row.get("then_sent", False),
     )
+    if "guard" in row:
+        trade.guard = Guard(**row["guard"])
     if "leaving" in row:
         saved = row["leaving"]
         trade.leaving = Leaving(

@@ -79,6 +79,22 @@ class Leaving:
 
 
 @dataclass(slots=True)
+class Guard:
+    """The stop of a trade that rests at the exchange (see `guards`). Times monotonic ns."""
+
+    ticks: int
+    """its price; never moved"""
+    cid: str = ""
+    """the order that stands for it now"""
+    since: int = -1
+    """since when something is held that no confirmed stop covers; -1: all is covered"""
+    tries: int = 0
+    """orders placed since then"""
+    given_up: bool = False
+    """the exchange refused it and the file keeps the trade all the same"""
+
+
+@dataclass(slots=True)
 class Trade:
     """One entry and everything that came of it."""
 
@@ -117,6 +133,7 @@ class Trade:
     identity: str = ""
     """its rule's words at the entry (`reading.identity`), where an earlier run's were others"""
     leaving: Leaving | None = None
+    guard: Guard | None = None
 
     @property
     def notional(self) -> float:

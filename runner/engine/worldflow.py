@@ -81,10 +81,8 @@ class World:
         key = f"exchange:{event.exchange}"
         if event.state is Readiness.READY:
             self.desk.limits.drop(key)
-            for order in list(self.desk.orders.open.values()):
-                if order.intent.exchange == event.exchange and (
-                    order.uncertain or order.cancel_asked
-                ):
+            for order in self.desk.orders.unsettled(event.exchange):
+                if order.uncertain or order.cancel_asked:
                     self.desk.orders.ask(order, anew=True)
         elif venue.was_ready:
             text = f"{event.exchange} is {event.state}: {event.reason}".rstrip(": ")
@@ -175,9 +173,8 @@ class World:
                 self._foreign(exchange, view)
             else:
                 self._seen_open(order, view, started)
-        for order in list(desk.orders.open.values()):
-            intent = order.intent
-            gone = intent.exchange == exchange and intent.cid not in shown
+        for order in desk.orders.unsettled(exchange):
+            gone = order.intent.cid not in shown
             if gone and order.sent_at < started and not order.terminal:
                 desk.orders.ask(order)
 

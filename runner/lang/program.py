@@ -40,6 +40,7 @@ class RuleExprs:
     size_max: Expr | None
     weights: tuple[Expr | None, ...]
     prices: tuple[Expr | None, ...]
+    stop: Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Rule:
     enter: Callable[[int], list[float]]
     when_streams: tuple[str, ...]
     until_streams: tuple[str, ...]
+    stop: Number | None = None
 
 
 Functions = Mapping[str, Callable[..., Any]]
@@ -293,12 +295,13 @@ class _Layout:
             found[f"{prefix}_enter"],
             tree.streams_of(*_entering(exprs)),
             tree.streams_of(exprs.until),
+            found.get(f"{prefix}_stop"),
         )
 
 
 def _entering(exprs: RuleExprs) -> list[Expr]:
     """Return the trees that must be known to enter."""
-    found = [exprs.when, exprs.size, exprs.size_min, exprs.size_max]
+    found = [exprs.when, exprs.size, exprs.size_min, exprs.size_max, exprs.stop]
     found += [*exprs.entered, *exprs.weights, *exprs.prices]
     return [expr for expr in found if expr is not None]
 
@@ -325,6 +328,8 @@ def _add_rule(generator: Generator, prefix: str, rule: str, exprs: RuleExprs) ->
         for i, value in enumerate(values):
             if value is not None:
                 generator.number(f"{prefix}_{part}_{i}", value, rule)
+    if exprs.stop is not None:
+        generator.number(f"{prefix}_stop", exprs.stop, rule)
     generator.numbers(f"{prefix}_enter", exprs.entered, rule)
 
 

@@ -175,6 +175,17 @@ class ClosePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardPlan:
+    """A stop that rests at the exchange while its trade is open (trading.md, section 3)."""
+
+    price: Expr
+    trigger: str = "mark"
+    """which price sets it off: mark or last"""
+    confirm_within_ns: int = 1_000_000_000
+    if_refused: str = "close"
+
+
+@dataclass(frozen=True, slots=True)
 class TradePlan:
     """The verb `trade`."""
 
@@ -182,6 +193,7 @@ class TradePlan:
     legs: tuple[LegPlan, ...]
     hedge: HedgePlan | None
     close: ClosePlan
+    guard: GuardPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ class FakeRule:
     when_streams: tuple[str, ...]
     until_streams: tuple[str, ...]
     enter: Callable[[int], list[float]] = lambda _now: []
+    stop: Callable[[int], float] | None = None
 
 
 @dataclass
@@ -199,6 +200,7 @@ class Knobs:
         self.max: float | None = None
         self.weights: tuple[float | None, ...] | None = None
         self.prices: tuple[float | None, ...] | None = None
+        self.stop: float | None = None
         self.when: dict[str, Callable[[int], bool | None]] = {}
         self.until: dict[str, Callable[[int], bool | None]] = {}
         self.program: FakeProgram | None = None
@@ -249,6 +251,7 @@ def builder(plan: Plan, knobs: Knobs) -> Callable[[Mapping[str, Any], Cells], Fa
             when_streams=plan.when_streams,
             until_streams=plan.until_streams,
             enter=lambda now: [float(now)],
+            stop=optional(knobs.stop),
         )
 
     def build(streams: Mapping[str, Any], cells: Cells) -> FakeProgram:
