@@ -22,6 +22,7 @@ from runner.exchanges.paper.books import BookView
 from runner.market.instruments import Instrument
 from runner.market.state import MarketState
 from runner.spec.plan import Plan
+from runner.store.journal import Journal
 
 
 @dataclass(slots=True)
@@ -80,6 +81,8 @@ def host_of(
         resync=resync,
         stages=parts.collector.stages.record if timed else None,
     )
+    if isinstance(journal, Journal):
+        journal.before_write = host.keep
     return host, Driver(host, agenda, virtual)
 
 

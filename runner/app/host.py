@@ -7,7 +7,8 @@ carried out (a journal that fails, an order refused locally) waits in line.
 
 Order of a `Send`: the journal commits the intents of the group in one transaction, and only what
 it hands back goes to the sender (R-01, R-64). When the journal fails, nothing is sent and the
-engine is told.
+engine is told. What can wait (`later`: traces) is asked for when the commands were carried out;
+what lasts (`lasting`: the youngest state of rules and run) when the journal is about to be written.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ class EngineApi(Protocol):
     @property
     def due(self) -> int: ...
     def handle(self, event: Event) -> Sequence[Command]: ...
+    def later(self) -> Sequence[Command]: ...
+    def lasting(self) -> Sequence[Command]: ...
 
 
 class Orders(Protocol):
@@ -122,6 +125,7 @@ class Host:
         """a timer is fired by the alarm, not in front of an event"""
         self._resync = resync
         self._stage = stages
+        self._last: Event = Timer(due=0)
         self._waiting: deque[Event] = deque()
         self._busy = False
         self._do: dict[type[Command], Callable[..., None]] = {
@@ -189,6 +193,7 @@ class Host:
 
     def _one(self, event: Event) -> None:
         self.handled += 1
+        self._last = event
         for observer in self.observers:
             observer.event(event)
         if type(event) not in _NOT_JOURNALED:
@@ -200,8 +205,13 @@ class Host:
             if type(event) is Operator:
                 crash_point("halt_before_cancel")
             self._carry_out(commands, event.t, event.wall)
+            self._carry_out(self.engine.later(), event.t, event.wall)
             if type(event) is Operator:
                 crash_point("halt_after_cancel")
+
+    def keep(self) -> None:
+        """Hand the journal what must outlive the process, as it is after the last event."""
+        self._carry_out(self.engine.lasting(), self._last.t, self._last.wall)
 
     def _carry_out(self, commands: Sequence[Command], t: int, wall: int) -> None:
         """Carry out all commands, then let them be seen: nobody watches before an order left.
@@ -243,8 +253,13 @@ class Host:
             self._resync(command)
 
     def _record(self, command: Record, t: int, wall: int) -> None:
-        """Journal a row; what outlives the process is kept by name, the youngest standing."""
+        """Journal a row; what outlives the process is kept by name, the youngest standing.
+
+        How an order moved needs no row beside the event that tells it.
+        """
         fields = command.fields
+        if command.kind == "order" and fields["cid"] == getattr(self._last, "cid", None):
+            return
         if command.kind in _LASTING:
             key = ".".join(filter(None, (command.kind, str(fields.get("name") or ""))))
             self.journal.save(key, str(fields["json"]).encode(), wall)

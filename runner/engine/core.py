@@ -125,6 +125,8 @@ class Engine:
         self._watches = self._build_watches()
         self._apply = market.apply
         self._started = False
+        self.due = min(desk.timers.due, market.due, desk.program.due)
+        """monotonic ns of the next timer; the host hands over a `Timer` at it"""
         self._acts: dict[type, Callable[[Any], None]] = {
             Feed: self._on_feed,
             ClockReading: self._on_clock,
@@ -148,16 +150,6 @@ class Engine:
         }
 
     # -- what the host calls
-
-    @property
-    def due(self) -> int:
-        """Monotonic ns of the next timer; the host hands over a `Timer` at it."""
-        due = self.desk.timers.due
-        other = self.market.due
-        if other < due:
-            due = other
-        other = self.desk.program.due
-        return other if other < due else due
 
     def handle(self, event: Event) -> Sequence[Command]:
         """Take one event; return what the host must do, in order."""
@@ -189,9 +181,13 @@ class Engine:
                 desk.rules.run_deferred()
         else:
             self._other(event, kind)
-        if not desk.out and not desk.rules.dirty:
+        due, other = desk.timers.due, self.market.due
+        if other < due:
+            due = other
+        other = desk.program.due
+        self.due = other if other < due else due
+        if not desk.out:
             return NOTHING
-        desk.rules.flush()
         out, desk.out = desk.out, []
         return out
 
@@ -200,15 +196,17 @@ class Engine:
 
         Calling it is optional: the next `handle` returns them first otherwise.
         """
-        desk = self.desk
-        if desk.after:
+        if self.desk.after:
             self._run_after()
-        if desk.rules.dirty:
-            desk.rules.flush()
-        if not desk.out:
-            return NOTHING
-        out, desk.out = desk.out, []
-        return out
+        return self._take()
+
+    def lasting(self) -> Sequence[Command]:
+        """Return the rows of what changed since the last call: rules, trades, the run.
+
+        To be called before the journal is written. What a `Send` needs comes with it, before it.
+        """
+        self.desk.rules.flush(whole=True)
+        return self._take()
 
     def why(self, rule: str, count: int = 5) -> list[tuple[int, int, Trace]]:
         """Return the last traces of a rule: (monotonic ns, wall ns, trace)."""
@@ -252,6 +250,12 @@ class Engine:
         )
 
     # -- the ways of an event
+
+    def _take(self) -> Sequence[Command]:
+        if not self.desk.out:
+            return NOTHING
+        out, self.desk.out = self.desk.out, []
+        return out
 
     def _held(self, watch: Watch, now: int) -> None:
         """A market event while something is held there or waited for the last frame."""

@@ -71,7 +71,7 @@ def send(
     desk.rules.touch(wanted.rule.name)
     desk.rules.flush()
     desk.emit(Send(group=desk.ordinal, orders=verdict))
-    desk.after.append(desk.rules.touch_run)  # the intents tell the ordinal too
+    desk.rules.counted = True
     return None
 
 

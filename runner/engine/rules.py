@@ -67,6 +67,8 @@ class Rules:
         self.guards = Guards(desk)
         self.dirty: dict[str, None] = {}
         """names of rules (and "" for the run) whose lasting state changed since the last flush"""
+        self.counted = False
+        """the run's row is behind by the ordinal alone, which the intents tell too"""
         self.on_flush: Callable[[list[str]], None] = lambda _names: None
         self._cells = cells
 
@@ -411,9 +413,12 @@ class Rules:
         """The run's lasting state changed."""
         self.dirty[""] = None
 
-    def flush(self) -> None:
-        """Write what changed as journal rows."""
+    def flush(self, *, whole: bool = False) -> None:
+        """Write what changed as journal rows; `whole`: a mere count too."""
+        if whole and self.counted:
+            self.touch_run()
         if self.dirty:
             names = list(self.dirty)
+            self.counted = self.counted and "" not in self.dirty
             self.dirty.clear()
             self.on_flush(names)

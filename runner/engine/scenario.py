@@ -177,6 +177,7 @@ class Scenario:
             event.account.t = self.t
         self._carry_out(self.engine.handle(event))
         self._carry_out(self.engine.later())
+        self._carry_out(self.engine.lasting())
         for watch in self.watchers:
             watch()
 

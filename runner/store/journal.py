@@ -127,6 +127,7 @@ class Journal:
         "_run",
         "_seq",
         "_states",
+        "before_write",
         "fault",
         "path",
     )
@@ -140,6 +141,9 @@ class Journal:
         self._once: dict[str, int] = {}
         self._checkpointer: Checkpointer | None = None
         self.fault: JournalError | None = None
+        self.before_write: Callable[[], None] = lambda: None
+        """called when the buffer is about to be written, to `save` what lasts as it is by now;
+        a commit does without: what its group needs was saved before it"""
         self._seq = self._last_seq()
 
     @classmethod
@@ -194,6 +198,7 @@ class Journal:
 
     def end_run(self, code: int, reason: str, clock: Clock) -> None:
         """Write all that is buffered, and how the run ended."""
+        self.before_write()
         self._write([(_RUN_ENDED, (clock.wall(), code, redact(reason), self._run))])
 
     def commit(self, approved: Sequence[Approved]) -> list[Journaled]:
@@ -253,6 +258,7 @@ class Journal:
 
     def flush(self) -> None:
         """Write all that is buffered in one transaction; JournalError keeps it buffered."""
+        self.before_write()
         if self._pending or self._states or self._once:
             self._write([])
 

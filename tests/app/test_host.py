@@ -28,6 +28,12 @@ class ScriptedEngine:
             self.due = FAR
         return self.reply(event)
 
+    def later(self) -> Sequence[Command]:
+        return ()
+
+    def lasting(self) -> Sequence[Command]:
+        return ()
+
 
 class Tape:
     """Orders and journal in one, writing down who was called when."""
