@@ -26,7 +26,8 @@ from runner.lang.emit import Body, Ref
 from runner.lang.ranges import point
 from runner.lang.spans import Ranges
 from runner.lang.tree import Call, Expr
-from runner.lang.windowing import Params, WindowSpec, window_spec
+from runner.lang.types import Sort
+from runner.lang.windowing import Params, WindowSpec, is_bool, window_spec
 
 _CONSTANTS = {"I": "1e999", "N": "-1e999", "nan": "(1e999-1e999)"}
 """what the short names of the source stand for: folded by the compiler, no look-up at run time"""
@@ -98,6 +99,11 @@ class Generator:
         values = [f"(v if N < (v := {body.num(expr)}) < I else nan)" for expr in exprs]
         self.functions[name] = [f"    return [{', '.join(values)}]"]
 
+    def values(self, name: str, exprs: Sequence[Expr], this: str, entered: Sequence[Expr]) -> None:
+        """Add `name(now)`: numbers, texts and bools as a list, None what is missing."""
+        body = Body(self, this, [tree.key(e) for e in entered], exprs)
+        self.functions[name] = [f"    return [{', '.join(_value(body, e) for e in exprs)}]"]
+
     def feed(self, name: str, stream: str, windows: Sequence[str]) -> None:
         """Add `name(now)`: gives the windows their inputs after an update of `stream`."""
         specs = [self.windows[w] for w in windows]
@@ -161,6 +167,16 @@ class Generator:
         if not known:
             self.windows[name] = spec
         return name
+
+
+def _value(body: Body, expr: Expr) -> str:
+    if is_bool(expr):
+        true = body.true(expr)
+        with body.fork():
+            return f"(True if {true} else False if {body.false(expr)} else None)"
+    if expr.type.sort is Sort.TEXT:
+        return body.text(expr)
+    return f"(v if N < (v := {body.num(expr)}) < I else None)"
 
 
 def _ema(window: str, ns: int, x: str) -> list[str]:

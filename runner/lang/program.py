@@ -18,7 +18,7 @@ from runner.lang import tree, treewalk
 from runner.lang.api import Number, Test
 from runner.lang.cells import AccountCell, PnlCell, PositionCell, RuleCell
 from runner.lang.codegen import Code, Generator
-from runner.lang.display import show
+from runner.lang.explain import explainers
 from runner.lang.tree import Call, Expr
 from runner.lang.treewalk import Env
 from runner.lang.types import Sort
@@ -119,7 +119,9 @@ class Program:
         layout = _Layout(request)
         self._layout = layout
         self._windows: dict[str, AnyWindow] = {s.id: s.make() for s in layout.specs}
-        self._functions = layout.code.bind(_objects(streams, cells, self._windows))
+        objects = _objects(streams, cells, self._windows)
+        self._functions = layout.code.bind(objects)
+        self._explain = explainers(_conditions(request), request.params, objects)
         found = self._functions
         self.rules = {name: layout.rule(name, found) for name in request.rules}
         self.on_stream: dict[str, Callable[[int], None]] = {
@@ -162,12 +164,8 @@ class Program:
 
     def explain(self, rule: str, part: str, now: int) -> list[tuple[str, str]]:
         """Return (source text, value) of each sub-expression of `when` or `until`."""
-        exprs = self._request.rules[rule]
-        expr = exprs.when if part == "when" else exprs.until
-        if expr is None:
-            return []
-        rows = treewalk.trace(expr, self._env(now, rule))
-        return [(node.source, show(value, node.type)) for node, value in rows]
+        rows = self._explain.get((rule, part))
+        return [] if rows is None else rows(now)
 
     def signal(self, name: str, now: int) -> float | str | bool | None:
         """Return a signal's value; None when missing. Raises KeyError for no such signal."""
@@ -297,6 +295,16 @@ class _Layout:
             tree.streams_of(exprs.until),
             found.get(f"{prefix}_stop"),
         )
+
+
+def _conditions(request: ProgramRequest) -> dict[tuple[str, str], tuple[Expr, Sequence[Expr]]]:
+    """Return `when` and `until` of all rules by (rule, part), with what `entered` keeps."""
+    found: dict[tuple[str, str], tuple[Expr, Sequence[Expr]]] = {}
+    for name, exprs in request.rules.items():
+        found[name, "when"] = (exprs.when, ())
+        if exprs.until is not None:
+            found[name, "until"] = (exprs.until, exprs.entered)
+    return found
 
 
 def _entering(exprs: RuleExprs) -> list[Expr]:

@@ -277,24 +277,21 @@ def _windowed(expr: Call, env: Env) -> float | None:
             return _finite(window.value)
 
 
-def trace(expr: Expr, env: Env) -> list[tuple[Expr, Value]]:
-    """Return the value of the expression and of all that a reader would ask about, outer first.
+def parts(expr: Expr) -> list[Expr]:
+    """Return the expression and all in it that a reader would ask about, outer first.
 
     Literals are left out; a signal is one line, followed by what it is made of.
     """
-    rows: list[tuple[Expr, Value]] = []
-    seen: set[str] = set()
+    found: dict[str, Expr] = {}
 
     def visit(node: Expr) -> None:
         if isinstance(node, tree.Number | tree.String | tree.Bool):
             return
         if node.type.sort in (Sort.STREAM, Sort.SIDE):
             return
-        if node.source not in seen:
-            seen.add(node.source)
-            rows.append((node, evaluate(node, env)))
+        found.setdefault(node.source, node)
         for child in tree.children(node):
             visit(child)
 
     visit(expr)
-    return rows
+    return list(found.values())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from runner.lang import treewalk
 from runner.lang.codegen import Generator
+from runner.lang.display import show
 from runner.lang.program import Program
 from runner.lang.types import Sort
 from tests.lang.material import SCOPE as MATERIAL
@@ -162,6 +163,10 @@ def test_generated_code_and_tree_walker_agree(seed: int) -> None:
     for condition, expr in ((rule.when, exprs.when), (rule.until, exprs.until)):
         wanted = treewalk.evaluate(expr, env)
         assert (condition.true(now), condition.false(now)) == (wanted is True, wanted is False)
+    for part, expr in (("when", exprs.when), ("until", exprs.until)):
+        parts = treewalk.parts(expr)
+        told = [(e.source, show(treewalk.evaluate(e, env), e.type)) for e in parts]
+        assert program.explain("r", part, now) == told
     expected = treewalk.evaluate(exprs.size, env)
     found = rule.size.value(now)
     assert found == expected if expected is not None else math.isnan(found)
