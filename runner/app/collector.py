@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
+from runner.app.host import FAR
 from runner.app.latency import Histogram, StageClock
 from runner.app.waterfall import RuleMoney, Seen
 from runner.base.clock import NS_PER_MS
@@ -175,6 +176,10 @@ class Collector:
         """Take over an order of an earlier run, which booked the fills `earlier` (trade ids)."""
         sent = Sent(intent, None, 0, acked=True, earlier=frozenset(earlier))
         self.orders.setdefault(intent.cid, sent)
+
+    def leave_streams(self) -> None:
+        """Sample no more: the market has ended, only our own orders are still to settle."""
+        self._sample_at = FAR
 
     def end(self, t: int, wall: int) -> None:
         """Note when the run ended."""

@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from runner.base.clock import stopwatch_ns
 from runner.base.crash import crash_point
 from runner.base.errors import RunnerError
@@ -277,9 +279,8 @@ class Host:
             "before": command.before,
             "after": command.after,
             "refusal": command.refusal,
+            "trace": msgspec.json.encode(command).decode(),
         }
-        fields.update({f"value.{name}": value for name, value in command.values})
-        fields.update({f"age.{name}": age for name, age in command.ages})
         self.journal.record("trace", fields, t, wall)
 
     def _record_state(self, command: RunState, t: int, wall: int) -> None:

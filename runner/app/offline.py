@@ -139,6 +139,7 @@ class MarketReplay:
         """Stop as an operator would, and give orders in flight time to settle."""
         t, wall = self._last
         self.driver.advance(t, wall)
+        self.parts.collector.leave_streams()
         self.host.feed(
             Operator(command="stop", who="runner", why="end of recording", t=t, wall=wall)
         )

@@ -178,7 +178,7 @@ class Closing:
         refusal = send(desk, wanted)
         if refusal is not None:
             trade.leaving.refusal = refusal.text
-            desk.traces.refused(run.plan.name, run.state, refusal.code, refusal.text)
+            desk.traces.refused(run.plan.name, run.state, refusal)
         else:
             trade.leaving.stuck_since = -1
         return refusal is None

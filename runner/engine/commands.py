@@ -146,16 +146,37 @@ class Record(Command, frozen=True, kw_only=True, tag="record"):
     fields: dict[str, str | int | float | bool | None]
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """What brought a decision about: a stream's frame, an order's answer, `timer`, `look`.
+
+    `seq` is the stream's sequence, `ts` the exchange's time in ns; 0 where there is none.
+    """
+
+    name: str
+    seq: int = 0
+    ts: int = 0
+
+
 class Trace(Command, frozen=True, kw_only=True, tag="trace"):
-    """One decision, for `why`: cause, values, state before and after, refusal."""
+    """One decision, for `why`: what caused it, what was read, state before and after, refusal.
+
+    conjuncts: (source, true | false | missing, what it compares) of each part of `part`, which is
+    `when` or `until`; values: (source, value) of all below; reads: (stream, sequence, age in ns);
+    apart: the books' exchange times in ns, -1 for fewer than two books.
+    """
 
     rule: str
     cause: str
     before: str
     after: str
     refusal: str = ""
+    code: str = ""
+    origin: Origin = Origin("")
+    part: str = "when"
+    conjuncts: tuple[tuple[str, str, str], ...] = ()
     values: tuple[tuple[str, str], ...] = ()
-    ages: tuple[tuple[str, int], ...] = ()
+    reads: tuple[tuple[str, int, int], ...] = ()
+    apart: int = -1
 
 
 class RunState(Command, frozen=True, kw_only=True, tag="run_state"):

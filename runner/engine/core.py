@@ -81,7 +81,8 @@ class Engine:
 
     `program` is a builder that gets the streams and the cells (see `build.compiled`). `restored`
     is what `snapshot.Saved` describes; the first event then restores it, because only then the
-    times are known. FileError when the plan asks for something that this version does not do.
+    times are known. `watching` False leaves no traces. FileError when the plan asks for something
+    that this version does not do.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Engine:
         *,
         restored: Saved | None = None,
         adopt: bool = False,
+        watching: bool = True,
     ) -> None:
         build.check_known(plan)
         self.plan = plan
@@ -106,7 +108,7 @@ class Engine:
         markets, instruments = build.listed(plan, market.streams)
         desk = Desk(plan, run_id, markets, instruments, venues, Ledgers(instruments), Timers())
         self.desk = desk
-        desk.traces = Traces(desk)
+        desk.traces = Traces(desk, watching)
         desk.limits = Limits(desk)
         desk.gate = Gate(desk)
         self.trade_cells = {name: TradeCell(desk, rule) for name, rule in plan.rules.items()}
@@ -170,12 +172,14 @@ class Engine:
                 if event.more:  # type: ignore[attr-defined]
                     for run in watch.rules:
                         if run.test(now):
+                            desk.cause = stream
                             desk.rules.step(run, True)
                 elif watch.held or desk.rules.deferred:
-                    self._held(watch, now)
+                    self._held(stream, watch, now)
                 else:
                     for run in watch.rules:
                         if run.test(now):
+                            desk.cause = stream
                             desk.rules.step(run)
             elif desk.rules.deferred and not event.more:  # type: ignore[attr-defined]
                 desk.rules.run_deferred()
@@ -257,9 +261,10 @@ class Engine:
         out, self.desk.out = self.desk.out, []
         return out
 
-    def _held(self, watch: Watch, now: int) -> None:
+    def _held(self, stream: Any, watch: Watch, now: int) -> None:
         """A market event while something is held there or waited for the last frame."""
         rules = self.desk.rules
+        self.desk.cause = stream
         if rules.deferred:
             rules.run_deferred()
         if watch.held:
@@ -270,6 +275,7 @@ class Engine:
 
     def _other(self, event: Event, kind: type) -> None:
         desk = self.desk
+        desk.cause = event
         if not self._started:
             self._start()
         if desk.rules.deferred and kind is not Timer:
@@ -293,6 +299,7 @@ class Engine:
             watch = self._watches[stream.key]
             if watch.feed is not None:
                 watch.feed(self.desk.now)
+            self.desk.cause = stream
             self.desk.rules.step_all(hold=bool(getattr(event, "more", False)))
 
     def _start(self) -> None:
@@ -306,6 +313,7 @@ class Engine:
             self.world.after_restore()
         desk.limits.start_day()
         desk.rules.holding.start_beat()
+        desk.traces.start()
         desk.timers.at(desk.now + ANCHOR_EVERY, self._anchors)
         desk.timers.at(desk.now + SWEEP_EVERY, self._sweep)
         self._refresh()

@@ -137,6 +137,8 @@ class Desk:
     wall: int = 0
     keys: set[str] = field(default_factory=set)
     """once-keys used, in earlier runs too (`keys`)"""
+    cause: Any = None
+    """the event, or the stream whose frame, that rules are looked at for"""
     ordinal: int = 0
     """of the last approved pass; a part of every client id"""
     out: list[Command] = field(default_factory=list)

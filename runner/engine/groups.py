@@ -218,7 +218,7 @@ class Groups:
             if refusal is None:
                 self.desk.traces.funnels[run.plan.name].repairs += 1
                 return
-            self.desk.traces.refused(run.plan.name, run.state, refusal.code, refusal.text)
+            self.desk.traces.refused(run.plan.name, run.state, refusal)
         self.desk.timers.at(trade.repair_from, self._again, (run, trade))
 
     def _again(self, subject: tuple[RuleRun, Trade]) -> None:

@@ -166,7 +166,7 @@ class Guards:
         cid = desk.cid(leg.listed.plan.exchange, leg.index, trade.attempt)
         refusal = send(desk, wanted, lambda: self._placed(guard, cid))
         if refusal is not None:
-            desk.traces.refused(run.plan.name, run.state, refusal.code, refusal.text)
+            desk.traces.refused(run.plan.name, run.state, refusal)
             desk.timers.at(desk.now + RETRY, self._again, (run, trade, guard.since))
 
     def _placed(self, guard: Guard, cid: str) -> None:

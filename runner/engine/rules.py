@@ -173,7 +173,7 @@ class Rules:
         if refusal is None:
             return
         now = self.desk.now
-        self.desk.traces.refused(run.plan.name, run.state, refusal.code, refusal.text)
+        self.desk.traces.refused(run.plan.name, run.state, refusal)
         if refusal.code is Why.MAX_FIRINGS:
             self._disable(run, refusal.text)
             return

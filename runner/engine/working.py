@@ -76,7 +76,7 @@ class Working:
         if small or self.desk.now - trade.given_up_at >= THEN_WITHIN:
             self._drop(run, trade, leg, f": {refusal.text}")
             return False
-        self.desk.traces.refused(run.plan.name, run.state, refusal.code, refusal.text)
+        self.desk.traces.refused(run.plan.name, run.state, refusal)
         self.desk.timers.at(self.desk.now + THEN_RETRY, self._again, (run, trade))
         return True
 

@@ -8,11 +8,85 @@ property here, so that frozen classes fulfil it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 Test = Callable[[int], bool]
 Number = Callable[[int], float]
+Value = float | str | bool | None
+"""None is missing"""
+
+
+class LackKind(StrEnum):
+    """What a value can lack."""
+
+    STREAM = "stream"
+    WINDOW = "window"
+    CELL = "cell"
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Something that keeps a value from being known: `byb.book` `stale` `412ms`."""
+
+    kind: LackKind
+    subject: str
+    state: str
+    figure: str
+
+    @property
+    def text(self) -> str:
+        """Write it: `byb.book stale 412ms`, `basis warming 40%`."""
+        return f"{self.subject} {self.state} {self.figure}".rstrip()
+
+
+class LinkApi(Protocol):
+    """One ordering of two numbers that a conjunct needs."""
+
+    @property
+    def source(self) -> str: ...
+
+    def missed_by(self, values: Sequence[Value]) -> float | None:
+        """Return how far the two are from it; None when it holds or one of them is missing."""
+        ...
+
+    def shown(self, distance: float) -> str:
+        """Write a distance with its unit."""
+        ...
+
+
+class ProbeApi(Protocol):
+    """One conjunct of a condition, asked apart (`lang/probes.py`); never by a tick."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def links(self) -> Sequence[LinkApi]: ...
+
+    @property
+    def chain(self) -> bool:
+        """it is one comparison: each of its links must hold"""
+        ...
+
+    def verdict(self, now: int) -> bool | None:
+        """Return whether it is definitely true or definitely false; None when it is missing."""
+        ...
+
+    @property
+    def values(self) -> Callable[[int], list[Value]]:
+        """what it compares, at an instant"""
+        ...
+
+    def figures(self, values: Sequence[Value]) -> str:
+        """Write the values as it compares them: `27bps < 31.3bps < 80bps`."""
+        ...
+
+    def lacks(self, now: int) -> list[Lack]:
+        """Name what keeps it from being known."""
+        ...
 
 
 class Condition(Protocol):
@@ -109,6 +183,14 @@ class ProgramApi(Protocol):
 
     def missing(self, rule: str, now: int) -> list[str]:
         """Name what keeps `when` from being known: `byb.book stale 412ms`, `basis warming 40%`."""
+        ...
+
+    def lacks(self, rule: str, now: int) -> list[Lack]:
+        """Name what is not there of all that an entry needs: `when`, size, weights, prices."""
+        ...
+
+    def probes(self, rule: str, part: str) -> Sequence[ProbeApi]:
+        """Return the conjuncts of `when` or `until`; compiled when first asked for."""
         ...
 
     def explain(self, rule: str, part: str, now: int) -> list[tuple[str, str]]:

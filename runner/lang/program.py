@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Any
 
-from runner.base.units import format_duration
-from runner.lang import tree, treewalk
-from runner.lang.api import Number, Test
+from runner.lang import tree
+from runner.lang.api import Lack, Number, Test
 from runner.lang.cells import AccountCell, PnlCell, PositionCell, RuleCell
 from runner.lang.codegen import Code, Generator
 from runner.lang.explain import explainers
+from runner.lang.probes import Probe, Sources, probes, reads
 from runner.lang.tree import Call, Expr
 from runner.lang.treewalk import Env
 from runner.lang.types import Sort
@@ -120,6 +121,9 @@ class Program:
         self._layout = layout
         self._windows: dict[str, AnyWindow] = {s.id: s.make() for s in layout.specs}
         objects = _objects(streams, cells, self._windows)
+        self._sources = Sources(request.params, streams, self._windows, objects)
+        self._probes: dict[tuple[str, str], tuple[Probe, ...]] = {}
+        self._reads: dict[tuple[str, str], Callable[[int], list[Lack]]] = {}
         self._functions = layout.code.bind(objects)
         self._explain = explainers(_conditions(request), request.params, objects)
         found = self._functions
@@ -144,22 +148,33 @@ class Program:
 
     def missing(self, rule: str, now: int) -> list[str]:
         """Name what keeps `when` from being known: `byb.book stale 412ms`, `basis warming 40%`."""
-        when = self._request.rules[rule].when
-        found = [
-            _stream_text(key, self._streams[key], now)
-            for key in tree.streams_of(when)
-            if str(self._streams[key].state) != "live"
-        ]
-        named = _window_names(when, self._layout)
-        for spec_id, name in named.items():
-            window = self._windows[spec_id]
-            if not window.full:
-                share = min(99, int(window.progress * 100))
-                found.append(f"{name} warming {share}%")
-        env = self._env(now, rule)
-        for cell in tree.find(when, tree.Cell):
-            if treewalk.evaluate(cell, env) is None and f"{cell.source} unknown" not in found:
-                found.append(f"{cell.source} unknown")
+        return [lack.text for lack in self._lacks(rule, "when")(now)]
+
+    def lacks(self, rule: str, now: int) -> list[Lack]:
+        """Name what is not there of all that an entry needs: `when`, size, weights, prices."""
+        return self._lacks(rule, "")(now)
+
+    def probes(self, rule: str, part: str) -> Sequence[Probe]:
+        """Return the conjuncts of `when` or `until`; compiled when first asked for."""
+        found = self._probes.get((rule, part))
+        if found is None:
+            exprs = self._request.rules[rule]
+            condition = exprs.when if part == "when" else exprs.until
+            found = ()
+            if condition is not None:
+                entered = exprs.entered if part == "until" else ()
+                env = partial(self._env, rule=rule)
+                found = probes(condition, rule, entered, self._sources, env)
+            self._probes[rule, part] = found
+        return found
+
+    def _lacks(self, rule: str, part: str) -> Callable[[int], list[Lack]]:
+        found = self._reads.get((rule, part))
+        if found is None:
+            exprs = self._request.rules[rule]
+            wanted = [exprs.when] if part == "when" else _entering(exprs)
+            found = reads(wanted, self._sources, partial(self._env, rule=rule))
+            self._reads[rule, part] = found
         return found
 
     def explain(self, rule: str, part: str, now: int) -> list[tuple[str, str]]:
@@ -372,28 +387,4 @@ def _objects(
     found = dict(cells)
     found |= {("stream", key): stream for key, stream in streams.items()}
     found |= {("window", key): window for key, window in windows.items()}
-    return found
-
-
-def _stream_text(key: str, stream: Any, now: int) -> str:
-    state = str(stream.state)
-    if state == "stale":
-        age = max(0, stream.age(now)) // 1_000_000 * 1_000_000
-        return f"{key} stale {format_duration(age)}"
-    return f"{key} {state}"
-
-
-def _window_names(expr: Expr, layout: _Layout) -> dict[str, str]:
-    """Return the windows an expression reads, each called by the nearest signal around it."""
-    found: dict[str, str] = {}
-
-    def visit(node: Expr, name: str) -> None:
-        if isinstance(node, tree.Named):
-            name = node.name
-        if isinstance(node, Call) and node.window is not None:
-            found.setdefault(layout.spec(node).id, name or node.source)
-        for child in tree.children(node):
-            visit(child, name)
-
-    visit(expr, "")
     return found

@@ -172,6 +172,12 @@ class FakeProgram:
     def missing(self, rule: str, now: int) -> list[str]:
         return []
 
+    def lacks(self, rule: str, now: int) -> list[Any]:
+        return []
+
+    def probes(self, rule: str, part: str) -> list[Any]:
+        return []
+
     def explain(self, rule: str, part: str, now: int) -> list[tuple[str, str]]:
         return [(part, "...")]
 
