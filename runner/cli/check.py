@@ -28,7 +28,7 @@ def validate(
 ) -> int:
     """Check files, folders or `-`; without any, `strategies/`. Return 0 clean, 1 problems."""
     values = read_sets(sets)
-    checked = [_load(name, values, params) for name in _files(files)]
+    checked = [_load(name, values, params) for name in strategy_files(files)]
     if format == "json":
         sys.stdout.write(render.as_json(checked))
     elif format == "sarif":
@@ -113,7 +113,8 @@ def read_sets(sets: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def _files(names: Sequence[str]) -> list[str]:
+def strategy_files(names: Sequence[str]) -> list[str]:
+    """Return the files meant by names of files and folders (none: `strategies/`), `-` as it is."""
     if not names:
         if not Path(FOLDER).is_dir():
             raise UsageError(f"no file given, and there is no folder {FOLDER}/ here")

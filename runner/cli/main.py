@@ -109,6 +109,21 @@ def schema(
     _leave(run(key, check))
 
 
+@app.command()
+def test(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="files or folders (default: strategies/)")
+    ] = None,
+    name: Annotated[str, typer.Option("-k", "--name", help="only tests with this in them")] = "",
+    set: Sets = None,
+    params: Params = None,
+) -> None:
+    """Run the tests beside the rules: the real engine and paper fills, in virtual time."""
+    from runner.cli.trial import run
+
+    _leave(run(files or [], name, set or [], params))
+
+
 @app.command("dry-run")
 def dry_run(
     file: File,

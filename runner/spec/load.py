@@ -33,6 +33,9 @@ from runner.spec.rules import RuleDraft, first_leg, plan_rule, read_rules
 from runner.spec.secrets import mask_literals
 from runner.spec.shape import check_shape
 from runner.spec.signals import read_signals, read_sizing
+from runner.spec.trial_expect import Known
+from runner.spec.trial_plan import TrialPlan
+from runner.spec.trials import read_trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,10 @@ class _Strategy:
         meaning.check(self.rules, self.markets, ctx)
         check_must(root, self.rules, ctx)
         facts.check(self.rules, self.exchanges, ctx)
+        self.trials: tuple[TrialPlan, ...]
+        self.trials = read_trials(
+            root, self.markets, self.rules, Known(self.signals, ctx.scope.sources, ctx)
+        )
         unused.check(root, self.signal_texts, ctx)
 
     def _names(self) -> None:
@@ -156,6 +163,7 @@ class _Strategy:
             notify=self.notify,
             pegs=self.pegs,
             assumptions=self._assumptions(),
+            trials=self.trials,
         )
 
     def _assumptions(self) -> tuple[str, ...]:

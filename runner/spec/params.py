@@ -156,6 +156,19 @@ def _literal(source: Text, type_: Type, findings: Findings, path: str) -> Value 
     return None if expr is None else fold(expr, {})
 
 
+def check_value(name: str, node: Node, ctx: Context, path: str) -> bool:
+    """Check a value that the file gives a param elsewhere (the `set` of a test)."""
+    param = ctx.scope.params[name]
+    value = _in_file(node, param.type, ctx, path)
+    if value is None:
+        return False
+    if _inside(value, (param.low, param.high)):
+        return True
+    message = f"the value of `{name}` is outside of its range"
+    ctx.add("E0203", message, node.mark, "", path)
+    return False
+
+
 def _inside(value: Value, bounds: tuple[float | None, float | None]) -> bool:
     low, high = bounds
     if not isinstance(value, float):

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from runner.lang.tree import Expr
 from runner.market.instruments import Instrument, Side
+from runner.spec.trial_plan import TrialPlan
 
 
 class Network(StrEnum):
@@ -376,6 +377,8 @@ class Plan:
     notify: NotifyPlan = NotifyPlan()
     pegs: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
+    trials: tuple[TrialPlan, ...] = ()
+    """the tests that stand beside the rules"""
 
     @property
     def streams(self) -> dict[str, StreamPlan]:

@@ -182,6 +182,14 @@ class Journal:
             db.close()
             raise
 
+    @classmethod
+    def in_memory(cls) -> Journal:
+        """Open a journal that is gone when it closes: for tests of strategies."""
+        db = sqlite3.connect(":memory:", isolation_level=None)
+        path = Path(":memory:")
+        settle(db, path)
+        return cls(db, path)
+
     def checkpoint_in_background(self, checkpointer: Checkpointer | None = None) -> Checkpointer:
         """Start the checkpoint thread; set its `quiet` while no order is in flight."""
         self._checkpointer = checkpointer or Checkpointer(self.path)
