@@ -1,4 +1,4 @@
-"""The tests beside the rules of everything that ships: strategies, examples, the README's blocks."""
+"""The tests beside the rules of all that ships: strategies, examples, blocks of the README."""
 
 from __future__ import annotations
 

@@ -47,7 +47,6 @@ def play(plan: Plan, trial: TrialPlan, observers: Sequence[Observer] = ()) -> Ou
     wanted: list[Check] = [*checks]
     end = _End(trial.until_ns, invariants)
     stage.run([recorder, invariants, *observers], [*wanted, end])
-    recorder.rest(stage.engine.later())
     found = [check.mismatch for check in checks if check.mismatch is not None]
     found += [invariants.broken] if invariants.broken is not None else []
     mismatch = min(found, key=lambda m: m.t, default=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.base.units import plain
@@ -54,11 +53,9 @@ class Recorder:
         self.endings: dict[str, str] = {}
         """by rule: how its last entry came to nothing"""
         self.mode = "active"
-        self._now = self._before = 0
 
     def event(self, event: Event) -> None:
         """Note what the exchange tells of our orders."""
-        self._before, self._now = self._now, event.t
         kind = type(event)
         if kind is Fill or kind is Reject or kind is Unknown:
             self._told(event)  # type: ignore[arg-type]
@@ -71,7 +68,7 @@ class Recorder:
             for approved in command.orders:
                 self._sent(command.group, approved.intent, t)
         elif isinstance(command, Trace):
-            self._moved(command, self._before)  # traces come with the event after theirs
+            self._moved(command, t)
         elif isinstance(command, Record):
             self._record(command)
         elif isinstance(command, RunState):
@@ -83,12 +80,6 @@ class Recorder:
             self._line(t, f"cancel all orders of {command.market}")
         elif isinstance(command, Notify) and command.level == "page":
             self._line(t, f"told: {command.text}")
-
-    def rest(self, commands: Sequence[Command]) -> None:
-        """Take what had waited for the next event when the test ended."""
-        self._before = self._now
-        for command in commands:
-            self.command(command, self._now)
 
     def timeline(self) -> tuple[Happening, ...]:
         """Return all that happened, in the order of time."""

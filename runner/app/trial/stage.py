@@ -16,6 +16,7 @@ from runner.app.paper import PaperDesk, book_views
 from runner.app.trial.feed import Timeline
 from runner.base.clock import NS_PER_MS
 from runner.engine import build
+from runner.engine.commands import Command
 from runner.engine.core import Engine
 from runner.engine.events import ClockReading, Event, Facts, Readiness, Ready, Reconciled
 from runner.exchanges.paper import Latency, LatencyModel
@@ -59,7 +60,7 @@ class Stage:
 
         Checks are in the order of time; the run ends with the first that fails.
         """
-        self.host = Host(self.engine, self.desk, self.journal, observers=observers)
+        self.host = Host(_Prompt(self.engine), self.desk, self.journal, observers=observers)
         self.driver = Driver(self.host, self.desk, virtual=True)
         try:
             self._begin()
@@ -114,6 +115,22 @@ class Stage:
     def _check(self, check: Check) -> bool:
         self.advance(check.t)
         return check.look()
+
+
+class _Prompt:
+    """The engine as the host of a test sees it: what could wait comes at once, with its event."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.later = engine.later
+        self.lasting = engine.lasting
+
+    @property
+    def due(self) -> int:
+        return self._engine.due
+
+    def handle(self, event: Event) -> Sequence[Command]:
+        return [*self._engine.handle(event), *self._engine.later()]
 
 
 class Check:

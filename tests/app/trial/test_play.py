@@ -32,7 +32,7 @@ never: {{net_position: "> 0.002 BTC for 100ms"}}
         "fade pending -> entering: approved",
         "fade entering -> active: filled",
         "buy 0.008 BTC a @ 60013   close of fade",
-        "sell 0.008 BTC b @ 59987.4   close of fade",
+        "sell 0.008 BTC b @ 59987.1   close of fade",
         "fade active -> leaving: until",
         "fade leaving -> cooldown: until",
     ]
