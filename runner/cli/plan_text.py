@@ -8,11 +8,12 @@ from textwrap import wrap
 from typing import Any
 
 from runner.app.bindings import bindings_of, wants_of
-from runner.base.units import format_duration, format_ratio, plain
+from runner.base.units import format_duration, format_ratio
+from runner.cli.plan_limits import refusing, tripping
 from runner.exchanges.api import SocketSpec
 from runner.exchanges.registry import market_codec
 from runner.market.instruments import Kind
-from runner.spec.plan import ExchangePlan, MarketPlan, Network, Plan, Quantity, RulePlan
+from runner.spec.plan import ExchangePlan, MarketPlan, Network, Plan, RulePlan
 
 _WIDTH = 110
 _COLUMN = 12
@@ -25,7 +26,8 @@ def as_text(plan: Plan) -> str:
         ("markets", [_market(plan, m) for m in plan.markets.values()]),
         ("params", [f"{p.name} = {p.text}" for p in plan.params.values()]),
         ("rules", [_rule(plan, r) for r in plan.rules.values()]),
-        ("at most", [", ".join(_limits(plan))]),
+        ("at most", [", ".join(refusing(plan.risk))]),
+        ("stops when", list(tripping(plan.risk))),
         ("costs", list(_costs(plan))),
         ("if this machine dies", list(_death(plan))),
         ("assumes", ["; ".join(plan.assumptions)]),
@@ -125,26 +127,6 @@ def excludes(one: RulePlan, two: RulePlan) -> bool:
     return any(a.market == b.market and a.side is not b.side for a in one.legs for b in two.legs)
 
 
-def _limits(plan: Plan) -> Iterator[str]:
-    risk = plan.risk
-    for name, quantity in risk.max_position.items():
-        yield f"{_q(quantity)} on {name}"
-    for asset, value in risk.max_net_position.items():
-        yield f"{plain(value)} {asset} unmatched"
-    if not risk.max_net_position:
-        yield "no limit on what is unmatched (`max_net_position` is not set)"
-    for name, quantity in risk.max_exposure.items():
-        yield f"{_q(quantity)} exposure of {name}"
-    if risk.max_order is not None:
-        yield f"{_q(risk.max_order)} an order"
-    for name, quantity in risk.max_order_by_market.items():
-        yield f"{_q(quantity)} an order on {name}"
-    if risk.max_daily_loss is not None:
-        yield f"{_q(risk.max_daily_loss.amount)} lost a day, then {risk.max_daily_loss.then}"
-    if risk.max_orders is not None:
-        yield f"{risk.max_orders.count} entries in {format_duration(risk.max_orders.per_ns)}"
-
-
 def _costs(plan: Plan) -> Iterator[str]:
     for rule in plan.rules.values():
         fees: dict[str, float] = {}
@@ -176,10 +158,6 @@ def _after_death(exchange: ExchangePlan) -> str:
     return f"{exchange.name} keeps what rests"
 
 
-def _q(quantity: Quantity) -> str:
-    return f"{plain(quantity.value)} {quantity.unit}"
-
-
 def as_object(plan: Plan) -> dict[str, Any]:
     """Return the plan as plain values (`format` 1.0)."""
     return {
@@ -193,7 +171,7 @@ def as_object(plan: Plan) -> dict[str, Any]:
         },
         "markets": {m.name: _market_object(m) for m in plan.markets.values()},
         "rules": {r.name: _rule_object(plan, r) for r in plan.rules.values()},
-        "limits": list(_limits(plan)),
+        "limits": [*refusing(plan.risk), *tripping(plan.risk)],
         "assumptions": list(plan.assumptions),
     }
 

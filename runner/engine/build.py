@@ -10,6 +10,7 @@ from typing import Any
 from runner.base.errors import FileError
 from runner.engine.desk import Listed, book_key
 from runner.engine.events import InstrumentFacts
+from runner.engine.reading import breaker_key
 from runner.lang.api import ProgramApi
 from runner.lang.cells import AccountCell, PnlCell, PositionCell, RuleCell
 from runner.lang.program import ProgramRequest, RuleExprs, compile_program
@@ -132,6 +133,7 @@ def compiled(plan: Plan) -> Builder:
         signals=plan.signals,
         rules={name: _exprs(rule) for name, rule in plan.rules.items()},
         params={name: param.value for name, param in plan.params.items()},
+        conditions={breaker_key(i): b.when for i, b in enumerate(plan.risk.breakers)},
     )
 
     def build(streams: Mapping[str, Any], cells: Cells) -> ProgramApi:

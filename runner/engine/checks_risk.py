@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runner.engine.commands import Intent
     from runner.engine.desk import Desk
     from runner.engine.gate import Cap, Check, Gate, Proposal
+    from runner.engine.orders import Order
 
 TOLERANCE: Final = 1e-9
 ENTRY_SHARE: Final = 0.8
@@ -121,9 +122,8 @@ def balance(gate: Gate, p: Proposal) -> Refusal | None:
         intent = order.intent
         if intent.purpose is Purpose.CLOSE or order.terminal:
             continue
-        price = desk.instruments[intent.market].price(intent.ticks) if intent.ticks else 0
-        asset, amount = need(desk, intent, float(price) or desk.markets[intent.market].last_mid())
-        needed[intent.exchange, asset] += amount * order.open_lots / intent.lots
+        asset, amount = may_need(desk, order)
+        needed[intent.exchange, asset] += amount
     for i, intent in enumerate(p.intents):
         spot = desk.instruments[intent.market].kind is Kind.SPOT
         if p.reduces[i] and not spot:
@@ -156,6 +156,14 @@ def need(desk: Desk, intent: Intent, price: float) -> tuple[str, float]:
     return instrument.quote, base * price * (1 / leverage + instrument.fees.taker)
 
 
+def may_need(desk: Desk, order: Order) -> tuple[str, float]:
+    """Return (asset, amount) that an unsettled order may still take."""
+    intent = order.intent
+    limit = float(desk.instruments[intent.market].price(intent.ticks)) if intent.ticks else 0.0
+    asset, amount = need(desk, intent, limit or desk.markets[intent.market].last_mid())
+    return asset, amount * order.open_lots / intent.lots
+
+
 def loss(gate: Gate, p: Proposal) -> Refusal | None:
     """17: the day's loss, and whether it is known (R-38)."""
     if not p.adds_risk:
@@ -168,6 +176,11 @@ def loss(gate: Gate, p: Proposal) -> Refusal | None:
         unit = plan.amount.unit
         text = f"max_daily_loss: {limits.day_loss:.8g} {unit} / {plan.amount.value} {unit}"
         return Refusal(Why.DAILY_LOSS, text)
+    most = gate.risk.max_drawdown
+    if most is not None and gate.desk.trips.drawdown >= float(most.amount.value):
+        unit = most.amount.unit
+        text = f"max_drawdown: {gate.desk.trips.drawdown:.8g} {unit} / {most.amount.value} {unit}"
+        return Refusal(Why.DRAWDOWN, text)
     return None
 
 

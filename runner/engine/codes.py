@@ -48,15 +48,21 @@ class Why(StrEnum):
     MAX_POSITION = "max_position"  # 10
     MAX_NET_POSITION = "max_net_position"
     MAX_EXPOSURE = "max_exposure"  # 11
+    MAX_LEVERAGE = "max_leverage"
+    EQUITY_UNKNOWN = "equity_unknown"
     BALANCE_UNKNOWN = "balance_unknown"  # 12
     BALANCE = "balance"
+    MIN_FREE_MARGIN = "min_free_margin"
     MAX_OPEN_ORDERS = "max_open_orders"  # 13
+    MAX_OPEN_TRADES = "max_open_trades"
     SELF_CROSS = "self_cross"  # 14
     SAME_ORDER = "same_order"  # 15
     MAX_ORDERS = "max_orders"  # 16
     MAX_FIRINGS = "max_firings"
+    MAX_SPEND = "max_spend"
     LOSS_UNCERTAIN = "loss_uncertain"  # 17
     DAILY_LOSS = "max_daily_loss"
+    DRAWDOWN = "max_drawdown"
     RATE_BUDGET = "rate_budget"  # 18
     # before the gate
     OPPOSED = "opposed"

@@ -49,12 +49,14 @@ from runner.engine.events import (
 from runner.engine.gate import Gate
 from runner.engine.ledger import Ledgers
 from runner.engine.limits import Limits
-from runner.engine.reading import cell_streams
+from runner.engine.reading import breaker_key, breaker_streams, cell_streams, reads_time
 from runner.engine.rule import RuleRun
 from runner.engine.rules import Rules
 from runner.engine.snapshot import Saved
+from runner.engine.spending import Spending
 from runner.engine.timers import SECOND, Timers
 from runner.engine.trace import Funnel, Traces
+from runner.engine.trips import Breaker, Trips
 from runner.engine.worldflow import World
 from runner.lang.cells import AccountCell
 from runner.spec.plan import Plan
@@ -67,12 +69,13 @@ SWEEP_EVERY: Final = 10 * SECOND
 class Watch:
     """What hangs on one stream: its windows, the rules that read it, and whether it values us."""
 
-    __slots__ = ("feed", "held", "market", "rules")
+    __slots__ = ("breakers", "feed", "held", "market", "rules")
 
     def __init__(self, market: str, feed: Callable[[int], object] | None) -> None:
         self.market = market
         self.feed = feed
         self.rules: list[RuleRun] = []
+        self.breakers: list[Breaker] = []
         self.held = False
 
 
@@ -110,6 +113,8 @@ class Engine:
         self.desk = desk
         desk.traces = Traces(desk, watching)
         desk.limits = Limits(desk)
+        desk.trips = Trips(desk)
+        desk.spending = Spending(plan.risk.max_spend)
         desk.gate = Gate(desk)
         self.trade_cells = {name: TradeCell(desk, rule) for name, rule in plan.rules.items()}
         self.held_cells = {name: HeldCell(desk, m) for name, m in markets.items()}
@@ -123,6 +128,8 @@ class Engine:
         )
         desk.program = program(market.streams, cells)
         desk.rules.bind()
+        conditions = {breaker_key(i): b.when for i, b in enumerate(plan.risk.breakers)}
+        desk.trips.bind({key: reads_time(when) for key, when in conditions.items()})
         self.world = World(desk, market, adopt=adopt)
         self._watches = self._build_watches()
         self._apply = market.apply
@@ -169,6 +176,8 @@ class Engine:
                 watch = self._watches[stream.key]
                 if watch.feed is not None:
                     watch.feed(now)
+                if watch.breakers:
+                    self._look(stream, watch)
                 if event.more:  # type: ignore[attr-defined]
                     for run in watch.rules:
                         if run.test(now):
@@ -261,14 +270,23 @@ class Engine:
         out, self.desk.out = self.desk.out, []
         return out
 
+    def _look(self, stream: Any, watch: Watch) -> None:
+        """Look at the breakers of a stream, before any rule; they may read what we are worth."""
+        self.desk.cause = stream
+        if watch.held:
+            self.desk.limits.revalue()
+        for breaker in watch.breakers:
+            if breaker.since >= 0 or breaker.test(self.desk.now):
+                self.desk.trips.look(breaker)
+
     def _held(self, stream: Any, watch: Watch, now: int) -> None:
         """A market event while something is held there or waited for the last frame."""
         rules = self.desk.rules
         self.desk.cause = stream
+        if watch.held:
+            self.desk.limits.revalue()  # first: what trips comes before what would send
         if rules.deferred:
             rules.run_deferred()
-        if watch.held:
-            self.desk.limits.revalue()
         for run in watch.rules:
             if run.test(now):
                 rules.step(run)
@@ -278,6 +296,8 @@ class Engine:
         desk.cause = event
         if not self._started:
             self._start()
+        if desk.trips.breakers:
+            desk.trips.look_all()
         if desk.rules.deferred and kind is not Timer:
             desk.rules.run_deferred()
         if kind in _MARKET:
@@ -289,6 +309,7 @@ class Engine:
         act(event)
         if kind is not Timer:
             self._refresh()
+            desk.trips.look_all()
             desk.rules.step_all()
 
     def _first_market(self, event: Event) -> None:
@@ -300,6 +321,7 @@ class Engine:
             if watch.feed is not None:
                 watch.feed(self.desk.now)
             self.desk.cause = stream
+            self.desk.trips.look_all()
             self.desk.rules.step_all(hold=bool(getattr(event, "more", False)))
 
     def _start(self) -> None:
@@ -314,6 +336,7 @@ class Engine:
         desk.limits.start_day()
         desk.rules.holding.start_beat()
         desk.traces.start()
+        desk.trips.start_beat()
         desk.timers.at(desk.now + ANCHOR_EVERY, self._anchors)
         desk.timers.at(desk.now + SWEEP_EVERY, self._sweep)
         self._refresh()
@@ -357,8 +380,8 @@ class Engine:
         watch = self._watches[stream.key]
         if watch.feed is not None:
             watch.feed(self.desk.now)
-        if watch.held:
-            self.desk.limits.revalue()
+        if watch.held or watch.breakers:
+            self._look(stream, watch)
 
     def _resyncs(self) -> None:
         for market, reason in self.market.resyncs:
@@ -402,6 +425,9 @@ class Engine:
         watches = {
             key: Watch(stream.market, feeds.get(key)) for key, stream in self.market.streams.items()
         }
+        for breaker in self.desk.trips.breakers:
+            for key in breaker_streams(self.plan, breaker.plan.when):
+                watches[key].breakers.append(breaker)
         for run in self.desk.rules.runs.values():
             keys = [*run.program.when_streams, *run.program.until_streams]
             keys += cell_streams(self.plan, run.plan)

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from runner.engine.gate import Gate
     from runner.engine.limits import Limits
     from runner.engine.rules import Rules
+    from runner.engine.spending import Spending
     from runner.engine.trace import Traces
+    from runner.engine.trips import Trips
     from runner.lang.api import ProgramApi
 
 
@@ -150,6 +152,8 @@ class Desk:
     orders: Orders = field(init=False)
     gate: Gate = field(init=False)
     limits: Limits = field(init=False)
+    trips: Trips = field(init=False)
+    spending: Spending = field(init=False)
     rules: Rules = field(init=False)
     traces: Traces = field(init=False)
     program: ProgramApi = field(init=False)

@@ -83,7 +83,7 @@ class Gate:
 
     def __init__(self, desk: Desk) -> None:
         # Here, because the checks' modules read this one's types.
-        from runner.engine import checks_order, checks_risk, checks_world
+        from runner.engine import checks_account, checks_order, checks_risk, checks_world
 
         self.desk = desk
         risk = desk.plan.risk
@@ -102,13 +102,17 @@ class Gate:
         """market -> mids of the last two 5 s marks, the older first (R-07)"""
         self.reducing_symbols: dict[str, str] = {}
         """market -> why no new risk is taken there"""
-        self.checks: list[Check] = [
+        fixed: list[Check] = [
             *checks_world.CHECKS,
             *checks_order.BEFORE_POSITION,
             *checks_risk.POSITION,
             *checks_order.PATTERNS,
             *checks_risk.BUDGETS,
         ]
+        more = checks_account.beside(risk)
+        self.checks: list[Check] = []
+        for check in fixed:
+            self.checks += [check, *more.get(check, ())]
 
     def judge(self, proposal: Proposal) -> tuple[Approved, ...] | Refusal:
         """Approve all orders of a proposal or none."""

@@ -18,7 +18,7 @@ the loss is uncertain: no new risk, and no halt by it.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf, nan
 from typing import TYPE_CHECKING, Any, Final
@@ -62,7 +62,8 @@ STOP: Final = "stop"
 STICKY: Final = frozenset({Mode.KEPT, Mode.HALTED, Mode.FLATTENED, Mode.FROZEN})
 _TOPICS: Final = {"auth": Topic.AUTH, "journal": Topic.JOURNAL, "disk": Topic.JOURNAL}
 """codes of lasting causes that have a topic of their own"""
-_THEN: Final = {"halt": Mode.HALTED, "freeze": Mode.FROZEN, "pause": Mode.PAUSED}
+MODES: Final = {"halt": Mode.HALTED, "freeze": Mode.FROZEN, "pause": Mode.PAUSED}
+"""what `then` of a limit says"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ class Limits:
         self._limit = float(plan.amount.value) if plan is not None else inf
         self._rejects: deque[int] = deque()
         self._started = False
+        self.carried = 0.0
+        """settled by rules that the file does not have any more"""
         self._blind_roll = False
         """the day began while a price was missing: its start is valued when all are known"""
 
@@ -147,8 +150,7 @@ class Limits:
         if old is not None and (old.mode, old.code) == (mode, code):
             return
         self.causes[key] = Cause(mode, code, text, until)
-        if until != NEVER:
-            self.desk.timers.at(until, self._rested, key)
+        self._watch_rest(key, until)
         self.settle()
         if mode in CANCELS:
             self.cancel_entries()
@@ -166,6 +168,7 @@ class Limits:
             if cause.mode in STICKY or cause.mode is Mode.PAUSED:
                 del self.causes[key]
         self.settle()
+        self.desk.trips.lifted()
 
     def cancel_entries(self) -> None:
         """Cancel all our working entries."""
@@ -199,14 +202,34 @@ class Limits:
         self.mode, self.code = mode, code
         self.desk.emit(RunState(state=mode.shown, code=code, text=self.reason))
         self.desk.rules.touch_run()
+        if mode is Mode.PAUSED and gravest is not None and code != STOP:
+            level = "page" if gravest.until == NEVER else "warn"
+            self.desk.tell(level, f"paused: {self.reason}", Topic.PAUSE)
         if mode in STICKY and code != STOP:
             topic = _TOPICS.get(code, Topic.FREEZE if mode is Mode.FROZEN else Topic.HALT)
             self.desk.tell("page", f"{mode.shown}: {self.reason}", topic)
 
+    def take_over(self, key: str, cause: Cause) -> None:
+        """Take a cause over from an earlier run; a rest goes on where it was."""
+        self.causes[key] = cause
+        self._watch_rest(key, cause.until)
+
+    def _watch_rest(self, key: str, until: int) -> None:
+        if until != NEVER:
+            self.desk.timers.at(max(until, self.desk.now), self._rested, key)
+
     def _rested(self, key: str) -> None:
         cause = self.causes.get(key)
-        if cause is not None and cause.until <= self.desk.now:
+        if cause is None or cause.until > self.desk.now:
+            return
+        rest = self.desk.trips.rest_again(key)
+        if rest is None:
             self.drop(key)
+            self.desk.trips.lifted()
+            self.desk.rules.touch_run()
+        else:
+            self.take_over(key, replace(cause, until=self.desk.now + rest))
+            self.desk.rules.touch_run()
 
     # -- the day
 
@@ -239,7 +262,7 @@ class Limits:
     def evaluate(self) -> None:
         """Value everything after fills, fees or funding moved, and halt at the day's limit."""
         held: dict[str, list[Hold]] = {}
-        self._settled = 0.0
+        self._settled = self.carried
         for ledger in self.desk.ledgers:
             self._settled += ledger.settled_pnl
             if ledger.lots:
@@ -275,14 +298,17 @@ class Limits:
             self._begin_day()
         if uncertain or self.uncertain:
             self._note_uncertain(uncertain)
-        if self._limit <= self.day_start - value and not uncertain:
+        if uncertain:
+            return
+        self.desk.trips.valued(value)
+        if self._limit <= self.day_start - value:
             self._trip()
 
     def _trip(self) -> None:
         plan = self.desk.plan.risk.max_daily_loss
         if plan is not None and "max_daily_loss" not in self.causes:
             text = f"loss of the day {self.day_loss:.8g} / {plan.amount.value} {plan.amount.unit}"
-            self.add("max_daily_loss", _THEN[plan.then], "max_daily_loss", text)
+            self.add("max_daily_loss", MODES[plan.then], "max_daily_loss", text)
 
     def _note_uncertain(self, uncertain: str) -> None:
         if uncertain and not self.uncertain:

@@ -81,6 +81,7 @@ def on_fill(desk: Desk, event: Fill) -> None:
         return
     desk.orders.seen_fills[key] = None
     ledger = desk.ledgers.book(intent.rule, intent.market, intent.side, event, desk.price_of)
+    desk.spending.book(desk, intent, event)
     desk.rules.last_fill[intent.market] = desk.now
     asset, amount = checks_risk.need(desk, intent, event.price)
     if not intent.reduce_only:

@@ -16,10 +16,27 @@ from runner.spec.plan import Plan, RulePlan, StreamKind
 
 def cell_streams(plan: Plan, rule: RulePlan) -> tuple[str, ...]:
     """Return the keys of the books by which the cells of a rule's conditions are valued."""
+    return _books(plan, _cells(rule.when, rule.until), rule)
+
+
+def breaker_key(index: int) -> str:
+    """Return the name of a breaker: its cause's key, its condition's in the program."""
+    return f"breaker:{index}"
+
+
+def breaker_streams(plan: Plan, when: Any) -> tuple[str, ...]:
+    """Return the keys of all streams at which a breaker must be looked at."""
+    if not isinstance(when, tree.Node):
+        return ()
+    found = (*tree.streams_of(when), *_books(plan, _cells(when), None))  # type: ignore[arg-type]
+    return tuple(dict.fromkeys(found))
+
+
+def _books(plan: Plan, cells: Iterable[tree.Cell], rule: RulePlan | None) -> tuple[str, ...]:
     markets: dict[str, None] = {}
-    for cell in _cells(rule):
+    for cell in cells:
         match cell.space:
-            case tree.Space.THIS:
+            case tree.Space.THIS if rule is not None:
                 markets |= dict.fromkeys(leg.market for leg in rule.legs)
             case tree.Space.RULE:
                 markets |= dict.fromkeys(leg.market for leg in plan.rules[cell.owner].legs)
@@ -67,7 +84,7 @@ def _key(expr: Any) -> str:
     return tree.key(expr) if isinstance(expr, tree.Node) else repr(expr)  # type: ignore[arg-type]
 
 
-def _cells(rule: RulePlan) -> Iterable[tree.Cell]:
-    for expr in (rule.when, rule.until):
+def _cells(*exprs: Any) -> Iterable[tree.Cell]:
+    for expr in exprs:
         if isinstance(expr, tree.Node):
-            yield from tree.find(expr, tree.Cell)
+            yield from tree.find(expr, tree.Cell)  # type: ignore[arg-type]

@@ -271,6 +271,7 @@ class Rules:
         )
         armed = leaving.reason == "until" and not trade.failed
         self._rest(run, leaving.reason, armed=armed)
+        self.desk.trips.closed(trade, pnl)
 
     def nothing_held(self, run: RuleRun) -> None:
         """An entry ended with nothing: no fill, rejected, or trimmed away again."""
@@ -292,6 +293,9 @@ class Rules:
             "no_fill", rule=run.plan.name, group=trade.ordinal, reason=reason, missed=by
         )
         self._rest(run, reason, armed=not unwound)
+        if unwound:
+            pnl = sum(leg.ledger.settled_pnl for leg in trade.legs) - trade.baseline
+            self.desk.trips.closed(trade, pnl)
         if run.rejects >= REJECTS_IN_A_ROW:
             self._disable(run, f"{run.rejects} rejects in a row, the last {trade.rejected}")
 

@@ -21,7 +21,9 @@ from runner.engine.orderflow import fill_key
 from runner.engine.orders import Order, OrderState
 from runner.engine.reading import entered_keys
 from runner.engine.rule import RuleRun, RuleState
+from runner.engine.timers import NEVER
 from runner.engine.trade import Guard, Leaving, Leg, Trade
+from runner.engine.trips import is_trip
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
@@ -88,6 +90,9 @@ def rule_row(desk: Desk, run: RuleRun) -> str:
         for x in row["ledgers"]
         if x["lots"] and (i := desk.instruments[x["market"]])
     }
+    spent = desk.spending.saved(run.plan.name)
+    if spent:
+        row["spent"] = spent
     if run.trade is not None:
         row["trade"] = _trade(run.trade) | {
             "identity": run.trade.identity or run.identity,
@@ -99,10 +104,16 @@ def rule_row(desk: Desk, run: RuleRun) -> str:
 def run_row(desk: Desk) -> str:
     """Return the run's lasting state as JSON text."""
     limits = desk.limits
+    to_wall = desk.wall - desk.now
     sticky = {
-        key: [cause.mode.value, cause.code, cause.text]
+        key: [
+            cause.mode.value,
+            cause.code,
+            cause.text,
+            None if cause.until == NEVER else cause.until + to_wall,
+        ]
         for key, cause in limits.causes.items()
-        if cause.mode in STICKY and cause.code != STOP  # the end of a run is not a halt
+        if _lasts(key, cause)
     }
     row = {
         "v": 1,
@@ -111,8 +122,16 @@ def run_row(desk: Desk) -> str:
         "day_start": limits.day_start,
         "causes": sticky,
         "external": desk.ledgers.external,
+        **desk.trips.saved(),
     }
     return msgspec.json.encode(row).decode()
+
+
+def _lasts(key: str, cause: Cause) -> bool:
+    """Whether a cause outlives the process: all but the end of the run and passing troubles."""
+    if cause.mode is Mode.PAUSED:
+        return is_trip(key)
+    return cause.mode in STICKY and cause.code != STOP  # the end of a run is not a halt
 
 
 def restore(desk: Desk, saved: Saved, *, adopt: bool = False) -> list[str]:
@@ -132,7 +151,11 @@ def restore(desk: Desk, saved: Saved, *, adopt: bool = False) -> list[str]:
     for name, text in saved.rules.items():
         row = msgspec.json.decode(text)
         run = desk.rules.runs.get(name)
+        desk.spending.restore(name, row.get("spent", ()))
         if run is None or not _fits(desk, run, row):
+            desk.limits.carried += sum(
+                x["realised"] - x["fees"] + x["funding"] for x in row["ledgers"]
+            )
             if "trade" in row or any(x["lots"] for x in row["ledgers"]):
                 orphans.append(name)
             continue
@@ -176,6 +199,7 @@ def _book_late(desk: Desk, fill: Fill) -> None:
     intent = order.intent
     desk.orders.seen_fills[fill_key(fill)] = None
     desk.ledgers.book(intent.rule, intent.market, intent.side, fill, desk.price_of)
+    desk.spending.book(desk, intent, fill)
     desk.orders.changed(order)
     desk.rules.touch(intent.rule)
 
@@ -185,8 +209,10 @@ def _restore_run(desk: Desk, row: dict[str, Any]) -> None:
     desk.limits.day = row["day"]
     desk.limits.day_start = row["day_start"]
     desk.ledgers.external.update(row["external"])
-    for key, (mode, code, text) in row["causes"].items():
-        desk.limits.causes[key] = Cause(Mode(mode), code, text)
+    desk.trips.restore(row)
+    for key, (mode, code, text, *until) in row["causes"].items():
+        rest = NEVER if not until or until[0] is None else until[0] - desk.wall + desk.now
+        desk.limits.take_over(key, Cause(Mode(mode), code, text, rest))
 
 
 def _restore_rule(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
@@ -200,6 +226,8 @@ def _restore_rule(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
     run.disabled_why = row["disabled"]
     run.cooldown_until = row["cooldown_until"] + to_mono
     state = RuleState(row["state"])
+    if state is RuleState.DONE and not run.plan.once:
+        state = RuleState.IDLE
     if "trade" in row:
         run.trade = _read_trade(desk, run, row["trade"], to_mono)
         run.cell.entered = run.trade.entered

@@ -125,6 +125,8 @@ class Trade:
     """the rest of what was given up has gone"""
     dropped: bool = False
     """what is still lacking was told"""
+    counted: bool = False
+    """its end was counted for `max_losing_streak`"""
     refused: int = 0
     """exits and repairs in a row that the exchange refused, without a fill between them"""
     refused_until: int = 0

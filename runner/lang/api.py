@@ -163,6 +163,11 @@ class ProgramApi(Protocol):
     def rules(self) -> Mapping[str, RuleProgram]: ...
 
     @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """conditions that belong to no rule (breakers), by the name they were compiled under"""
+        ...
+
+    @property
     def on_stream(self) -> Mapping[str, Test | Callable[[int], None]]:
         """per stream key: feeds the windows that read it; absent where none does"""
         ...

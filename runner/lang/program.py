@@ -9,7 +9,7 @@ stale, down or live again, for then its values appear or vanish.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
 from typing import Any
@@ -51,6 +51,8 @@ class ProgramRequest:
     signals: Mapping[str, Expr]
     rules: Mapping[str, RuleExprs]
     params: Mapping[str, float | str | bool]
+    conditions: Mapping[str, Expr] = field(default_factory=dict)
+    """conditions that belong to no rule, by a name of the caller's"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,10 @@ class Program:
         self._explain = explainers(_conditions(request), request.params, objects)
         found = self._functions
         self.rules = {name: layout.rule(name, found) for name in request.rules}
+        self.conditions = {
+            name: Condition(found[f"condition_{i}_true"], found[f"condition_{i}_false"])
+            for i, name in enumerate(request.conditions)
+        }
         self.on_stream: dict[str, Callable[[int], None]] = {
             key: found[name] for key, name in layout.feeds.items()
         }
@@ -258,6 +264,8 @@ class _Layout:
         self.rule_number = {name: i for i, name in enumerate(request.rules)}
         for name, exprs in request.rules.items():
             _add_rule(generator, f"rule_{self.rule_number[name]}", name, exprs)
+        for i, expr in enumerate(request.conditions.values()):
+            generator.condition(f"condition_{i}", expr)
         names = {spec.id: name for name, spec in generator.windows.items()}
         self.specs = list(generator.windows.values())
         self.feeds = _add_feeds(generator, self.specs, names)

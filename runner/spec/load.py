@@ -114,7 +114,7 @@ class _Strategy:
         self.risk: RiskPlan = read_risk(root, self.markets, self.exchanges, ctx)
         self.run: RunPlan = read_run(root, ctx)
         self.notify = read_notify(root, ctx)
-        meaning.check(self.rules, self.markets, ctx)
+        meaning.check(self.rules, self.markets, self.risk, ctx)
         check_must(root, self.rules, ctx)
         facts.check(self.rules, self.exchanges, ctx)
         self.trials: tuple[TrialPlan, ...]

@@ -10,15 +10,17 @@ from runner.lang.tree import streams_of
 from runner.spec import firing
 from runner.spec.context import Context, word
 from runner.spec.markets import MarketDraft
-from runner.spec.plan import StreamKind
+from runner.spec.plan import RiskPlan, StreamKind
 from runner.spec.rules import RuleDraft
 
 _HEDGE = "hedge: {policy: together, max_gap: ..., repair_within: ..., on_failure: flatten}"
 
 
-def check(rules: dict[str, RuleDraft], markets: dict[str, MarketDraft], ctx: Context) -> None:
+def check(
+    rules: dict[str, RuleDraft], markets: dict[str, MarketDraft], risk: RiskPlan, ctx: Context
+) -> None:
     """Run every check that needs no facts of an exchange."""
-    _max_age(rules, markets, ctx)
+    _max_age(rules, markets, risk, ctx)
     for rule in rules.values():
         if rule.verb == "trade":
             _hedged(rule, ctx)
@@ -34,9 +36,12 @@ def check(rules: dict[str, RuleDraft], markets: dict[str, MarketDraft], ctx: Con
     _fights(rules, ctx)
 
 
-def _max_age(rules: dict[str, RuleDraft], markets: dict[str, MarketDraft], ctx: Context) -> None:
-    """Every stream that reaches an order says how old it may be (E0404)."""
+def _max_age(
+    rules: dict[str, RuleDraft], markets: dict[str, MarketDraft], risk: RiskPlan, ctx: Context
+) -> None:
+    """Every stream that reaches an order, or may forbid one, says how old it may be (E0404)."""
     reached = {key for rule in rules.values() for key in streams_of(*rule.exprs)}
+    reached |= {key for breaker in risk.breakers for key in streams_of(breaker.when)}
     traded = {m.name for rule in rules.values() if rule.verb for m in rule.markets}
     reached |= {f"{name}.{StreamKind.BOOK}" for name in traded}
     for market in markets.values():

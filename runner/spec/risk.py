@@ -6,15 +6,27 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from runner.lang.nodes import Mapping, Node, Scalar
+from runner.market.instruments import Kind, Side
 from runner.spec.context import Context, integer, section, text, word
 from runner.spec.exchanges import ExchangeDraft
 from runner.spec.markets import MarketDraft
 from runner.spec.plan import DailyLoss, Quantity, Rate, RiskPlan, RunPlan
 from runner.spec.rules import RuleDraft
 from runner.spec.suggest import hint, nearest
+from runner.spec.trips import (
+    read_breakers,
+    read_drawdown,
+    read_free_margin,
+    read_leverage,
+    read_spend,
+    read_streak,
+)
 
 MUST = ("max_position", "max_order", "max_orders", "max_daily_loss")
+MUST_BUYING = ("max_order", "max_orders", "max_spend")
+"""where nothing is done but purchases on spot by the verb `order`"""
 _EXAMPLES = {
+    "max_spend": "max_spend: {amount: 100 USDT, per: 7d}",
     "max_position": "max_position: {bin: 0.02 BTC}",
     "max_order": "max_order: 600 USDT",
     "max_orders": "max_orders: {count: 40, per: 1m}",
@@ -65,6 +77,13 @@ def read_risk(
         price_collar=PRICE_COLLAR if collar is None else collar,
         max_firings=ctx.rate(at, "max_firings", "risk") or FIRINGS,
         same_order_within_ns=50_000_000 if same is None else same,
+        max_drawdown=read_drawdown(at, names.quotes, ctx),
+        max_losing_streak=read_streak(at, ctx),
+        breakers=read_breakers(at, ctx),
+        max_leverage=read_leverage(at, markets, exchanges, ctx),
+        min_free_margin=read_free_margin(at, ctx),
+        max_spend=read_spend(at, names.quotes, ctx),
+        max_open_trades=integer(at, "max_open_trades"),
     )
 
 
@@ -167,10 +186,13 @@ def check_must(root: Mapping, rules: dict[str, RuleDraft], ctx: Context) -> None
     if there is not None and (there.bad or not isinstance(there, Mapping)):
         return
     at = there if isinstance(there, Mapping) else Mapping(root.key("rules"))
-    meant = {nearest(entry.key.text, MUST) for entry in at if entry.value.bad}
-    if "max_spend" in at:  # takes their place for purchases; reported as E0207 itself
-        meant |= {"max_position", "max_daily_loss"}
-    absent = [name for name in MUST if name not in at and name not in meant]
+    must: tuple[str, ...] = MUST
+    if all(_only_buys_spot(r) for r in opening) and not {"max_position", "max_daily_loss"} <= {
+        entry.key.text for entry in at
+    }:
+        must = MUST_BUYING
+    meant = {nearest(entry.key.text, must) for entry in at if entry.value.bad}
+    absent = [name for name in must if name not in at and name not in meant]
     mark = root.key("risk" if "risk" in root else "rules")
     if absent:
         names = ", ".join(f"`{n}`" for n in absent)
@@ -179,6 +201,17 @@ def check_must(root: Mapping, rules: dict[str, RuleDraft], ctx: Context) -> None
         help = (", ".join(_EXAMPLES[n] for n in absent),)
         ctx.add("E0410", message, mark, "limits that must be written", "risk", help=help)
     _every_market(at, opening, ctx)
+
+
+def _only_buys_spot(rule: RuleDraft) -> bool:
+    """Whether all a rule does is to buy what is paid in full: `max_spend` bounds it."""
+    return rule.verb == "order" and all(
+        leg.side is Side.BUY
+        and leg.market is not None
+        and leg.market.instrument is not None
+        and leg.market.instrument.kind is Kind.SPOT
+        for leg in rule.legs
+    )
 
 
 def _every_market(at: Mapping, opening: list[RuleDraft], ctx: Context) -> None:

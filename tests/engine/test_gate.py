@@ -21,11 +21,12 @@ from runner.engine.events import Budget, ClockReading, Readiness
 from runner.engine.gate import Proposal
 from runner.engine.limits import Mode
 from runner.engine.proof import Approved, _approve
+from runner.engine.rule import RuleState
 from runner.engine.scenario import Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
 from runner.market.streams import StreamState
-from runner.spec.plan import Plan, Rate
+from runner.spec.plan import Drawdown, Plan, Rate
 from tests.engine.stage import BIN, R1, R2, arb_plan, btc, rule, stage, usdt
 
 PAIR = (Side.SELL, Side.BUY)
@@ -149,6 +150,14 @@ def free(amount: float) -> Change:
     return lambda s: s.engine.desk.venues["binance"].free.update(USDT=amount)
 
 
+def equity(amount: float) -> Change:
+    return lambda s: setattr(s.engine.desk.venues["binance"].cell, "equity", amount)
+
+
+def in_state(rule_name: str, state: str) -> Change:
+    return lambda s: setattr(s.engine.desk.rules.runs[rule_name], "state", RuleState(state))
+
+
 def budget(used: int) -> Change:
     def change(s: Scenario) -> None:
         venue = s.engine.desk.venues["binance"]
@@ -262,6 +271,21 @@ CASES = [
          plan=loose(max_net_position={"BTC": Decimal("0.004")})),
     Case(Why.MAX_EXPOSURE, "max_exposure", held(9, R2, "byb"), held(8, R2, "byb"),
          plan=loose(max_exposure={"all": usdt(970)})),
+    Case(Why.MAX_LEVERAGE, "max_leverage", equity(240.0), equity(240.1),
+         plan=loose(max_leverage={"binance": 2.0})),
+    Case(Why.MAX_LEVERAGE, "max_leverage",
+         lambda s: (equity(480.0)(s), resting(lots=8, ticks=500_000)(s)),
+         lambda s: (equity(480.0)(s), resting(lots=7, ticks=500_000)(s)),
+         plan=loose(max_leverage={"binance": 2.0})),
+    Case(Why.EQUITY_UNKNOWN, "max_leverage", equity(float("nan")), equity(10_000.0),
+         plan=loose(max_leverage={"binance": 2.0})),
+    Case(Why.MIN_FREE_MARGIN, "min_free_margin",
+         lambda s: (equity(1000.0)(s), free(400 + NEED - 0.01)(s)),
+         lambda s: (equity(1000.0)(s), free(400 + NEED + 0.01)(s)),
+         plan=loose(min_free_margin=0.4)),
+    Case(Why.EQUITY_UNKNOWN, "min_free_margin", equity(0.0), plan=loose(min_free_margin=0.4)),
+    Case(Why.MAX_OPEN_TRADES, "max_open_trades", in_state(R2, "leaving"), in_state(R2, "cooldown"),
+         plan=loose(max_open_trades=1)),
     Case(Why.BALANCE, "balance", free(NEED - 0.01), free(NEED + 0.01)),
     Case(Why.BALANCE_UNKNOWN, "balance", unheard),
     Case(Why.MAX_OPEN_ORDERS, "max_open_orders", resting(3, ticks=500_000),
@@ -275,6 +299,8 @@ CASES = [
     Case(Why.LOSS_UNCERTAIN, "loss", lambda s: setattr(s.engine.desk.limits, "uncertain", "byb")),
     Case(Why.DAILY_LOSS, "loss", lost(20.0), lost(19.99), plan=loose(
         max_daily_loss=arb_plan().risk.max_daily_loss)),
+    Case(Why.DRAWDOWN, "loss", lost(15.0), lost(14.99),
+         plan=loose(max_drawdown=Drawdown(usdt(15)))),
     Case(Why.RATE_BUDGET, "rate_budget", budget(80), budget(79)),
 ]  # fmt: skip
 
