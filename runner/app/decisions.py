@@ -10,7 +10,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from runner.engine.commands import Cancel, CancelAll, Command, Intent, RunState, Send, Trace
+from runner.engine.commands import (
+    Amend,
+    Cancel,
+    CancelAll,
+    Command,
+    Intent,
+    RunState,
+    Send,
+    Trace,
+)
 from runner.engine.events import Event
 
 
@@ -39,6 +48,8 @@ def canonical(decision: dict[str, Any]) -> str:
 def _decisions(command: Command) -> list[dict[str, Any]]:
     if isinstance(command, Send):
         return [_order(approved.intent) for approved in command.orders]
+    if isinstance(command, Amend):
+        return [_order(command.order.intent)]
     if isinstance(command, Cancel):
         return [{"d": "cancel", "cid": command.cid}]
     if isinstance(command, CancelAll):
@@ -61,7 +72,7 @@ def _decisions(command: Command) -> list[dict[str, Any]]:
 
 def _order(intent: Intent) -> dict[str, Any]:
     return {
-        "d": "order",
+        "d": "amend" if intent.revision else "order",
         "cid": intent.cid,
         "rule": intent.rule,
         "purpose": intent.purpose.value,

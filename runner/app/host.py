@@ -23,6 +23,7 @@ from runner.base.clock import stopwatch_ns
 from runner.base.crash import crash_point
 from runner.base.errors import RunnerError
 from runner.engine.commands import (
+    Amend,
     Cancel,
     CancelAll,
     Command,
@@ -38,6 +39,7 @@ from runner.engine.commands import (
 from runner.engine.events import (
     Account,
     Ack,
+    AmendReply,
     Bar,
     Budget,
     ClockReading,
@@ -78,6 +80,7 @@ class Orders(Protocol):
     """The order side: paper, sockets, or a script. Answers come back as events, later."""
 
     def send(self, orders: list[Journaled], t: int, wall: int) -> None: ...
+    def amend(self, order: Journaled, t: int, wall: int) -> None: ...
     def cancel(self, command: Cancel, t: int, wall: int) -> None: ...
     def cancel_all(self, command: CancelAll, t: int, wall: int) -> None: ...
     def query(self, command: Query, t: int, wall: int) -> None: ...
@@ -132,6 +135,7 @@ class Host:
         self._busy = False
         self._do: dict[type[Command], Callable[..., None]] = {
             Send: self._send,
+            Amend: self._amend,
             Cancel: self._cancel,
             CancelAll: lambda c, t, w: self.orders.cancel_all(c, t, w),
             Query: lambda c, t, w: self.orders.query(c, t, w),
@@ -239,6 +243,15 @@ class Host:
             stage("journal", stopwatch_ns() - start)
         self.orders.send(journaled, t, wall)
 
+    def _amend(self, command: Amend, t: int, wall: int) -> None:
+        try:
+            (journaled,) = self.journal.commit((command.order,))
+        except RunnerError as error:
+            self._waiting.append(HostEvent(fault="journal", text=str(error), t=t, wall=wall))
+            self._waiting.append(_never_changed(command.order, t, wall))
+            return
+        self.orders.amend(journaled, t, wall)
+
     def _cancel(self, command: Cancel, t: int, wall: int) -> None:
         crash_point("cancel_before_send")
         self.orders.cancel(command, t, wall)
@@ -289,6 +302,18 @@ class Host:
 
     def _record_notify(self, command: Notify, t: int, wall: int) -> None:
         self.journal.record("notify", {"level": command.level, "text": command.text}, t, wall)
+
+
+def _never_changed(approved: Approved, t: int, wall: int) -> Event:
+    return AmendReply(
+        cid=approved.intent.cid,
+        ok=False,
+        outcome="rejected",
+        code="journal",
+        text="the journal could not be written; the change was not sent",
+        t=t,
+        wall=wall,
+    )
 
 
 def _never_left(approved: Approved, t: int, wall: int) -> Event:

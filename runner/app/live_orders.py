@@ -39,6 +39,10 @@ class LiveOrders:
         for order in orders:
             self._links[order.intent.exchange].sent()
 
+    def amend(self, order: Journaled, t: int, wall: int) -> None:
+        """Sign and send a change of one order."""
+        self._links[order.intent.exchange].amend(order)
+
     def cancel(self, command: Cancel, t: int, wall: int) -> None:
         self._links[command.exchange].cancel(command)
 

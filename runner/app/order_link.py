@@ -196,6 +196,10 @@ class OrderLink:
         """Sign and send one order now; its group was admitted."""
         self._sender.send(order)
 
+    def amend(self, order: Journaled) -> None:
+        """Sign and send a change of an order now."""
+        self._sender.amend(order)
+
     def refuse(self, order: Journaled, why: str) -> None:
         """Say of an order that it was surely not sent."""
         self._sender.refuse(order, why)

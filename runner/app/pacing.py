@@ -62,7 +62,7 @@ class Pace:
         self._turns = Turns(self._budget)
         self._tell = tell
         self._headers = headers
-        self._costs: dict[tuple[bool, int, bool, bool], Cost] = {}
+        self._costs: dict[tuple[bool, int, bool, bool, bool], Cost] = {}
         self._told: dict[str, int] = {}
         self._pause = 1.0
         self._limited_at = -(1 << 62)
@@ -71,7 +71,7 @@ class Pace:
         """Return what a request costs, by the rules' names."""
         by_http = isinstance(request, HttpRequest)
         weight = request.weight if isinstance(request, HttpRequest) else 0
-        key = (by_http, weight, request.counts_order, cancel)
+        key = (by_http, weight, request.counts_order, request.amends, cancel)
         cost = self._costs.get(key)
         if cost is None:
             cost = self._costs[key] = cost_of(request, self._rules, cancel)

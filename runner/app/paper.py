@@ -40,8 +40,9 @@ ASSUMPTIONS = (
     "data's way back together)",
     "a taker walks the known levels; what it took stays taken while the level shows it; nothing "
     "fills beyond the known depth",
-    "what rests fills only when a trade prints beyond its price or the other side reaches it; "
-    "there is no model of the queue",
+    "what rests stands behind all that its price shows then; trades at the price serve those ahead "
+    "first, and of what is cancelled a part stood ahead of us, in proportion; without a stream of "
+    "trades it fills only when the other side's book reaches it",
     "other traders do not react to our orders, and our orders never meet each other",
     "an order that meets no valid book waits at most its receive window, then is refused "
     "(stale_market)",
@@ -140,6 +141,11 @@ class PaperDesk:
                 shadow.send(intent, t)
         self._rearm()
 
+    def amend(self, order: Journaled, t: int, wall: int) -> None:
+        """Ask to change one resting order."""
+        self.exchanges[order.intent.exchange].amend(order, t)
+        self._rearm()
+
     def cancel(self, command: Cancel, t: int, wall: int) -> None:
         """Ask to cancel one order."""
         self.exchanges[command.exchange].cancel(command.cid, command.symbol, t)
@@ -208,7 +214,10 @@ class PaperDesk:
 
     def models(self) -> dict[str, str]:
         """Describe the model of each exchange."""
-        return {name: f"taker-l2; {x.latency.text()}" for name, x in self.exchanges.items()}
+        return {
+            name: f"taker-l2; {x.queue.text()}; {x.latency.text()}"
+            for name, x in self.exchanges.items()
+        }
 
     def fill_counts(self) -> dict[str, int]:
         """Count the fills of all exchanges by how they came about."""

@@ -27,7 +27,7 @@ from runner.base.clock import NS_PER_MS, NS_PER_S, Clock, stopwatch_ns
 from runner.base.crash import crash_point
 from runner.base.errors import Down, UnknownOutcome
 from runner.engine.commands import Cancel, CancelAll, Purpose
-from runner.engine.events import CancelReply, Event, OrderEvent, Reject, Unknown
+from runner.engine.events import AmendReply, CancelReply, Event, OrderEvent, Reject, Unknown
 from runner.engine.proof import Journaled
 from runner.exchanges.api import HttpRequest, OrderCodec, Outcome, Request, SocketRequest
 from runner.net.budget import Cost, Priority
@@ -124,6 +124,32 @@ class Sender:
         """Say of an order that it was surely not sent."""
         self._tell(_not_sent(order.intent.cid, why))
 
+    # -- changes
+
+    def amend(self, order: Journaled) -> None:
+        """Sign and send a change of an order now, or say that it was not sent.
+
+        RuntimeError when this change has left before.
+        """
+        intent = order.intent
+        name = f"{intent.cid}.{intent.revision}"
+        if name in self._sent:
+            raise RuntimeError(f"change {intent.revision} of {intent.cid} was to be sent again")
+        self._sent[name] = None
+        codec = self._codec if self._socket_up() else self._by_rest
+        request = codec.amend(order, self._sync.now_ms(), self._id("m"))
+        by_socket = isinstance(request, SocketRequest)
+        priority = Priority.ENTRY if intent.purpose is Purpose.ENTRY else Priority.REDUCE
+        wait = self._rest.pace.take(self._rest.pace.cost(request), priority, by_socket)
+        if wait:
+            why = f"the rate budget has no room for {wait // NS_PER_MS} ms"
+            self._tell(_not_changed(intent.cid, "not_sent", why))
+            return
+        try:
+            self._dispatch(request, Pending(intent.cid, "amend", self._clock.mono()))
+        except Down as error:
+            self._tell(_not_changed(intent.cid, "not_sent", str(error)))
+
     # -- cancels
 
     def cancel(self, command: Cancel) -> None:
@@ -194,7 +220,8 @@ class Sender:
             self._lost(pending, str(error))
             return
         pace = self._rest.pace
-        pace.heard(pace.cost(request, cancel=pending.operation != "place"), answer)
+        cancels = pending.operation in ("cancel", "cancel_all")
+        pace.heard(pace.cost(request, cancel=cancels), answer)
         t, wall = self._clock.mono(), self._clock.wall()
         outcome, events = self._codec.reply(
             pending.cid, pending.operation, answer.status, answer.headers, answer.body, t, wall
@@ -248,6 +275,8 @@ class Sender:
     def _lost(self, pending: Pending, why: str) -> None:
         if pending.operation == "place":
             self._tell(Unknown(cid=pending.cid, why=why))
+        elif pending.operation == "amend":
+            self._tell(_not_changed(pending.cid, "unknown", why))
         elif pending.operation == "cancel":
             self._tell(_cancel_failed(pending.cid, "unknown", why))
         else:
@@ -256,6 +285,8 @@ class Sender:
     def _never_left(self, pending: Pending, why: str) -> None:
         if pending.operation == "place":
             self._tell(_not_sent(pending.cid, why))
+        elif pending.operation == "amend":
+            self._tell(_not_changed(pending.cid, "not_sent", why))
         elif pending.operation == "cancel":
             self._tell(_cancel_failed(pending.cid, "not_sent", why))
         else:
@@ -264,6 +295,11 @@ class Sender:
 
 def _not_sent(cid: str, why: str) -> Event:
     return Reject(cid=cid, outcome="rejected", code="not_sent", text=why)
+
+
+def _not_changed(cid: str, code: str, why: str) -> Event:
+    outcome = "unknown" if code == "unknown" else "rejected"
+    return AmendReply(cid=cid, ok=False, outcome=outcome, code=code, text=why)
 
 
 def _cancel_failed(cid: str, code: str, why: str) -> Event:

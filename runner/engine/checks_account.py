@@ -88,8 +88,8 @@ def max_spend(gate: Gate, p: Proposal) -> Refusal | None:
     if plan is None:
         return None
     wanted = sum(
-        need(desk, intent, price)[1]
-        for intent, price in zip(p.intents, p.prices, strict=True)
+        need(desk, intent, p.prices[i])[1] * p.part(i)
+        for i, intent in enumerate(p.intents)
         if is_purchase(desk, intent)
     )
     if wanted == 0:
@@ -117,10 +117,10 @@ def _exposure(gate: Gate, p: Proposal, exchange: str) -> float:
         if listed.plan.exchange != exchange or not listed.perpetual:
             continue
         high, low = worst_lots(desk, name)
-        for intent, reduces in zip(p.intents, p.reduces, strict=True):
+        for i, (intent, reduces) in enumerate(zip(p.intents, p.reduces, strict=True)):
             if intent.market == name and not reduces:
-                high += intent.lots if intent.side is Side.BUY else 0
-                low -= intent.lots if intent.side is Side.SELL else 0
+                high += p.added(i) if intent.side is Side.BUY else 0
+                low -= p.added(i) if intent.side is Side.SELL else 0
         others = desk.ledgers.external.get(name, 0)
         lots = max(abs(high + others), abs(low + others))
         if lots:
@@ -140,7 +140,7 @@ def _needed(gate: Gate, p: Proposal, exchange: str) -> dict[str, float]:
     for i, intent in enumerate(p.intents):
         if intent.exchange == exchange and not p.reduces[i]:
             asset, amount = need(desk, intent, p.prices[i])
-            needed[asset] = needed.get(asset, 0.0) + amount
+            needed[asset] = needed.get(asset, 0.0) + amount * p.part(i)
     return needed
 
 

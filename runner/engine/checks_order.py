@@ -56,7 +56,7 @@ def max_order(gate: Gate, p: Proposal) -> Refusal | None:
         if limit is None:
             continue
         instrument = gate.desk.instruments[intent.market]
-        base = intent.lots * instrument.lot_base_f
+        base = p.live(i) * instrument.lot_base_f
         value = base if limit.unit == instrument.base else base * p.prices[i]
         if not value <= limit.most:
             unit = limit.unit
@@ -67,6 +67,8 @@ def max_order(gate: Gate, p: Proposal) -> Refusal | None:
 
 def max_open_orders(gate: Gate, p: Proposal) -> Refusal | None:
     """13: unsettled orders per market."""
+    if p.amends is not None:
+        return None
     added: dict[str, int] = {}
     for intent, reduces in zip(p.intents, p.reduces, strict=True):
         if reduces:
@@ -85,12 +87,10 @@ def self_cross(gate: Gate, p: Proposal) -> Refusal | None:
     for i, intent in enumerate(p.intents):
         for order in gate.desk.orders.working(intent.market, intent.side.opposite):
             other = order.intent
-            price = other.ticks
-            if intent.ticks and price:
-                buy, sell = (
-                    (intent.ticks, price) if intent.side is Side.BUY else (price, intent.ticks)
-                )
-                if buy < sell:
+            if intent.ticks and all(order.prices):
+                if intent.side is Side.BUY and intent.ticks < min(order.prices):
+                    continue
+                if intent.side is Side.SELL and intent.ticks > max(order.prices):
                     continue
             text = (
                 f"{intent.side} {intent.market} at {p.prices[i]:.10g} meets own order {other.cid}"
@@ -101,6 +101,8 @@ def self_cross(gate: Gate, p: Proposal) -> Refusal | None:
 
 def same_order(gate: Gate, p: Proposal) -> Refusal | None:
     """15: the same order again within moments is a mistake."""
+    if p.amends is not None:
+        return None
     window = gate.risk.same_order_within_ns
     now = gate.desk.now
     for intent, reduces in zip(p.intents, p.reduces, strict=True):

@@ -43,7 +43,7 @@ def max_position(gate: Gate, p: Proposal) -> Refusal | None:
         if p.reduces[i]:
             continue
         key = (intent.market, intent.side)
-        added[key] = added.get(key, 0) + intent.lots
+        added[key] = added.get(key, 0) + p.added(i)
         limit = gate.max_position.get(intent.market)
         if limit is None:
             continue
@@ -70,11 +70,8 @@ def max_net_position(gate: Gate, p: Proposal) -> Refusal | None:
             continue
         net, up, down = _net(desk, asset)
         if p.purpose is Purpose.ENTRY:
-            net += sum(
-                i.lots * i.side.sign * desk.instruments[i.market].lot_base_f
-                for i in p.intents
-                if desk.instruments[i.market].base == asset
-            )
+            more_net, more_up, more_down = _proposed(desk, p, asset)
+            net, up, down = net + more_net, up + more_up, down + more_down
         worst = max(abs(net + up), abs(net - down))
         if not worst <= limit.most + TOLERANCE:
             text = f"max_net_position.{asset}: {worst:.8g} {asset} / {limit.value} {asset}"
@@ -95,9 +92,9 @@ def max_exposure(gate: Gate, p: Proposal) -> Refusal | None:
         for i, intent in enumerate(p.intents):
             if intent.market == name and not p.reduces[i]:
                 if intent.side is Side.BUY:
-                    high += intent.lots
+                    high += p.added(i)
                 else:
-                    low -= intent.lots
+                    low -= p.added(i)
         lots = max(abs(high), abs(low))
         if not lots:
             continue
@@ -128,7 +125,10 @@ def balance(gate: Gate, p: Proposal) -> Refusal | None:
         spot = desk.instruments[intent.market].kind is Kind.SPOT
         if p.reduces[i] and not spot:
             continue
+        if p.amends is not None and not p.added(i):
+            continue
         asset, amount = need(desk, intent, p.prices[i])
+        amount *= p.part(i)
         needed[intent.exchange, asset] += amount
         free = desk.venues[intent.exchange].available(asset)
         if free is None:
@@ -159,7 +159,8 @@ def need(desk: Desk, intent: Intent, price: float) -> tuple[str, float]:
 def may_need(desk: Desk, order: Order) -> tuple[str, float]:
     """Return (asset, amount) that an unsettled order may still take."""
     intent = order.intent
-    limit = float(desk.instruments[intent.market].price(intent.ticks)) if intent.ticks else 0.0
+    ticks = max(order.prices)
+    limit = float(desk.instruments[intent.market].price(ticks)) if ticks else 0.0
     asset, amount = need(desk, intent, limit or desk.markets[intent.market].last_mid())
     return asset, amount * order.open_lots / intent.lots
 
@@ -189,9 +190,13 @@ def rate_budget(gate: Gate, p: Proposal) -> Refusal | None:
     now = gate.desk.now
     for exchange in dict.fromkeys(i.exchange for i in p.intents):
         count = sum(1 for i in p.intents if i.exchange == exchange)
-        for budget in gate.desk.venues[exchange].budgets.values():
+        budgets = gate.desk.venues[exchange].budgets
+        amends = {name for name in budgets if name.endswith("_amend")}
+        for name, budget in budgets.items():
             if now >= budget.resets_at:
                 continue
+            if amends and (name in amends) is not (p.amends is not None):
+                continue  # changes of orders have a budget of their own there
             share = ENTRY_SHARE if p.adds_risk else 1.0
             if budget.used + count > budget.limit * share:
                 text = f"{exchange} {budget.name}: {budget.used + count} / {budget.limit * share:g}"
@@ -202,6 +207,23 @@ def rate_budget(gate: Gate, p: Proposal) -> Refusal | None:
 def _in_unit(desk: Desk, intent: Intent, limit: Cap, price: float) -> float:
     """Return what one unit of base is in the limit's unit."""
     return 1.0 if limit.unit == desk.instruments[intent.market].base else price
+
+
+def _proposed(desk: Desk, p: Proposal, asset: str) -> tuple[float, float, float]:
+    """Return what an entry adds: a group by its planned end, a quote by either side at worst."""
+    net = up = down = 0.0
+    for i, intent in enumerate(p.intents):
+        instrument = desk.instruments[intent.market]
+        if instrument.base != asset:
+            continue
+        base = p.added(i) * instrument.lot_base_f
+        if p.rule.quote is None:
+            net += base * intent.side.sign
+        elif intent.side is Side.BUY:
+            up += base
+        else:
+            down += base
+    return net, up, down
 
 
 def _net(desk: Desk, asset: str) -> tuple[float, float, float]:

@@ -16,12 +16,15 @@ from runner.engine.codes import Refusal, Why
 from runner.engine.commands import Purpose
 from runner.engine.events import Readiness
 from runner.engine.limits import Mode
+from runner.engine.orders import OrderState
 from runner.engine.positions import room_for_exit
 from runner.engine.timers import MS, SECOND
 from runner.market.streams import NEVER, StreamState
 
 if TYPE_CHECKING:
+    from runner.engine.commands import Intent
     from runner.engine.gate import Check, Gate, Proposal
+    from runner.engine.orders import Order
 
 REDUCE_WITHOUT_DATA: Final = 60 * SECOND
 
@@ -71,8 +74,12 @@ def run_state(gate: Gate, p: Proposal) -> Refusal | None:
 def identity(gate: Gate, p: Proposal) -> Refusal | None:
     """2: the id is new, the parent has enough left, ledger and exchange both see a reduction."""
     seen: set[str] = set()
+    if p.amends is not None:
+        refusal = _changeable(p.amends, p.intents[0])
+        if refusal is not None:
+            return refusal
     for intent, parent, reduces in zip(p.intents, p.parents, p.reduces, strict=True):
-        if intent.cid in seen or intent.cid in gate.desk.orders.all:
+        if intent.cid in seen or (p.amends is None and intent.cid in gate.desk.orders.all):
             return Refusal(Why.ID_USED, f"client id {intent.cid} was used before")
         seen.add(intent.cid)
         if p.purpose in (Purpose.CLOSE, Purpose.PROTECT) and not reduces:
@@ -169,15 +176,26 @@ def instrument(gate: Gate, p: Proposal) -> Refusal | None:
     return None
 
 
+def _changeable(order: Order, intent: Intent) -> Refusal | None:
+    """Have an order known as open, with no change and no cancel under way."""
+    open_now = order.state in (OrderState.OPEN, OrderState.PARTIAL)
+    if not open_now or order.cancel_asked or order.pending is not None:
+        return Refusal(Why.NOT_OPEN, f"{intent.cid} cannot be changed now: it is {order.state}")
+    if intent.revision != order.revision + 1 or intent.lots <= order.filled:
+        text = f"change {intent.revision} of {intent.cid} to {intent.lots} lots does not fit"
+        return Refusal(Why.NOT_OPEN, text)
+    return None
+
+
 def _exit_covered(gate: Gate, p: Proposal) -> Refusal | None:
     """Have the exchange agree that a position falls, all exits in flight counted."""
     if p.rule.net:
         return None
-    for intent, reduces in zip(p.intents, p.reduces, strict=True):
+    for i, (intent, reduces) in enumerate(zip(p.intents, p.reduces, strict=True)):
         if not reduces or not gate.desk.markets[intent.market].perpetual:
             continue
         room = room_for_exit(gate.desk, intent.market, intent.side)
-        if intent.lots > room:
+        if p.added(i) > max(room, 0):
             text = (
                 f"exit of {intent.lots} lots {intent.market} / {max(room, 0)} lots of the position"
                 " at the exchange"

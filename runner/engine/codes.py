@@ -16,6 +16,7 @@ class Why(StrEnum):
     RULE_DISABLED = "rule_disabled"
     SYMBOL_REDUCING = "symbol_reducing"
     ID_USED = "id_used"  # 2
+    NOT_OPEN = "not_open"
     PARENT_BUDGET = "parent_budget"
     EXIT_OVER_LEDGER = "exit_over_ledger"
     EXIT_OVER_POSITION = "exit_over_position"

@@ -83,6 +83,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     trigger_text: str = ""
     trigger: Trigger = Trigger.MARK
     """a stop's price in ticks and as the wire takes it, and what is compared with it"""
+    revision: int = 0
+    """0: a new order; above: a change of the order `cid` to this price and whole quantity"""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="c"):
@@ -94,6 +96,12 @@ class Send(Command, frozen=True, kw_only=True, tag="send"):
 
     group: int
     orders: tuple[Approved, ...]
+
+
+class Amend(Command, frozen=True, kw_only=True, tag="amend"):
+    """Journal a change of one resting order, then send it; never repeated."""
+
+    order: Approved
 
 
 class Cancel(Command, frozen=True, kw_only=True, tag="cancel"):

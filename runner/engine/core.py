@@ -21,6 +21,8 @@ from runner.engine.desk import Desk, MarketLike
 from runner.engine.events import (
     Account,
     Ack,
+    Amended,
+    AmendReply,
     Bar,
     Budget,
     CancelReply,
@@ -155,6 +157,8 @@ class Engine:
             Done: lambda e: orderflow.on_done(desk, e),
             Found: lambda e: orderflow.on_found(desk, e),
             CancelReply: lambda e: orderflow.on_cancel_reply(desk, e),
+            AmendReply: lambda e: orderflow.on_amend_reply(desk, e),
+            Amended: lambda e: orderflow.on_amended(desk, e),
             Timer: self._on_timer,
         }
 

@@ -147,6 +147,8 @@ class Reject(OrderEvent, tag="reject", kw_only=True):
     outcome: str
     code: str
     text: str = ""
+    by_terms: bool = False
+    """refused by its own terms: post-only would take, fill-or-kill cannot fill"""
 
 
 class Unknown(OrderEvent, tag="unknown", kw_only=True):
@@ -240,6 +242,25 @@ class CancelReply(OrderEvent, tag="cancel_reply", kw_only=True):
     text: str = ""
 
 
+class AmendReply(OrderEvent, tag="amend_reply", kw_only=True):
+    """The answer to a change of an order. `ok`: taken, which is not yet done everywhere.
+
+    `outcome` of a no is rejected, rate_limited, clock, or unknown: it may have happened.
+    """
+
+    ok: bool
+    outcome: str = "accepted"
+    code: str = ""
+    text: str = ""
+
+
+class Amended(OrderEvent, tag="amended", kw_only=True):
+    """What an order is now, as the exchange shows it after a change: whole quantity and price."""
+
+    lots: int
+    ticks: int
+
+
 class Operator(Event, tag="operator", kw_only=True):
     """A command of the operator: halt, resume, flatten, stop, reset."""
 
@@ -297,6 +318,8 @@ AnyEvent = (
     | Reconciled
     | External
     | CancelReply
+    | AmendReply
+    | Amended
     | Operator
     | Host
     | History

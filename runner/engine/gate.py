@@ -19,6 +19,7 @@ from typing import Final
 from runner.engine.codes import Refusal
 from runner.engine.commands import Intent, Purpose
 from runner.engine.desk import Desk
+from runner.engine.orders import Order
 from runner.engine.proof import Approved, _approve
 from runner.spec.plan import Quantity, RiskPlan, RulePlan
 
@@ -67,8 +68,24 @@ class Proposal:
     """a further order of a trade that was approved before: no firing of its own"""
     commanded: bool = False
     """the operator asked for this close by name: it passes his own halt"""
+    amends: Order | None = None
+    """the order that the one intent changes"""
     reduces: list[bool] = field(default_factory=list)
     """per order, filled by the gate"""
+
+    def added(self, i: int) -> int:
+        """Return by how many lots an order makes what may still fill more."""
+        lots = self.intents[i].lots
+        return lots if self.amends is None else max(0, lots - self.amends.most)
+
+    def part(self, i: int) -> float:
+        """Return `added` as a part of the order's whole quantity."""
+        return 1.0 if self.amends is None else self.added(i) / self.intents[i].lots
+
+    def live(self, i: int) -> int:
+        """Return how many lots of an order can fill from now on."""
+        lots = self.intents[i].lots
+        return lots if self.amends is None else max(0, lots - self.amends.filled)
 
     @property
     def adds_risk(self) -> bool:
@@ -116,7 +133,7 @@ class Gate:
 
     def judge(self, proposal: Proposal) -> tuple[Approved, ...] | Refusal:
         """Approve all orders of a proposal or none."""
-        proposal.reduces = [self._reduces(proposal.rule.name, i) for i in proposal.intents]
+        proposal.reduces = [self._reduces(proposal, i) for i in range(len(proposal.intents))]
         for check in self.checks:
             refusal = check(self, proposal)
             if refusal is not None:
@@ -158,19 +175,21 @@ class Gate:
                 total += order.open_lots
         return total
 
-    def _reduces(self, rule: str, intent: Intent) -> bool:
+    def _reduces(self, p: Proposal, i: int) -> bool:
+        intent, rule = p.intents[i], p.rule.name
         if intent.purpose is Purpose.ENTRY:
             return False
         held = self.desk.ledgers.of(rule, intent.market).lots
         if held * intent.side.sign >= 0:
             return False
-        return intent.lots + self.exits_in_flight(rule, intent.market) <= abs(held)
+        return p.added(i) + self.exits_in_flight(rule, intent.market) <= abs(held)
 
     def _remember(self, proposal: Proposal) -> None:
         now = self.desk.now
         entry = proposal.purpose is Purpose.ENTRY
         for intent in proposal.intents:
-            self.recent[intent.market, intent.side, intent.lots, intent.ticks] = now
+            if proposal.amends is None:
+                self.recent[intent.market, intent.side, intent.lots, intent.ticks] = now
             if entry:
                 self.entries.append(now)
         if entry and not proposal.continues:

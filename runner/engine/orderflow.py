@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING
 from runner.engine import checks_risk
 from runner.engine.cancels import send_cancel, still_open
 from runner.engine.commands import Query, Topic
-from runner.engine.events import Ack, CancelReply, Done, Fill, Found, Reject, Unknown
-from runner.engine.orders import Order, OrderState, What
+from runner.engine.events import (
+    Ack,
+    Amended,
+    AmendReply,
+    CancelReply,
+    Done,
+    Fill,
+    Found,
+    Reject,
+    Unknown,
+)
+from runner.engine.orders import Order, OrderState, What, amend_window_over
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
@@ -49,7 +59,9 @@ def on_reject(desk: Desk, event: Reject) -> None:
         return
     if order.meet(What.REJECT):
         order.code, order.text = event.code or event.outcome, event.text
-        desk.limits.on_reject()
+        order.by_terms = event.by_terms
+        if not event.by_terms:
+            desk.limits.on_reject()
         _moved(desk, order)
     elif not order.settled:
         desk.orders.ask(order)
@@ -76,7 +88,7 @@ def on_fill(desk: Desk, event: Fill) -> None:
         return
     intent = order.intent
     key = fill_key(event)
-    was, over = order.state, order.filled + event.lots > intent.lots
+    was, over = order.state, order.filled + event.lots > order.most
     if key in desk.orders.seen_fills or not order.take(event):
         return
     desk.orders.seen_fills[key] = None
@@ -92,7 +104,7 @@ def on_fill(desk: Desk, event: Fill) -> None:
         fee_asset=event.fee_asset, maker=event.maker, source=event.source, position=ledger.lots,
     )  # fmt: skip
     if over:
-        text = f"overfill: {intent.cid} filled {order.filled} / {intent.lots} lots"
+        text = f"overfill: {intent.cid} filled {order.filled} / {order.most} lots"
         desk.record("alarm", code="overfill", text=text)
         desk.tell("page", text, Topic.ACCOUNT)
     _revived(desk, order, was)
@@ -134,6 +146,9 @@ def on_found(desk: Desk, event: Found) -> None:
         _revived(desk, order, was)
         _moved(desk, order)
     if event.order.status in ALIVE:
+        if order.amend_doubt and amend_window_over(order, desk.now):
+            order.keep()  # shown as it was, and nothing of the change is on its way any more
+            amended(desk, order)
         if order.state is OrderState.REJECTED:
             undead(desk, order)
         still_open(desk, order)
@@ -144,6 +159,39 @@ def on_cancel_reply(desk: Desk, event: CancelReply) -> None:
     order = _find(desk, event.cid, "cancel_reply")
     if order is not None and not event.ok and not order.settled:
         desk.orders.ask(order)
+
+
+def on_amend_reply(desk: Desk, event: AmendReply) -> None:
+    """Taken: the exchange's word on the order follows. Refused: it stays as it was, and is asked
+    about, for it may be over. Anything else: it may have happened."""
+    order = _find(desk, event.cid, "amend_reply")
+    if order is None or order.pending is None:
+        return
+    if event.ok:
+        return
+    if event.outcome == "unknown":
+        desk.orders.doubt_amendment(order)
+        return
+    order.keep()
+    desk.record("amend_refused", cid=event.cid, code=event.code, text=event.text)
+    desk.rules.amend_refused(order, event.code)
+    if not order.settled and event.code != "not_sent":
+        desk.orders.ask(order)
+    desk.rules.on_order(order, filled=False)
+
+
+def on_amended(desk: Desk, event: Amended) -> None:
+    """The exchange shows an order with a price and a quantity."""
+    order = _find(desk, event.cid, "amended")
+    if order is not None and not order.terminal and order.show(event.lots, event.ticks, event.ts):
+        amended(desk, order)
+
+
+def amended(desk: Desk, order: Order) -> None:
+    """Let everybody know that an order is another now."""
+    desk.orders.changed(order)
+    desk.record("amended", cid=order.intent.cid, lots=order.lots, ticks=order.ticks)
+    desk.rules.on_order(order, filled=False)
 
 
 def silent(desk: Desk, order: Order) -> None:

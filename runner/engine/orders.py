@@ -9,6 +9,12 @@ A pair that is not in the table is old news and is ignored: terminal states abso
 written down: LOST is our conclusion, not the exchange's word, so a sign of life revives it (and
 raises an alarm).
 
+A resting order may be changed in place (`Amend`). While that is under way either the old or the new
+price and quantity may be in force: `pending` is the new one, and what may still fill is the larger.
+The exchange's word ends it (`Amended`, a query, a list); a change of which nothing is heard is
+asked about, and believed not to have happened when the order is shown as it was after the receive
+window and 2 s.
+
 Fills are a matter of their own: each trade id is applied once, in any state, after the end too.
 `cum` is what the exchange says was filled; an order is *settled* when it is terminal and our fills
 have reached it. Until then it counts against the limits.
@@ -121,14 +127,26 @@ class Order:
     """One order as we know it. Quantities in lots; times monotonic ns."""
 
     __slots__ = (
-        "answered_at", "asked", "asking_since", "cancel_asked", "cancelled_at", "cancels", "code",
-        "cum", "ended_at", "exchange_id", "filled", "intent", "not_found", "proof_from", "sent_at",
-        "state", "text", "trade_ids", "undead", "value",
+        "amend_doubt", "answered_at", "asked", "asking_since", "by_terms", "cancel_asked",
+        "cancelled_at", "cancels", "code", "cum", "ended_at", "exchange_id", "filled", "intent",
+        "lots", "not_found", "pending", "proof_from", "revision", "sent_at", "shown_ts", "state",
+        "text", "ticks", "trade_ids", "undead", "value",
     )  # fmt: skip
 
     def __init__(self, intent: Intent) -> None:
         self.intent = intent
         self.state = OrderState.INTENT
+        self.lots = intent.lots
+        """the whole quantity in force"""
+        self.ticks = intent.ticks
+        self.revision = 0
+        """of the last change that was sent"""
+        self.pending: Intent | None = None
+        """a change under way"""
+        self.amend_doubt = False
+        """nothing was heard of it in time, or what was heard does not say"""
+        self.shown_ts = 0
+        """exchange time (ns) of the last word on price and quantity"""
         self.filled = 0
         self.cum = 0
         self.value = 0.0
@@ -138,6 +156,8 @@ class Order:
         self.sent_at = intent.t
         self.code = ""
         self.text = ""
+        self.by_terms = False
+        """refused by its own terms (post-only would take)"""
         self.cancel_asked = False
         """its end is wanted: while it is shown open it is cancelled again (`cancels`)"""
         self.cancels = 0
@@ -168,7 +188,17 @@ class Order:
         """What may still fill, at worst."""
         if self.state in TERMINAL:
             return max(self.cum - self.filled, 0)
-        return max(self.intent.lots - self.filled, 0)
+        return max(self.most - self.filled, 0)
+
+    @property
+    def most(self) -> int:
+        """The whole quantity at worst: before or after a change that is under way."""
+        return self.lots if self.pending is None else max(self.lots, self.pending.lots)
+
+    @property
+    def prices(self) -> tuple[int, ...]:
+        """The limits that may be in force, in ticks."""
+        return (self.ticks,) if self.pending is None else (self.ticks, self.pending.ticks)
 
     @property
     def average(self) -> float:
@@ -207,14 +237,36 @@ class Order:
         self.trade_ids.add(fill.trade_id)
         self.filled += fill.lots
         self.value += fill.price * fill.lots
-        self.meet(What.FULL if self.filled >= self.intent.lots else What.PART)
+        self.meet(What.FULL if self.filled >= self.most else What.PART)
         return True
+
+    def show(self, lots: int, ticks: int, ts: int) -> bool:
+        """Take the exchange's word on price and quantity; False when it says nothing new.
+
+        Until an order is changed by us its own word stands: exchanges cut reductions down.
+        """
+        if not self.revision or (ts and ts < self.shown_ts):
+            return False
+        self.shown_ts = max(ts, self.shown_ts)
+        pending = self.pending
+        if pending is not None and (lots, ticks) == (pending.lots, pending.ticks):
+            self.pending, self.amend_doubt = None, False
+        elif pending is not None or (lots, ticks) == (self.lots, self.ticks):
+            return False
+        self.lots, self.ticks = lots, ticks
+        return True
+
+    def keep(self) -> None:
+        """Forget a change that did not happen."""
+        self.pending, self.amend_doubt = None, False
 
     def end(self, end: End, filled: int, code: str) -> bool:
         """Apply the exchange's word that it is over, with its cumulative figure."""
         grown = filled > self.cum
         self.cum = max(self.cum, filled)
         moved = self.meet(_ENDS[end])
+        if self.terminal:
+            self.keep()
         if moved and code:
             self.code = code
         return moved or grown
@@ -227,7 +279,11 @@ class Order:
         what = _VIEWS.get(view.status, What.ACK)
         self.not_found = 0
         self.proof_from = -1
-        return self.meet(what) or grown
+        shown = what is What.ACK and self.show(view.lots, view.price_ticks, view.ts)
+        moved = self.meet(what)
+        if self.terminal:
+            self.keep()
+        return moved or grown or shown
 
 
 class Orders:
@@ -291,10 +347,21 @@ class Orders:
             self.ask(order)
         elif order.terminal or order.cum > order.filled:
             self._timers.at(self._now() + MISSING_FILL_AFTER, self._missing_fill, order)
-        else:
+        elif not order.amend_doubt:
             order.asking_since = -1
             if order.immediate:
                 self._timers.at(self._now() + SILENT_AFTER, self._silent, order)
+
+    def amend(self, order: Order, intent: Intent) -> None:
+        """Register an approved change of an order; it counts from now on."""
+        order.pending, order.revision = intent, intent.revision
+        self._timers.at(intent.t + SILENT_AFTER, self._unamended, (order, intent))
+
+    def doubt_amendment(self, order: Order) -> None:
+        """A change may or may not have happened: the order is asked about."""
+        if order.pending is not None and not order.settled:
+            order.amend_doubt = True
+            self.ask(order)
 
     def ask(self, order: Order, *, anew: bool = False) -> None:
         """Begin to query an order, unless it is being asked about already (`anew`: even then)."""
@@ -353,6 +420,11 @@ class Orders:
         if moved or (order.immediate and not order.terminal):
             self.doubted(order)
 
+    def _unamended(self, subject: tuple[Order, Intent]) -> None:
+        order, intent = subject
+        if order.pending is intent:
+            self.doubt_amendment(order)
+
     def _missing_fill(self, order: Order) -> None:
         if order.cum <= order.filled:
             return
@@ -377,6 +449,12 @@ class Orders:
             )
         )
         self._timers.at(_next_query(order, self._now()), self._query, subject)
+
+
+def amend_window_over(order: Order, now: int) -> bool:
+    """Whether a change that was not seen by now never arrives any more."""
+    pending = order.pending
+    return pending is not None and now >= pending.t + pending.window_ns + PROOF_MARGIN
 
 
 def _window_over(order: Order) -> int:

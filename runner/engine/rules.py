@@ -362,6 +362,9 @@ class Rules:
         elif filled:
             moved_outside(self.desk, run, f"late fill of {order.intent.cid}")
 
+    def amend_refused(self, order: Order, code: str) -> None:
+        """The exchange did not take a change of an order."""
+
     # -- the operator, and others' questions
 
     def resume(self, name: str) -> None:

@@ -13,7 +13,16 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from runner.engine.build import Builder, wants
-from runner.engine.commands import Cancel, Command, Intent, OrderType, Query, Reconcile, Send
+from runner.engine.commands import (
+    Amend,
+    Cancel,
+    Command,
+    Intent,
+    OrderType,
+    Query,
+    Reconcile,
+    Send,
+)
 from runner.engine.core import Engine
 from runner.engine.events import (
     Event,
@@ -21,7 +30,7 @@ from runner.engine.events import (
     Timer,
     Top,
 )
-from runner.engine.scripted import Fate, ScriptedExchange, Truth
+from runner.engine.scripted import Change, Fate, ScriptedExchange, Truth
 from runner.engine.snapshot import Saved
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Instrument, Side
@@ -187,6 +196,8 @@ class Scenario:
             if isinstance(command, Send):
                 for approved in command.orders:
                     self.exchanges[approved.intent.exchange].place(approved.intent)
+            elif isinstance(command, Amend):
+                self.exchanges[command.order.intent.exchange].amend(command.order.intent)
             elif isinstance(command, Cancel):
                 self.exchanges[command.exchange].cancel(command)
             elif isinstance(command, Query):
@@ -195,4 +206,4 @@ class Scenario:
                 self.exchanges[command.exchange].reconcile()
 
 
-__all__ = ["Fate", "Scenario", "ScriptedExchange", "Truth"]
+__all__ = ["Change", "Fate", "Scenario", "ScriptedExchange", "Truth"]

@@ -13,6 +13,8 @@ from runner.engine.commands import Cancel, Intent, OrderType, Query
 from runner.engine.events import (
     Account,
     Ack,
+    Amended,
+    AmendReply,
     Balance,
     CancelReply,
     ClockReading,
@@ -54,6 +56,19 @@ class Fate(StrEnum):
     """acknowledged and left open"""
 
 
+class Change(StrEnum):
+    """What becomes of a change of an order."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    SILENT = "silent"
+    """done, but the answer and the stream are silent: only a query tells"""
+    LOST = "lost"
+    """never arrived, and nobody says so"""
+    ENDED = "ended"
+    """it would have taken: the exchange ends the order"""
+
+
 @dataclass(slots=True)
 class Truth:
     """An order as the exchange has it."""
@@ -62,6 +77,12 @@ class Truth:
     status: str = "open"
     filled: int = 0
     fills: list[Fill] = field(default_factory=list)
+    lots: int = field(init=False)
+    ticks: int = field(init=False)
+    ts: int = 0
+
+    def __post_init__(self) -> None:
+        self.lots, self.ticks = self.intent.lots, self.intent.ticks
 
     def view(self) -> OrderView:
         """Return it as a query shows it."""
@@ -71,11 +92,12 @@ class Truth:
             exchange_id=f"x{i.cid}",
             symbol=i.symbol,
             side=i.side.value,
-            lots=i.lots,
+            lots=self.lots,
             filled_lots=self.filled,
             status=self.status,
-            price_ticks=i.ticks,
+            price_ticks=self.ticks,
             reduce_only=i.reduce_only,
+            ts=self.ts,
         )
 
 
@@ -91,6 +113,8 @@ class ScriptedExchange:
         self.default = Fate.FILLED
         self.stops: deque[Fate] = deque()
         """what becomes of the next stops; those beyond rest"""
+        self.changes: deque[Change] = deque()
+        """what becomes of the next changes of orders; DONE when there is none"""
         self.delay = 5 * MS
         self.answers = True
         """whether queries and reconciliations are answered"""
@@ -149,6 +173,64 @@ class ScriptedExchange:
         """By how much a reduce-only order may reduce the position there is."""
         held = self.positions.get(intent.symbol, 0)
         return max(0, -held * intent.side.sign)
+
+    def amend(self, intent: Intent) -> None:
+        """Change an open order as the next `Change` says."""
+        truth, cid = self.orders.get(intent.cid), intent.cid
+        if not self.answers:
+            no = AmendReply(cid=cid, ok=False, outcome="unknown", code="disconnect")
+            self.host.after(MS, no)
+            return
+        change = self.changes.popleft() if self.changes else Change.DONE
+        if change is Change.LOST:
+            return
+        if truth is None or truth.status not in ("open", "partial") or change is Change.REFUSED:
+            no = AmendReply(cid=cid, ok=False, outcome="rejected", code="no")
+            self.host.after(self.delay, no)
+            return
+        truth.ts += 1
+        if change is Change.ENDED or intent.lots <= truth.filled:
+            truth.status = "canceled"
+            self.host.after(self.delay, AmendReply(cid=cid, ok=True))
+            done = Done(cid=cid, end=End.CANCELED, filled_lots=truth.filled)
+            self.host.after(self.delay, done)
+            return
+        truth.lots, truth.ticks = intent.lots, intent.ticks
+        if change is Change.DONE:
+            self.host.after(self.delay, AmendReply(cid=cid, ok=True))
+            shown = Amended(cid=cid, lots=truth.lots, ticks=truth.ticks, ts=truth.ts)
+            self.host.after(self.delay, shown)
+
+    def fill(self, cid: str, lots: int, *, told: bool = True) -> None:
+        """Let an open order fill as maker at its price; `told`: the stream says so."""
+        truth = self.orders[cid]
+        intent = truth.intent
+        lots = min(lots, truth.lots - truth.filled)
+        if truth.status not in ("open", "partial") or not lots:
+            return
+        self._count += 1
+        truth.filled += lots
+        truth.status = "filled" if truth.filled == truth.lots else "partial"
+        symbol = intent.symbol
+        self.positions[symbol] = self.positions.get(symbol, 0) + lots * intent.side.sign
+        instrument = self.host.instrument(intent.market)
+        price = float(instrument.price(truth.ticks))
+        fee = price * lots * instrument.lot_base_f * instrument.fees.maker
+        event = Fill(
+            cid=cid,
+            trade_id=f"{self.name}{self._count}",
+            lots=lots,
+            price=price,
+            fee=fee,
+            fee_asset=instrument.quote,
+            maker=True,
+        )
+        truth.fills.append(event)
+        if told:
+            self.host.after(self.delay, event)
+            if truth.status == "filled":
+                done = Done(cid=cid, end=End.FILLED, filled_lots=truth.filled)
+                self.host.after(self.delay, done)
 
     def cancel(self, command: Cancel) -> None:
         """Cancel an open order, or say that there is none."""

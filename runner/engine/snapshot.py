@@ -246,6 +246,12 @@ def _restore_order(desk: Desk, saved: dict[str, Any], to_mono: int) -> None:
     order = desk.orders.add(intent)
     order.state = OrderState(saved["state"])
     order.filled, order.cum, order.value = saved["filled"], saved["cum"], saved["value"]
+    order.lots, order.ticks = saved.get("lots", intent.lots), saved.get("ticks", intent.ticks)
+    order.revision = saved.get("revision", 0)
+    if saved.get("pending") is not None:
+        pending = msgspec.convert(saved["pending"], Intent)
+        order.pending = msgspec.structs.replace(pending, t=pending.wall + to_mono)
+        order.amend_doubt = True
     order.trade_ids = set(saved["trade_ids"])
     order.exchange_id = saved["exchange_id"]
     if order.state in (OrderState.INTENT, OrderState.SENT):
@@ -272,6 +278,10 @@ def _order(order: Order, to_wall: int) -> dict[str, Any]:
     return {
         "intent": order.intent,
         "state": order.state.value,
+        "lots": order.lots,
+        "ticks": order.ticks,
+        "revision": order.revision,
+        "pending": order.pending,
         "filled": order.filled,
         "cum": order.cum,
         "value": order.value,

@@ -86,6 +86,7 @@ class HttpRequest:
     label: str = ""
     weight: int = 1
     counts_order: bool = False
+    amends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class SocketRequest:
     frame: bytes
     label: str = ""
     counts_order: bool = False
+    amends: bool = False
 
 
 Request = HttpRequest | SocketRequest
@@ -228,6 +230,10 @@ class OrderCodec(Protocol):
 
     def after_login(self, socket: str) -> tuple[bytes, ...]: ...
     def place(self, order: Journaled, now_ms: int, request_id: str) -> Request: ...
+    def amend(self, order: Journaled, now_ms: int, request_id: str) -> Request:
+        """Return the request that changes a resting order to an intent of `revision` > 0."""
+        ...
+
     def cancel(self, symbol: str, cid: str, now_ms: int, request_id: str) -> Request: ...
     def cancel_all(self, symbol: str, now_ms: int, request_id: str) -> Request: ...
     def query(self, symbol: str, cid: str, now_ms: int) -> list[HttpRequest]:
@@ -248,7 +254,7 @@ class OrderCodec(Protocol):
         t: int,
         wall: int,
     ) -> tuple[Outcome, list[Event]]:
-        """Judge an HTTP answer to place or cancel. `operation` is place, cancel, cancel_all."""
+        """Judge an HTTP answer to place, amend, cancel or cancel_all, the `operation`."""
         ...
 
     def open_orders(self, now_ms: int) -> list[HttpRequest]: ...

@@ -54,13 +54,15 @@ def cost_of(
 ) -> dict[str, int]:
     """Return what a request costs, by the rules' names.
 
-    `..._cancel` counts cancels, `order...` what the codec marks as an order, all others the weight
-    of requests by HTTP.
+    `..._cancel` counts cancels, `..._amend` changes of orders, `order...` what the codec marks as
+    an order, all others the weight of requests by HTTP.
     """
     costs = {}
     for rule in rules:
         if rule.name.endswith("_cancel"):
             cost = int(cancel)
+        elif rule.name.endswith("_amend"):
+            cost = int(request.amends)
         elif rule.name.startswith("order"):
             cost = int(request.counts_order)
         else:

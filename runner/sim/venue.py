@@ -352,7 +352,7 @@ class Venue:
         symbol = order.instrument.symbol
         book = self.books[symbol]
         if order.tif is Tif.POST and book.crosses(order.side, tick):
-            raise Refusal(Why.POST_ONLY)
+            return self._end_by_change(order)
         more = lots - order.lots
         if more > 0 and not self.account.affords(
             symbol, order.side, more, tick, self.rules.taker_ppm
@@ -372,6 +372,12 @@ class Venue:
         if order.resting is None:
             self._match(order, tick)
         self._touched(symbol)
+        return order
+
+    def _end_by_change(self, order: Order) -> Order:
+        """End a post-only order that a change would have made take: both exchanges cancel it."""
+        self._withdraw(order, Status.POST_ONLY_WOULD_TAKE)
+        self._touched(order.instrument.symbol)
         return order
 
     def find(self, symbol: str | None, cid: str) -> Order | None:

@@ -10,10 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from runner.lang.tree import Expr
 from runner.market.instruments import Instrument, Side
 from runner.spec.trial_plan import TrialPlan
+
+AMEND_RATES: Final[Mapping[str, float]] = {"binance_usdm": 20.0, "bybit_linear": 10.0}
+"""Exchange type -> changes of orders per second that it takes for ever (1,200 orders a minute on
+Binance, the default quota of order/amend on Bybit); where it is not, orders are replaced."""
 
 
 class Network(StrEnum):
@@ -61,6 +66,11 @@ class ExchangePlan:
     dead_man_ns: int | None = None
     endpoints: Mapping[str, str] | None = None
     line: int = 0
+
+    @property
+    def amends(self) -> bool:
+        """Whether it changes price and quantity of a resting order in place."""
+        return self.type in AMEND_RATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +221,43 @@ class SingleOrderPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class QuoteSide:
+    """One side of a quote: price, and quantity in `unit` (base: an amount, quote: a notional)."""
+
+    price: Expr
+    qty: Expr
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryPlan:
+    """What a quote may hold, and how it gets rid of it."""
+
+    limit: Quantity
+    on_leave: str = "passive"
+    max_age_ns: int | None = None
+    stop: float | None = None
+    """loss of the inventory, in quote, at which it is closed"""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotePlan:
+    """The verb `quote`: `leg` names the market (its side means nothing)."""
+
+    leg: LegPlan
+    bid: QuoteSide | None
+    ask: QuoteSide | None
+    inventory: InventoryPlan
+    post_only: bool = True
+    join: bool = True
+    """a price that would take joins our own side's best instead of being left out"""
+    when_moved: float = 0.0
+    at_most_every_ns: int = 1_000_000_000
+    close: ClosePlan = ClosePlan()
+    """how inventory leaves that must go at once"""
+
+
+@dataclass(frozen=True, slots=True)
 class Rate:
     """So many in so long."""
 
@@ -220,7 +267,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class RulePlan:
-    """One rule; exactly one of `trade` and `order` is set."""
+    """One rule; exactly one of `trade`, `order` and `quote` is set."""
 
     name: str
     line: int
@@ -241,6 +288,7 @@ class RulePlan:
     until_streams: tuple[str, ...]
     when_text: str = ""
     until_text: str = ""
+    quote: QuotePlan | None = None
     net: bool = False
     """`mode: net`: opposite rules on a market do not exclude each other"""
     max_firings: Rate = Rate(20, 60_000_000_000)
@@ -255,6 +303,8 @@ class RulePlan:
         """All legs, for either verb."""
         if self.trade is not None:
             return self.trade.legs
+        if self.quote is not None:
+            return (self.quote.leg,)
         assert self.order is not None
         return (self.order.leg,)
 

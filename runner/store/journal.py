@@ -217,15 +217,14 @@ class Journal:
         """
         crash_point("before_intent")
         intents = [each.intent for each in approved]
-        first = self._seq + 1
-        rows = [self._intent_row(first + i, intent) for i, intent in enumerate(intents)]
+        rows = [self._statement(self._seq + 1 + i, intent) for i, intent in enumerate(intents)]
         try:
-            self._write([(_INTENT, row) for row in rows])
+            self._write(rows)
             self._seq += len(rows)
         except DuplicateIntent:
             raise
         except JournalError:
-            if any(each.purpose is Purpose.ENTRY for each in intents):
+            if any(each.purpose is Purpose.ENTRY or each.revision for each in intents):
                 raise
             self._keep(intents)
         crash_point("after_intent")
@@ -285,6 +284,13 @@ class Journal:
             if self._checkpointer is not None:
                 self._checkpointer.stop()
             self._db.close()
+
+    def _statement(self, seq: int, intent: Intent) -> Statement:
+        """Return the row of an intent; a change of an order is a row of its events."""
+        if not intent.revision:
+            return _INTENT, self._intent_row(seq, intent)
+        data = _encode(intent).decode()
+        return _EVENT, (seq, self._run, intent.t, intent.wall, "amend", intent.cid, data)
 
     def _keep(self, intents: list[Intent]) -> None:
         """Hold the intents of exits in memory while the file cannot be written."""

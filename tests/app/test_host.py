@@ -66,6 +66,9 @@ class Tape:
 
     cancel_all = query = reconcile = cancel
 
+    def amend(self, order: Any, t: int, wall: int) -> None:
+        self.calls.append(("amend", order))
+
 
 class FakeApproved:
     """Stands for the gate's proof, which only the gate can make."""

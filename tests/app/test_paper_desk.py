@@ -37,7 +37,10 @@ def test_cancels_reach_the_exchange_they_name() -> None:
 def test_each_exchange_has_its_own_balance_and_model() -> None:
     lab = RunLab(entry=5 * MS, response=2 * MS)
     assert [account.equity for account in lab.desk.accounts(0)] == [10_000.0, 10_000.0]
-    assert lab.desk.models()["bybit"] == "taker-l2; entry always 5ms; response always 2ms"
+    assert (
+        lab.desk.models()["bybit"]
+        == "taker-l2; queue prob n=1; entry always 5ms; response always 2ms"
+    )
 
 
 def test_a_market_without_a_book_stream_never_fills() -> None:

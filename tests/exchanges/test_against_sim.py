@@ -13,6 +13,7 @@ from decimal import Decimal
 from math import nan
 
 import aiohttp
+import msgspec
 import pytest
 import websockets
 from yarl import URL
@@ -20,7 +21,19 @@ from yarl import URL
 from runner.base.clock import SystemClock
 from runner.base.ids import client_id
 from runner.engine.commands import Intent, OrderType, Purpose, Tif
-from runner.engine.events import Account, Ack, CancelReply, ClockReading, Done, End, Event, Fill
+from runner.engine.events import (
+    Account,
+    Ack,
+    Amended,
+    AmendReply,
+    CancelReply,
+    ClockReading,
+    Done,
+    End,
+    Event,
+    Fill,
+    OrderView,
+)
 from runner.exchanges.api import (
     Decoded,
     HttpRequest,
@@ -256,6 +269,7 @@ def test_the_life_of_orders_on_the_simulator(sim: Running, type: str, order_entr
             for spec in orders.private_sockets(listen):
                 await wire.open(spec)
             await rests_and_is_cancelled(wire)
+            await is_changed_in_place(wire)
             await fills_and_is_closed(wire)
             await refusals(wire)
             setup = orders.parse_setup(
@@ -308,6 +322,58 @@ async def rests_and_is_cancelled(wire: Wire) -> None:
     outcome, events = await wire.do("cancel", cid, orders.cancel("BTCUSDT", cid, now_ms(), "c"))
     assert outcome is not Outcome.ACCEPTED
     assert isinstance(events[0], CancelReply) and not events[0].ok
+
+
+async def is_changed_in_place(wire: Wire) -> None:
+    orders, market = wire.orders, wire.binding
+    cid = new_cid(wire, 9)
+    price = wire.book.last_bid * 0.98
+    lots = market.instrument.lots_for_base(400 / price)
+    intent = order(cid, market, Side.BUY, lots, price, Tif.POST_ONLY)
+    await wire.do("place", cid, orders.place(journaled(intent), now_ms(), "m1"))
+    await wire.until(lambda: wire.of(Ack, cid), "order on the user stream")
+
+    change = changed(intent, market, 1, lots // 2, price * 0.999)
+    outcome, events = await wire.do("amend", cid, orders.amend(journaled(change), now_ms(), "m2"))
+    assert outcome is Outcome.ACCEPTED, events
+    assert isinstance(events[0], AmendReply) and events[0].ok
+    await wire.until(lambda: wire.of(Amended, cid), "change on the user stream")
+    shown = wire.of(Amended, cid)[-1]
+    assert isinstance(shown, Amended) and (shown.lots, shown.ticks) == (lots // 2, change.ticks)
+    _, view = await asked(wire, cid)
+    assert isinstance(view, OrderView)
+    assert (view.lots, view.price_ticks, view.status) == (lots // 2, change.ticks, "open")
+
+    again = orders.amend(journaled(changed(change, market, 2, lots // 2, price * 0.999)),
+                         now_ms(), "m3")  # fmt: skip
+    outcome, events = await wire.do("amend", cid, again)
+    assert outcome is not Outcome.ACCEPTED  # nothing would be another
+    assert isinstance(events[0], AmendReply) and not events[0].ok
+
+    through = changed(change, market, 3, lots // 2, wire.book.last_ask * 1.001)
+    await wire.do("amend", cid, orders.amend(journaled(through), now_ms(), "m4"))
+    await wire.until(lambda: wire.of(Done, cid), "end of an order that would have taken")
+    (done,) = wire.of(Done, cid)
+    assert isinstance(done, Done) and done.filled_lots == 0 and done.end is not End.FILLED
+
+    outcome, events = await wire.do(
+        "amend", cid, orders.amend(journaled(changed(change, market, 4, lots, price)), now_ms(),
+                                   "m5")
+    )  # fmt: skip
+    assert outcome is not Outcome.ACCEPTED
+    assert isinstance(events[0], AmendReply)
+    assert (events[0].ok, events[0].outcome) == (False, "rejected")
+
+
+def changed(
+    before: Intent, market: MarketBinding, revision: int, lots: int, price: float
+) -> Intent:
+    ticks = market.instrument.ticks_for(price, before.side)
+    return msgspec.structs.replace(
+        before, revision=revision, lots=lots, ticks=ticks,
+        qty_text=market.instrument.qty_text(lots),
+        price_text=market.instrument.price_text(ticks),
+    )  # fmt: skip
 
 
 async def asked(wire: Wire, cid: str) -> tuple[Outcome, object]:

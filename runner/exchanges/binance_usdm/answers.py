@@ -15,6 +15,8 @@ from runner.base.errors import ExchangeError, Rejected
 from runner.engine.events import (
     Account,
     Ack,
+    Amended,
+    AmendReply,
     Balance,
     CancelReply,
     Done,
@@ -48,6 +50,8 @@ HEADERS: Final = (
 )
 _INTERVALS: Final = {("ORDERS", "SECOND", 10): "orders_10s", ("ORDERS", "MINUTE", 1): "orders_1m",
                      ("REQUEST_WEIGHT", "MINUTE", 1): "weight_1m"}  # fmt: skip
+BY_TERMS: Final = frozenset((-5021, -5022))
+"""Refusals that an order asked for itself: fill-or-kill, post-only."""
 _order = msgspec.json.Decoder(wire.Order, strict=False)
 _failure = msgspec.json.Decoder(wire.Failure, strict=False)
 
@@ -82,24 +86,41 @@ def refusal(
 ) -> list[Event]:
     """Return the event that tells an order of an answer which is no success."""
     code = str(failure.code) if failure.code else f"http {status}"
-    if not cid or operation not in ("place", "cancel"):
+    if not cid or operation not in ("place", "amend", "cancel"):
         return []
+    if operation == "amend":
+        # "No such order" says that nothing was changed; the order itself is asked about.
+        gone = failure.code in (-2011, -2013)
+        said = Outcome.REJECTED if gone else outcome
+        return [
+            AmendReply(cid=cid, ok=False, outcome=said.value, code=code, text=failure.msg, t=t,
+                       wall=wall)
+        ]  # fmt: skip
     if operation == "cancel":
         return [CancelReply(cid=cid, ok=False, code=code, text=failure.msg, t=t, wall=wall)]
     if outcome is Outcome.UNKNOWN:
         return [Unknown(cid=cid, why=f"{code} {failure.msg}".strip(), t=t, wall=wall)]
-    return [Reject(cid=cid, outcome=outcome.value, code=code, text=failure.msg, t=t, wall=wall)]
+    return [
+        Reject(cid=cid, outcome=outcome.value, code=code, text=failure.msg, t=t, wall=wall,
+               by_terms=failure.code in BY_TERMS)
+    ]  # fmt: skip
 
 
 def success(
     operation: str, cid: str, order: wire.Order, binding: MarketBinding | None, t: int, wall: int
 ) -> list[Event]:
-    """Return the events of an order that place or cancel has answered with."""
+    """Return the events of an order that place, amend or cancel has answered with."""
     ts = order.updateTime * MS
     exchange_id = str(order.orderId)
     events: list[Event] = []
     if operation == "cancel":
         events.append(CancelReply(cid=cid, ok=True, ts=ts, t=t, wall=wall))
+    elif operation == "amend":
+        events.append(AmendReply(cid=cid, ok=True, ts=ts, t=t, wall=wall))
+        if binding is not None and order.status not in ENDS:
+            size = lots(binding.instrument, order.origQty)
+            limit = ticks(binding.instrument, order.price)
+            events.append(Amended(cid=cid, lots=size, ticks=limit, ts=ts, t=t, wall=wall))
     else:
         events.append(Ack(cid=cid, exchange_id=exchange_id, ts=ts, t=t, wall=wall))
     end = ENDS.get(order.status)

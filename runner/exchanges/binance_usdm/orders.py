@@ -1,7 +1,7 @@
 """Orders on Binance USD-M: requests made and signed, answers and user stream read.
 
-Theory of operation. Place and cancel go over the WebSocket API (`order_entry: websocket`) or by
-REST; the rest is REST. HMAC keys sign each request, so no socket is logged in (see `sign`).
+Theory of operation. Place, amend and cancel go over the WebSocket API (`order_entry: websocket`) or
+by REST; the rest is REST. HMAC keys sign each request, so no socket is logged in (see `sign`).
 
 A place asks for RESULT: an answer that says how an IOC order ended saves the wait for the user
 stream. Fills come from the stream alone, which has their trade ids.
@@ -121,6 +121,14 @@ class BinanceUsdmOrders:
             self._pending.add(request_id, "place", intent.cid)
             return self._signer.place_frame(intent, now_ms, request_id)
         return self._signer.place_http(intent, now_ms)
+
+    def amend(self, order: Journaled, now_ms: int, request_id: str) -> Request:
+        """Return the signed request that changes a resting order's price and whole quantity."""
+        intent = order.intent
+        if not self._socket_entry:
+            return self._signer.amend_http(intent, now_ms)
+        self._pending.add(request_id, "amend", intent.cid)
+        return self._signer.amend_frame(intent, now_ms, request_id)
 
     def cancel(self, symbol: str, cid: str, now_ms: int, request_id: str) -> Request:
         """Return the signed request that cancels an order by its client id."""

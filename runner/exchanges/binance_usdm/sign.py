@@ -8,6 +8,7 @@ sorted by name (binance-usdm.md, section 2). On the socket every order begins wi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from runner.base.errors import ExchangeError
@@ -70,6 +71,39 @@ class Signer:
             f'"timestamp":{now_ms},"signature":"{signature}"}}}}'
         )
         return SocketRequest(request_id, frame.encode(), "order.place", True)
+
+    def amend_frame(self, intent: Intent, now_ms: int, request_id: str) -> SocketRequest:
+        """Return order.modify for the trade socket."""
+        cid, window, side = intent.cid, intent.window_ns // MS, intent.side.upper()
+        signed = (
+            f"apiKey={self._key}&origClientOrderId={cid}&price={intent.price_text}"
+            f"&quantity={intent.qty_text}&recvWindow={window}&side={side}&symbol={intent.symbol}"
+            f"&timestamp={now_ms}"
+        )
+        frame = (
+            f'{{"id":"{request_id}","method":"order.modify","params":{{"apiKey":"{self._key}",'
+            f'"origClientOrderId":"{cid}","symbol":"{intent.symbol}","side":"{side}",'
+            f'"price":"{intent.price_text}","quantity":"{intent.qty_text}","recvWindow":{window},'
+            f'"timestamp":{now_ms},"signature":"{self._sign.sign(signed.encode())}"}}}}'
+        )
+        return SocketRequest(request_id, frame.encode(), "order.modify", True, True)
+
+    def amend_http(self, intent: Intent, now_ms: int) -> HttpRequest:
+        """Return PUT order; it takes price and quantity, both always."""
+        query = (
+            f"symbol={intent.symbol}&side={intent.side.upper()}&origClientOrderId={intent.cid}"
+            f"&quantity={intent.qty_text}&price={intent.price_text}"
+        )
+        request = self.signed(
+            "PUT",
+            "/fapi/v1/order",
+            query,
+            now_ms,
+            window_ms=intent.window_ns // MS,
+            weight=0,
+            counts_order=True,
+        )
+        return replace(request, amends=True)
 
     def cancel_frame(self, symbol: str, cid: str, now_ms: int, request_id: str) -> SocketRequest:
         """Return order.cancel for the trade socket."""

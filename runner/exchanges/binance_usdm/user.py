@@ -16,6 +16,7 @@ import msgspec
 from runner.engine.events import (
     Account,
     Ack,
+    Amended,
     Balance,
     Done,
     End,
@@ -26,7 +27,7 @@ from runner.engine.events import (
 )
 from runner.exchanges.api import Decoded, MarketBinding
 from runner.exchanges.binance_usdm import wire
-from runner.exchanges.wire import MS, is_ours, lots, number, units
+from runner.exchanges.wire import MS, is_ours, lots, number, ticks, units
 
 ENDS: Final[Mapping[str, End]] = {
     "FILLED": End.FILLED,
@@ -36,9 +37,10 @@ ENDS: Final[Mapping[str, End]] = {
     "REJECTED": End.REJECTED,
 }
 """Terminal statuses; any other is still open, as far as we know."""
-_ACKS: Final = frozenset(("NEW", "AMENDMENT"))
 _TRADES: Final = frozenset(("TRADE", "CALCULATED"))
-_KNOWN: Final = _ACKS | _TRADES | {"CANCELED", "EXPIRED", "REJECTED", "TRADE_PREVENTION"}
+_KNOWN: Final = _TRADES | {
+    "NEW", "AMENDMENT", "CANCELED", "EXPIRED", "REJECTED", "TRADE_PREVENTION",
+}  # fmt: skip
 _OPEN: Final = frozenset(("NEW", "PARTIALLY_FILLED"))
 _ONE: Final = Decimal(1)
 _FORCED: Final = (
@@ -80,7 +82,12 @@ class UserStream:
         ts = update.T * MS
         exchange_id = str(part.i)
         events = out.events
-        if part.x in _ACKS:
+        if part.x == "AMENDMENT":
+            events.append(
+                Amended(cid=part.c, lots=lots(binding.instrument, part.q),
+                        ticks=ticks(binding.instrument, part.p), ts=ts, t=t, wall=wall)
+            )  # fmt: skip
+        elif part.x == "NEW":
             events.append(Ack(cid=part.c, exchange_id=exchange_id, ts=ts, t=t, wall=wall))
         elif part.x in _TRADES:
             events.append(

@@ -70,6 +70,8 @@ class OrderPart(msgspec.Struct):
     x: str
     X: str
     i: Id
+    q: str = ""
+    p: str = ""
     l: str = ""  # noqa: E741
     z: str = ""
     L: str = ""

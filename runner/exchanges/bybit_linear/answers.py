@@ -14,6 +14,8 @@ from runner.base.errors import ExchangeError, Rejected
 from runner.engine.events import (
     Account,
     Ack,
+    Amended,
+    AmendReply,
     Balance,
     CancelReply,
     Done,
@@ -50,6 +52,7 @@ ENDS: Final[Mapping[str, End]] = {
     "Rejected": End.REJECTED,
 }
 """Terminal statuses; any other is still open, as far as we know."""
+_FIGURES: Final = 4096
 _NO_REASON: Final = frozenset((None, "", "EC_NoError", "EC_PerCancelRequest"))
 KINDS: Final = frozenset(("Trade", "Funding", "BlockTrade", "MovePosition", "FutureSpread"))
 """Kinds of execution that move what they say; those of `_FORCED` are told by their own name."""
@@ -72,12 +75,14 @@ def is_known(row: private.Order | private.Execution) -> bool:
 class Reader:
     """Turns private rows into events of one account."""
 
-    __slots__ = ("_by_symbol", "_exchange", "_prefix")
+    __slots__ = ("_by_symbol", "_exchange", "_figures", "_prefix")
 
     def __init__(self, exchange: str, by_symbol: Mapping[str, MarketBinding], prefix: str) -> None:
         self._exchange = exchange
         self._by_symbol = by_symbol
         self._prefix = prefix
+        self._figures: dict[str, tuple[int, int]] = {}
+        """client id of an open order -> whole quantity and price as last pushed"""
 
     def order(self, row: private.Order, t: int, wall: int) -> list[Event]:
         """Return what a pushed order says; nothing for orders of others and unknown statuses."""
@@ -89,10 +94,23 @@ class Reader:
             return []
         end = ENDS.get(row.orderStatus)
         if end is None:
+            figures = lots(binding.instrument, row.qty), ticks(binding.instrument, row.price)
+            if self._new_figures(cid, figures):
+                size, limit = figures
+                return [Amended(cid=cid, lots=size, ticks=limit, ts=ts, t=t, wall=wall)]
             return [Ack(cid=cid, exchange_id=row.orderId, ts=ts, t=t, wall=wall)]
+        self._figures.pop(cid, None)
         code = "" if row.rejectReason in _NO_REASON else row.rejectReason or ""
         filled = lots(binding.instrument, row.cumExecQty)
         return [Done(cid=cid, end=end, filled_lots=filled, code=code, ts=ts, t=t, wall=wall)]
+
+    def _new_figures(self, cid: str, figures: tuple[int, int]) -> bool:
+        """Note an open order's figures; True when they are others than pushed before."""
+        before = self._figures.get(cid)
+        if before is None and len(self._figures) >= _FIGURES:
+            del self._figures[next(iter(self._figures))]
+        self._figures[cid] = figures
+        return before is not None and before != figures
 
     def execution(self, row: private.Execution, t: int, wall: int) -> list[Event]:
         """Return the fill of an own order, or what others, funding or liquidation did."""
@@ -231,11 +249,11 @@ def failure_of(body: bytes) -> wire.Failed | None:
 def verdict(status: int, code: int | None, operation: str) -> Outcome:
     """Judge an answer: by its code, and by the HTTP status where there is none.
 
-    "No such order" leaves a place open to doubt, but answers a cancel.
+    "No such order" leaves a place open to doubt, but answers a change or a cancel.
     """
     if code is None:
         return Outcome.RATE_LIMITED if status == 403 else Outcome.UNKNOWN
-    if code in NO_ORDER and operation == "cancel":
+    if code in NO_ORDER and operation in ("amend", "cancel"):
         return Outcome.REJECTED
     if code:
         return ERRORS.outcome(str(code))
@@ -257,6 +275,12 @@ def events(
         ok = outcome is Outcome.ACCEPTED
         code, text = ("", "") if ok else (code, text)
         return [CancelReply(cid=cid, ok=ok, code=code, text=text, t=t, wall=wall)]
+    if operation == "amend" and cid:
+        ok = outcome is Outcome.ACCEPTED  # what it is then comes with the pushed order
+        code, text = ("", "") if ok else (code, text)
+        return [
+            AmendReply(cid=cid, ok=ok, outcome=outcome.value, code=code, text=text, t=t, wall=wall)
+        ]
     if operation != "place" or not cid:
         return []
     if outcome is Outcome.ACCEPTED:

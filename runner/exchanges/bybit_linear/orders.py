@@ -1,6 +1,6 @@
 """Orders on Bybit linear: requests made and signed, answers and private pushes read.
 
-Theory of operation. The trade socket is logged in once; place and cancel go over it
+Theory of operation. The trade socket is logged in once; place, amend and cancel go over it
 (`order_entry: websocket`, not on demo, which has none), the rest is REST (see `sign`).
 
 An answer to a place means accepted, not more: how the order fared comes on the private socket.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -33,7 +34,13 @@ from runner.exchanges.api import (
 from runner.exchanges.bybit_linear import answers, private, wire
 from runner.exchanges.bybit_linear.errors import NO_ORDER
 from runner.exchanges.bybit_linear.market import ENDPOINTS, PING
-from runner.exchanges.bybit_linear.sign import WINDOW_MS, Signer, order_text, socket_request
+from runner.exchanges.bybit_linear.sign import (
+    WINDOW_MS,
+    Signer,
+    amend_text,
+    order_text,
+    socket_request,
+)
 from runner.exchanges.endpoints import resolve
 from runner.exchanges.pending import Pending
 from runner.exchanges.wire import FOREIGN, MS, header_int, number
@@ -42,13 +49,16 @@ MARGIN_MODES: Final[Mapping[str, str]] = {"cross": "REGULAR_MARGIN", "isolated":
 SECOND: Final = 1_000_000_000
 BUDGETS: Final = (
     BudgetRule("order_create", 10, SECOND, rolling=True),
+    BudgetRule("order_amend", 10, SECOND, rolling=True),
     BudgetRule("order_cancel", 10, SECOND, rolling=True),
     BudgetRule("http_5s", 600, 5 * SECOND, rolling=True),
 )
 _OPERATIONS: Final[Mapping[str, str]] = {
     "order.create": "order_create",
+    "order.amend": "order_amend",
     "order.cancel": "order_cancel",
 }
+_NAMED: Final = {"order.create": "place", "order.amend": "amend", "order.cancel": "cancel"}
 _SYMBOL: Final = re.compile(r"[A-Z0-9-]{2,32}")
 _PAGE: Final = 100
 _TOPICS: Final = (
@@ -128,6 +138,17 @@ class BybitLinearOrders:
             return self._signer.post("/v5/order/create", body, now_ms, window, counts_order=True)
         self._pending.add(request_id, "place", intent.cid)
         return socket_request("order.create", body, now_ms, window, request_id, True)
+
+    def amend(self, order: Journaled, now_ms: int, request_id: str) -> Request:
+        """Return the request that changes a resting order's price and whole quantity."""
+        intent = order.intent
+        body, window = amend_text(intent), intent.window_ns // MS
+        if not self._socket_entry:
+            request = self._signer.post("/v5/order/amend", body, now_ms, window)
+            return replace(request, amends=True)
+        self._pending.add(request_id, "amend", intent.cid)
+        frame = socket_request("order.amend", body, now_ms, window, request_id, False)
+        return replace(frame, amends=True)
 
     def cancel(self, symbol: str, cid: str, now_ms: int, request_id: str) -> Request:
         """Return the request that cancels an order by its client id."""
@@ -247,7 +268,7 @@ class BybitLinearOrders:
         operation, cid = self._pending.take(reply.reqId)
         placed = answers.placed_in(bytes(reply.data))
         cid = cid or placed.orderLinkId
-        operation = operation or ("place" if reply.op == "order.create" else "cancel")
+        operation = operation or _NAMED[reply.op]
         outcome = answers.verdict(200, reply.retCode, operation)
         code = str(reply.retCode)
         events = answers.events(operation, cid, outcome, code, reply.retMsg, placed, t, wall)

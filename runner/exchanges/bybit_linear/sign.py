@@ -92,6 +92,14 @@ def order_text(intent: Intent) -> str:
     )
 
 
+def amend_text(intent: Intent) -> str:
+    """Return the JSON text of a change: whole quantity and price."""
+    return (
+        f'{{"category":"linear","symbol":"{intent.symbol}","orderLinkId":"{intent.cid}",'
+        f'"qty":"{intent.qty_text}","price":"{intent.price_text}"}}'
+    )
+
+
 def socket_request(
     op: str, body: str, now_ms: int, window_ms: int, request_id: str, counts_order: bool
 ) -> SocketRequest:

@@ -42,8 +42,9 @@ from runner.exchanges.paper.books import BookView
 from runner.exchanges.paper.funding import NEVER, FundingClock, Payment
 from runner.exchanges.paper.latency import REALISTIC, LatencyModel
 from runner.exchanges.paper.orders import NORMAL, Behaviour, PaperOrder, Stage
+from runner.exchanges.paper.queue import PROB, QueueModel
 from runner.exchanges.paper.rules import Refusal, Why
-from runner.exchanges.paper.venue import Venue
+from runner.exchanges.paper.venue import Venue, amend_refused
 from runner.market.instruments import Instrument
 
 STALE_WAIT = NS_PER_S
@@ -76,12 +77,14 @@ class PaperExchange:
         leverage: Mapping[str, int] | None = None,
         latency: LatencyModel = REALISTIC,
         script: Script | None = None,
+        queue: QueueModel = PROB,
     ) -> None:
         self.name = name
         self.type = type
         self.latency = latency
+        self.queue = queue
         self.venue = Venue(
-            name, type, instruments, books, balance, dict(leverage or {}), self._tell_order
+            name, type, instruments, books, balance, dict(leverage or {}), self._tell_order, queue
         )
         self.seed = f"{seed}/{name}"
         self._script = {
@@ -115,6 +118,12 @@ class PaperExchange:
         self.venue.offset = wall - now
         for order in orders:
             self._launch(order.intent, now)
+
+    def amend(self, order: Journaled, now: int) -> None:
+        """Ask to change a resting order; `AmendReply`, and `Amended` when it was, come back."""
+        intent = order.intent
+        key = ("amend", intent.cid, intent.revision)
+        self._request(key, now, partial(self._amend, intent))
 
     def cancel(self, cid: str, symbol: str, now: int) -> None:
         """Ask to cancel one order; `CancelReply` comes back."""
@@ -249,6 +258,14 @@ class PaperExchange:
 
     def _give_up(self, order: PaperOrder, at: int) -> None:
         self.venue.give_up(order, at)
+
+    def _amend(self, intent: Intent, at: int) -> None:
+        order = self.venue.orders.get(intent.cid)
+        if order is None or order.stage is not Stage.OPEN or not self.venue.rules.amends:
+            no = amend_refused(intent.cid, self.venue.rules.refusals[Why.NO_ORDER])
+            self._answer(at, ("amend", intent.cid, intent.revision), [no])
+            return
+        self.venue.amend(order, intent, at)
 
     def _cancel(self, cid: str, sent: int, at: int) -> None:
         order = self.venue.orders.get(cid)

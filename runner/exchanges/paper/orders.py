@@ -57,7 +57,9 @@ class PaperOrder:
     stage: Stage = Stage.FLYING
     arrived: int = 0
     size: int = 0
-    """lots in force: a reduce-only order is cut down to the position"""
+    """lots in force: a reduce-only order is cut down to the position, changes may move it"""
+    ticks: int = 0
+    """the limit in force"""
     filled: int = 0
     turnover: int = 0
     ts: int = 0
@@ -66,6 +68,7 @@ class PaperOrder:
 
     def __post_init__(self) -> None:
         self.size = self.intent.lots
+        self.ticks = self.intent.ticks
 
     @property
     def cid(self) -> str:
@@ -84,7 +87,7 @@ class PaperOrder:
     @property
     def limit(self) -> int | None:
         """The limit in ticks, None for a market order."""
-        return None if self.intent.type is OrderType.MARKET else self.intent.ticks
+        return None if self.intent.type is OrderType.MARKET else self.ticks
 
     @property
     def immediate(self) -> bool:
@@ -104,7 +107,7 @@ class PaperOrder:
             lots=self.size,
             filled_lots=self.filled,
             status=status,
-            price_ticks=self.intent.ticks,
+            price_ticks=self.ticks,
             avg_price=average,
             reduce_only=self.intent.reduce_only,
             ts=self.ts,

@@ -67,6 +67,10 @@ class VenueRules:
     band: Decimal
     max_open: int
     reduce_only: bool = True
+    amends: bool = True
+    """price and quantity can be changed in place"""
+    amend_keeps_turn: bool = False
+    """a change to less at the same price keeps the order's turn"""
     reduce_only_exempt_from_min: bool = False
     maintenance: Decimal = Decimal("0.005")
     tier_step: Decimal = Decimal("0.25")
@@ -125,6 +129,7 @@ _BYBIT_LINEAR = VenueRules(
     ioc_code="EC_NoImmediateQtyToFill",
     band=Decimal("0.05"),
     max_open=500,
+    amend_keeps_turn=True,
 )
 
 _BINANCE_SPOT = VenueRules(
@@ -153,6 +158,7 @@ _BINANCE_SPOT = VenueRules(
     band=Decimal("0.2"),
     max_open=200,
     reduce_only=False,
+    amends=False,
 )
 
 RULES: Mapping[str, VenueRules] = {

@@ -5,11 +5,11 @@ method returns, or hands to `tell`, what a private stream would say, in its orde
 
     arrive   refused, or matched against the book as it is now; what is left ends or rests
     WAITING  arrived without a valid book: judged when it is valid again, else refused (R-48)
-    OPEN     fills, as maker at its own price, when a trade prints beyond its price or the other
-             side's book reaches it: never more than was printed or is shown (R-45)
+    OPEN     fills, as maker at its own price, when a trade prints beyond its price, when one at its
+             price reaches its turn (`queue`), or when the other side's book reaches it: never more
+             than was printed or is shown (R-45)
 
-There is no model of the queue: a resting order that would have been filled at its own price, by
-its turn, is not (pessimistic). Other traders do not react to us.
+Other traders do not react to us.
 """
 
 from __future__ import annotations
@@ -20,13 +20,26 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
-from runner.engine.commands import Tif
-from runner.engine.events import Account, Ack, Done, End, Event, External, Fill, Reject, Trade
+from runner.engine.commands import Intent, Tif
+from runner.engine.events import (
+    Account,
+    Ack,
+    Amended,
+    AmendReply,
+    Done,
+    End,
+    Event,
+    External,
+    Fill,
+    Reject,
+    Trade,
+)
 from runner.exchanges.paper.account import PaperAccount
 from runner.exchanges.paper.books import BookView, Consumption, Take, touch, walk
 from runner.exchanges.paper.checks import Case, refuse
 from runner.exchanges.paper.funding import Payment
 from runner.exchanges.paper.orders import PaperOrder, Stage
+from runner.exchanges.paper.queue import PROB, QueueModel, Queues
 from runner.exchanges.paper.rules import RULES, STALE, Refusal, VenueRules, Why
 from runner.market.instruments import Instrument, Kind, Side
 
@@ -36,6 +49,7 @@ class How(StrEnum):
 
     WALKED = "walked the book"
     THROUGH = "traded through"
+    QUEUE = "its turn came"
     CROSSED = "crossed by the book"
 
 
@@ -49,7 +63,9 @@ class Market:
     name: str
     instrument: Instrument
     view: BookView
+    model: QueueModel = PROB
     own: Consumption = field(init=False)
+    queues: Queues = field(init=False)
     mark: Decimal | None = None
     last_mid: Decimal | None = None
     working: dict[str, PaperOrder] = field(default_factory=dict)
@@ -57,6 +73,7 @@ class Market:
 
     def __post_init__(self) -> None:
         self.own = Consumption(self.instrument)
+        self.queues = Queues(self.instrument, self.model)
 
     @property
     def follows(self) -> bool:
@@ -91,10 +108,11 @@ class Venue:
         balance: Decimal,
         leverage: Mapping[str, int],
         tell: Tell,
+        queue: QueueModel = PROB,
     ) -> None:
         self.name = name
         self.rules: VenueRules = RULES[type]
-        self.markets = {m: Market(m, i, books[m]) for m, i in instruments.items()}
+        self.markets = {m: Market(m, i, books[m], queue) for m, i in instruments.items()}
         self.by_symbol = {m.instrument.symbol: m for m in self.markets.values()}
         self.quote = next((i.quote for i in instruments.values()), "USDT")
         self.account = PaperAccount(self._mark_of, leverage, self.rules.maintenance)
@@ -140,7 +158,12 @@ class Venue:
             return
         order.stage = Stage.REJECTED
         reject = Reject(
-            cid=order.cid, outcome="rejected", code=refusal.code, text=refusal.text, ts=order.ts
+            cid=order.cid,
+            outcome="rejected",
+            code=refusal.code,
+            text=refusal.text,
+            ts=order.ts,
+            by_terms=refusal in (self.rules.refusals[Why.POST_ONLY], self.rules.refusals[Why.FOK]),
         )
         self._tell(order, at, [reject])
 
@@ -217,6 +240,7 @@ class Venue:
             return
         if market.own:
             market.own.refresh(market.view)
+        market.queues.book_changed(market.view, now)
         for order in list(market.working.values()):
             if order.stage is Stage.WAITING:
                 del market.working[order.cid]
@@ -225,17 +249,81 @@ class Venue:
                 self._crossed(market, order, now)
 
     def printed(self, market: Market, trade: Trade) -> None:
-        """Fill resting orders that a trade went through, together never more than it printed."""
+        """Fill what a trade went through, then those whose turn came; never more than it printed.
+
+        An order at a better price than the trade's comes first, as it would have.
+        """
         self.now = trade.t
         left = int(trade.qty / market.instrument.lot_f + 1e-9)
         ticks = round(trade.price / market.instrument.tick_f)
         for order in list(market.working.values()):
-            through = (order.intent.ticks - ticks) * order.intent.side.sign > 0
+            through = (order.ticks - ticks) * order.intent.side.sign > 0
             if order.stage is not Stage.OPEN or trade.taker == order.intent.side or not through:
                 continue
             part = min(left, self._allowed(order))
             left -= part
             self._fill_at_rest(market, order, part, How.THROUGH, trade.t)
+        resting = Side.SELL if trade.taker == Side.BUY else Side.BUY
+        for order, lots in market.queues.traded(resting, ticks, left, trade.t):
+            part = min(lots, self._allowed(order))
+            self._fill_at_rest(market, order, part, How.QUEUE, trade.t)
+
+    def amend(self, order: PaperOrder, intent: Intent, at: int) -> None:
+        """Change a resting order's price and whole quantity, as the exchange would."""
+        market = self._at(order, at)
+        order.ts = at + self.offset
+        if intent.lots <= order.filled:
+            self._tell(order, at, [self._changed_reply(order)])
+            self.end_resting(order, at)
+            return
+        why = self._unchangeable(market, order, intent, at)
+        if why is not None:
+            no = self.rules.refusals[why]
+            self._tell(order, at, [amend_refused(order.cid, no)])
+            return
+        keeps = self.rules.amend_keeps_turn and intent.ticks == order.ticks
+        keeps = keeps and intent.lots <= order.size
+        order.size, order.ticks = intent.lots, intent.ticks
+        if keeps:
+            self._reserve(market, order)
+            self._tell(order, at, [self._changed_reply(order), self._amended(order)])
+            return
+        self._leave(market, order)
+        self._settle_change(market, order, at)
+
+    def _unchangeable(
+        self, market: Market, order: PaperOrder, intent: Intent, at: int
+    ) -> Why | None:
+        if not market.ready(at):
+            return Why.CLOSED
+        reference = market.reference(at)
+        assert reference is not None, "ready markets have a reference"
+        self.account.leave(order.cid)
+        price = market.instrument.price(intent.ticks)
+        case = Case(intent, market.instrument, self.rules, self.account, reference, price, 0)
+        why = refuse(case)
+        self._reserve(market, order)
+        return why
+
+    def _settle_change(self, market: Market, order: PaperOrder, at: int) -> None:
+        """Let a changed order meet the book at the end of its new queue."""
+        side, lots = order.intent.side, self._allowed(order)
+        takes = walk(market.view, market.instrument, side, lots, order.limit, market.own)
+        events: list[Event] = [self._changed_reply(order), self._amended(order)]
+        if takes and order.intent.tif is Tif.POST_ONLY:
+            no = self.rules.refusals[Why.POST_ONLY]
+            code = no.code if no.late else self.rules.ioc_code
+            self._tell(order, at, [events[0], self._done(order, code)])
+            return
+        market.own.take(side.opposite, takes)
+        events += [self._fill(order, take.ticks, take.lots, How.WALKED, at) for take in takes]
+        if order.left == 0:
+            events.append(self._done(order))
+        else:
+            self._rest(market, order)
+        if takes:
+            events.append(self._changed(order.instrument))
+        self._tell(order, at, events)
 
     def end_resting(self, order: PaperOrder, at: int) -> None:
         """Cancel an order that rests or waits."""
@@ -263,30 +351,42 @@ class Venue:
     ) -> None:
         if lots <= 0:
             return
-        events: list[Event] = [self._fill(order, order.intent.ticks, lots, how, now)]
-        self._leave(market, order)
+        events: list[Event] = [self._fill(order, order.ticks, lots, how, now)]
         if self._allowed(order) == 0:
+            self._leave(market, order)
             events.append(self._done(order))
         else:
-            self._rest(market, order)
+            self._reserve(market, order)
         events.append(self._changed(order.instrument))
         self._tell(order, now, events)
 
     def _rest(self, market: Market, order: PaperOrder) -> None:
         market.working[order.cid] = order
+        market.queues.join(order, market.view)
+        self._reserve(market, order)
+
+    def _reserve(self, market: Market, order: PaperOrder) -> None:
+        """Reserve what a resting order may still cost."""
         if not order.intent.reduce_only:
             instrument = market.instrument
-            price = instrument.price(order.intent.ticks)
+            price = instrument.price(order.ticks)
             self.account.rest(order.cid, instrument, order.intent.side, order.left, price)
 
     def _leave(self, market: Market, order: PaperOrder) -> None:
         market.working.pop(order.cid, None)
+        market.queues.leave(order)
         self.account.leave(order.cid)
 
     # -- what is told
 
     def _ack(self, order: PaperOrder) -> Ack:
         return Ack(cid=order.cid, exchange_id=order.exchange_id, ts=order.ts)
+
+    def _changed_reply(self, order: PaperOrder) -> AmendReply:
+        return AmendReply(cid=order.cid, ok=True, ts=order.ts)
+
+    def _amended(self, order: PaperOrder) -> Amended:
+        return Amended(cid=order.cid, lots=order.size, ticks=order.ticks, ts=order.ts)
 
     def _fill(self, order: PaperOrder, ticks: int, lots: int, how: How, at: int) -> Fill:
         """Book one execution and return what is told of it."""
@@ -394,6 +494,11 @@ class Venue:
             spot = (m for m in self.markets.values() if m.instrument.kind is Kind.SPOT)
             market = next((m for m in spot if m.instrument.base == name), None)
         return market.reference(self.now) if market is not None else None
+
+
+def amend_refused(cid: str, no: Refusal) -> AmendReply:
+    """Return the refusal of a change."""
+    return AmendReply(cid=cid, ok=False, outcome="rejected", code=no.code, text=no.text)
 
 
 def _by_book(order: PaperOrder, takes: list[Take]) -> Why | None:

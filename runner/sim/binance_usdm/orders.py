@@ -142,7 +142,8 @@ class UsdmOrders:
         order = self._named(params)
         lots = lots_of(instrument, number(params, "quantity"), market=False)
         tick = tick_of(self.venue, instrument, side, number(params, "price"))
-        check_notional(instrument, tick, lots, reduce_only=False)
+        reduces = order is not None and order.reduce_only
+        check_notional(instrument, tick, lots, reduce_only=reduces)
         if order is None or not order.status.open:
             raise ApiError(*_NO_ORDER)
         try:
