@@ -12,6 +12,7 @@ from runner.engine.desk import Listed, book_key
 from runner.engine.events import InstrumentFacts
 from runner.engine.reading import breaker_key
 from runner.lang.api import ProgramApi
+from runner.lang.calendar import WallClock
 from runner.lang.cells import AccountCell, PnlCell, PositionCell, RuleCell
 from runner.lang.program import ProgramRequest, RuleExprs, compile_program
 from runner.market.instruments import Fees, Instrument
@@ -29,6 +30,8 @@ class Cells:
     positions: Mapping[str, PositionCell]
     rules: Mapping[str, RuleCell]
     pnl: PnlCell
+    clock: WallClock
+    """the desk: it knows the wall time of the event at hand"""
 
 
 def listed(
@@ -138,7 +141,7 @@ def compiled(plan: Plan) -> Builder:
 
     def build(streams: Mapping[str, Any], cells: Cells) -> ProgramApi:
         return compile_program(
-            request, streams, cells.accounts, cells.positions, cells.rules, cells.pnl
+            request, streams, cells.accounts, cells.positions, cells.rules, cells.pnl, cells.clock
         )
 
     return build

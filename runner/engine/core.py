@@ -71,11 +71,18 @@ SWEEP_EVERY: Final = 10 * SECOND
 class Watch:
     """What hangs on one stream: its windows, the rules that read it, and whether it values us."""
 
-    __slots__ = ("breakers", "feed", "held", "market", "rules")
+    __slots__ = ("breakers", "edge", "feed", "held", "market", "rules")
 
-    def __init__(self, market: str, feed: Callable[[int], object] | None) -> None:
+    def __init__(
+        self,
+        market: str,
+        feed: Callable[[int], object] | None,
+        edge: Callable[[int], object] | None = None,
+    ) -> None:
         self.market = market
         self.feed = feed
+        self.edge = edge
+        """tells the conditions that compare with the last decision"""
         self.rules: list[RuleRun] = []
         self.breakers: list[Breaker] = []
         self.held = False
@@ -127,6 +134,7 @@ class Engine:
             positions=self.held_cells,
             rules=self.trade_cells,
             pnl=DayCell(desk),
+            clock=desk,
         )
         desk.program = program(market.streams, cells)
         desk.rules.bind()
@@ -180,6 +188,8 @@ class Engine:
                 watch = self._watches[stream.key]
                 if watch.feed is not None:
                     watch.feed(now)
+                if watch.edge is not None and not event.more:  # type: ignore[attr-defined]
+                    watch.edge(now)
                 if watch.breakers:
                     self._look(stream, watch)
                 if event.more:  # type: ignore[attr-defined]
@@ -313,6 +323,7 @@ class Engine:
         act(event)
         if kind is not Timer:
             self._refresh()
+            desk.program.look(desk.now)
             desk.trips.look_all()
             desk.rules.step_all()
 
@@ -324,6 +335,7 @@ class Engine:
             watch = self._watches[stream.key]
             if watch.feed is not None:
                 watch.feed(self.desk.now)
+            self.desk.program.look(self.desk.now)
             self.desk.cause = stream
             self.desk.trips.look_all()
             self.desk.rules.step_all(hold=bool(getattr(event, "more", False)))
@@ -348,14 +360,17 @@ class Engine:
     def _on_timer(self, event: Timer) -> None:
         desk, now = self.desk, self.desk.now
         stale = self.market.on_timer(now) if self.market.due <= now else ()
-        if desk.program.due <= now:
-            desk.program.on_timer(now)
+        turned = desk.program.due <= now and desk.program.on_timer(now)
         for stream in stale:
             self._stream_changed(stream)
+        if stale:
+            desk.program.look(now)
         if desk.timers.due <= now:
             desk.timers.run(now)
             self._refresh()
-        if stale:
+        if turned:
+            desk.trips.look_all()
+        if stale or turned:
             desk.rules.step_all()
         while desk.timers.due <= now:  # what this very event set for now
             desk.timers.run(now)
@@ -425,9 +440,10 @@ class Engine:
                 desk.record("run", json=snapshot.run_row(desk))
 
     def _build_watches(self) -> dict[str, Watch]:
-        feeds = self.desk.program.on_stream
+        feeds, edges = self.desk.program.on_stream, self.desk.program.on_edge
         watches = {
-            key: Watch(stream.market, feeds.get(key)) for key, stream in self.market.streams.items()
+            key: Watch(stream.market, feeds.get(key), edges.get(key))
+            for key, stream in self.market.streams.items()
         }
         for breaker in self.desk.trips.breakers:
             for key in breaker_streams(self.plan, breaker.plan.when):

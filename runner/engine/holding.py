@@ -32,6 +32,8 @@ class Holding:
 
     def _beat(self, run: RuleRun) -> None:
         clocked = run.clocked_until if run.state is RuleState.ACTIVE else run.clocked_when
+        if clocked:
+            self.desk.program.look(self.desk.now)
         if clocked and run.test(self.desk.now):
             self.desk.rules.step(run)
         self.desk.timers.at(self.desk.now + BEAT, self._beat, run)

@@ -178,8 +178,21 @@ class ProgramApi(Protocol):
     history_ns: int
     """how far back one-minute bars would help to fill the windows over mids; 0: no such window"""
 
-    def on_timer(self, now: int) -> None:
-        """Close all window slots whose end has come."""
+    @property
+    def on_edge(self) -> Mapping[str, Callable[[int], None]]:
+        """per stream key: tells the edges that read it; to be called before a decision, not on
+        frames with newer ones behind them; absent where none does"""
+        ...
+
+    def on_timer(self, now: int) -> bool:
+        """Close all window slots whose end has come, look at what moves by time.
+
+        Returns whether a condition may have turned by that, so that the rules must be looked at.
+        """
+        ...
+
+    def look(self, now: int) -> None:
+        """Tell `held` and the edges that something changed which no stream tells."""
         ...
 
     def warm(self, rule: str) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runner.lang import parser, resolve, tree, types
+from runner.lang.calendar import time_of_day
 from runner.lang.checking import Checking, operand_of
-from runner.lang.functions import FUNCTIONS, LATER, Function, Mismatch, Take
+from runner.lang.functions import EDGES, FUNCTIONS, LATER, WINDOWS, Function, Take
 from runner.lang.parser import Syntax
 from runner.lang.resolve import Unresolved, nearest
 from runner.lang.tree import Expr, Window
 from runner.lang.types import Sort, Type
+from runner.lang.unit_rules import Mismatch
 
 MIN_WINDOW_NS = 10_000_000
 
@@ -52,13 +54,18 @@ class Calls(Checking):
         window: Window | None = None
         for index, arg in enumerate(syntax.args):
             take = function.take(index)
-            if take is Take.WINDOW:
+            if take in WINDOWS:
                 window = self.window(function, arg, args)
             else:
                 args.append(self.argument(function, take, arg))
         type_ = self.result(function, syntax, args) if self.faults == before else types.UNKNOWN
+        if self.faults == before:
+            self.edges_inside(function, args)
+            self.times(function, syntax, args)
         if self.faults > before:
             return self.broken(syntax, *args)
+        if window is None and function.state is not None:
+            window = Window()  # an edge: it remembers, but for no time
         return tree.Call(
             *self.base(syntax, type_, *self.written(*args)), function.name, tuple(args), window
         )
@@ -69,6 +76,10 @@ class Calls(Checking):
             return self.numeric(syntax, f"`{name}` needs")
         if take is Take.ANY:
             return self.value(syntax)
+        if take is Take.CONDITION:
+            return self.condition(syntax, f"`{name}` needs")
+        if take is Take.TIME:
+            return self.time(name, syntax)
         expr = self.visit(syntax)
         wanted = Sort.STREAM if take is Take.STREAM else Sort.SIDE
         if expr.type.sort is not wanted and not expr.type.unknown:
@@ -77,6 +88,36 @@ class Calls(Checking):
         elif name == "fill_price" and isinstance(expr, tree.StreamArg) and expr.kind != "book":
             self.fault("E0316", f"`fill_price` needs a book, found `{expr.key}`", syntax)
         return expr
+
+    def time(self, name: str, syntax: Syntax) -> Expr:
+        """Check a time of day: a text written out, for its instant is known before the run."""
+        expr = self.value(syntax)
+        if isinstance(expr, tree.String) and time_of_day(expr.value) is not None:
+            return expr
+        self.fault("E0316", f"`{name}` needs a time of day", syntax,
+                   help_='written out, in UTC: `"08:00"` or `"08:00:30"`')  # fmt: skip
+        return self.broken(syntax)
+
+    def times(self, function: Function, syntax: Syntax, args: Sequence[Expr]) -> None:
+        """Report a span of the day that is empty."""
+        if Take.TIME not in function.takes:
+            return
+        texts = [arg.value for arg in args if isinstance(arg, tree.String)]
+        if len({time_of_day(text) for text in texts}) == 1:
+            self.fault("E0316", f"`{function.name}` from {texts[0]} to {texts[1]} is no time at "
+                       "all", syntax, "never true")  # fmt: skip
+
+    def edges_inside(self, function: Function, args: Sequence[Expr]) -> None:
+        """Report an edge that something else would have to remember: it never sees it."""
+        if function.state is None:
+            return
+        for arg in args:
+            for call in tree.find(arg, tree.Call):
+                inner = FUNCTIONS[call.function]
+                if inner.state in EDGES:
+                    self.fault("E0316", f"`{inner.name}` is true at an instant only, "
+                               f"`{function.name}` would not see it", arg)  # fmt: skip
+                    return
 
     def result(self, function: Function, syntax: Syntax, args: Sequence[Expr]) -> Type:
         if any(arg.type.unknown for arg in args) and function.name != "known":
@@ -131,6 +172,8 @@ class Calls(Checking):
                        help_=f"write `{text}s` or `{text}bars`" if bare
                        else "a duration `20s`, a count `20bars`, or a param of one")  # fmt: skip
             return None
+        if not self.right_kind(function, syntax, expr.type):
+            return None
         stream = self.bars_of(syntax, args) if expr.type.dims == types.COUNT.dims else ""
         if stream is None:
             return None
@@ -148,6 +191,15 @@ class Calls(Checking):
         if expr.type.dims == types.COUNT.dims:
             return Window(bars=int(expr.value), stream=stream)
         return Window(ns=round(expr.value * 1e9))
+
+    def right_kind(self, function: Function, syntax: Syntax, type_: Type) -> bool:
+        """Report a count of bars where only a duration makes sense, and the other way round."""
+        bars = type_.dims == types.COUNT.dims
+        if (Take.SPAN in function.takes and bars) or (Take.BARS in function.takes and not bars):
+            what = "a count of bars such as `14bars`" if not bars else "a duration such as `20s`"
+            self.fault("E0313", f"`{function.name}` needs {what}", syntax)
+            return False
+        return True
 
     def long_enough(self, name: str, syntax: Syntax, type_: Type, value: float) -> bool:
         if type_.dims == types.COUNT.dims:

@@ -73,6 +73,15 @@ class RuleCell:
         return nan
 
 
+class ClockCell:
+    """The wall time of the present event, ns since the epoch; 0 while it is not known."""
+
+    __slots__ = ("wall",)
+
+    def __init__(self) -> None:
+        self.wall = 0
+
+
 class PnlCell:
     """`pnl.day`: profit of the day of the whole strategy, in quote."""
 

@@ -14,13 +14,7 @@ from runner.lang import parser, resolve, tree, types
 from runner.lang.calls import Calls
 from runner.lang.checking import operand_of
 from runner.lang.diagnostics import Findings, Text
-from runner.lang.functions import (
-    CELLS,
-    FUNCTIONS,
-    SHORT,
-    Operand,
-    fits,
-)  # fmt: skip
+from runner.lang.functions import CELLS, FUNCTIONS, SHORT
 from runner.lang.lexer import Fault
 from runner.lang.operators import Operators
 from runner.lang.parser import Syntax
@@ -28,6 +22,7 @@ from runner.lang.resolve import Unresolved, nearest
 from runner.lang.scope import Scope
 from runner.lang.tree import Expr
 from runner.lang.types import Sort, Type
+from runner.lang.unit_rules import Operand, fits
 
 MAX_SIZE = 5000
 MAX_DEPTH = 60

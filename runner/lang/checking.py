@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from runner.lang import tree, types
 from runner.lang.diagnostics import Diagnostic, Findings, Text
-from runner.lang.functions import FIELDS, Operand
+from runner.lang.functions import FIELDS
 from runner.lang.lexer import Fault
 from runner.lang.parser import Syntax
 from runner.lang.resolve import Unresolved
 from runner.lang.scope import Scope
 from runner.lang.tree import Expr
 from runner.lang.types import Sort, Type
+from runner.lang.unit_rules import Operand
 
 Base = tuple[Type, Text, int, int, int, int]
 """the fields that all nodes have"""

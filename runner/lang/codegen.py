@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from math import exp, log, sqrt
 from typing import Any
 
-from runner.lang import missing, tree
+from runner.lang import calendar, missing, tree
 from runner.lang.emit import Body, Ref
 from runner.lang.ranges import point
 from runner.lang.spans import Ranges
@@ -49,7 +49,9 @@ class Code:
         scope: dict[str, Any] = {
             "exp": exp, "sqrt": sqrt, "log": log, "least": missing.least,
             "greatest": missing.greatest, "clamp": missing.clamp, "sign": missing.sign,
-            "round_to": missing.round_to, "abs": abs, "len": len, "__builtins__": {},
+            "round_to": missing.round_to, "kelly": missing.kelly, "within": calendar.within,
+            "outside": calendar.outside, "weekday": calendar.weekday, "abs": abs, "len": len,
+            "__builtins__": {},
         }  # fmt: skip
         source = _SHORT.sub(lambda word: _CONSTANTS[word.group()], self.source)
         exec(compile(source, "<strategy>", "exec"), scope)
@@ -71,6 +73,8 @@ class Generator:
         self.names: dict[Ref, str] = {}
         self.windows: dict[str, WindowSpec] = {}
         self.functions: dict[str, list[str]] = {}
+        self.entered: dict[str, list[str]] = {}
+        """per rule the keys of its `entered(x)`, which its windows may read too"""
 
     # -- functions ----------------------------------------------------------------------------
 
@@ -104,12 +108,16 @@ class Generator:
         body = Body(self, this, [tree.key(e) for e in entered], exprs)
         self.functions[name] = [f"    return [{', '.join(_value(body, e) for e in exprs)}]"]
 
-    def feed(self, name: str, stream: str, windows: Sequence[str]) -> None:
-        """Add `name(now)`: gives the windows their inputs after an update of `stream`."""
+    def feed(self, name: str, windows: Sequence[str]) -> None:
+        """Add `name(now)`: gives the windows their inputs after something changed."""
         specs = [self.windows[w] for w in windows]
-        body = Body(self, "", (), [arg for spec in specs for arg in spec.args])
+        bodies = self._bodies(specs)
         lines = []
         for window, spec in zip(windows, specs, strict=True):
+            body = bodies[spec.this]
+            if spec.watcher:
+                lines.append(body.telling(window, spec.state, spec.args))
+                continue
             if not spec.bars:
                 lines += _ema(window, spec.ns, body.num(spec.args[0]))
                 continue
@@ -121,12 +129,21 @@ class Generator:
             lines.append(f"        {window}.push({args})")
         self.functions[name] = lines or ["    return None"]
 
+    def _bodies(self, specs: Sequence[WindowSpec]) -> dict[str, Body]:
+        """Return one body per rule whose trade is read; the numbers of their locals are apart."""
+        found: dict[str, Body] = {}
+        for rule in dict.fromkeys(spec.this for spec in specs):
+            args = [arg for spec in specs if spec.this == rule for arg in spec.args]
+            found[rule] = body = Body(self, rule, self.entered.get(rule, ()), args)
+            body.locals.made = 100_000 * (len(found) - 1)
+        return found
+
     def slots(self, name: str, windows: Sequence[str]) -> None:
         """Add `name(now)`: closes the slots that have ended, inner windows first."""
         lines = []
         for window in windows:
             spec = self.windows[window]
-            body = Body(self, "", (), spec.args)
+            body = Body(self, spec.this, self.entered.get(spec.this, ()), spec.args)
             args = ", ".join(body.num(arg) for arg in spec.args)
             lines += [f"    if now >= {window}.due:", f"        {window}.close(now, {args})"]
         self.functions[name] = lines or ["    return None"]
@@ -151,9 +168,9 @@ class Generator:
             self.names[ref] = f"{prefix}{count}"
         return self.names[ref]
 
-    def window(self, call: Call) -> str:
+    def window(self, call: Call, this: str = "") -> str:
         """Return the name of the window a call reads, making it known with those inside it."""
-        return self.adopt(window_spec(call, self.params))
+        return self.adopt(window_spec(call, self.params, this))
 
     def adopt(self, spec: WindowSpec) -> str:
         """Return the name of a window."""
@@ -162,7 +179,7 @@ class Generator:
             for arg in spec.args:
                 for node in tree.find(arg, Call):
                     if node.window is not None:
-                        self.window(node)
+                        self.window(node, spec.this)
         name = self.name(("window", spec.id))
         if not known:
             self.windows[name] = spec

@@ -6,14 +6,38 @@ states, `explain` and the docs the rest.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from runner.lang import types
+from runner.lang.calendar import WEEKDAYS
 from runner.lang.ranges import ALL, NOT_NEGATIVE, POSITIVE, UNIT, Interval, magnitude
-from runner.lang.types import Type
+from runner.lang.unit_rules import (
+    RangeRule,
+    UnitRule,
+    alike,
+    always,
+    clamped,
+    default_unit,
+    either,
+    first_unit,
+    gap_range,
+    greatest,
+    keep,
+    least,
+    like_loss,
+    log_unit,
+    odds_unit,
+    plain,
+    product_unit,
+    return_range,
+    risk_unit,
+    root_unit,
+    same_unit,
+    slope_unit,
+    speed_unit,
+)
 
 
 class Take(StrEnum):
@@ -24,7 +48,18 @@ class Take(StrEnum):
     """a number, a bool or a text"""
     STREAM = "stream"
     SIDE = "side"
+    CONDITION = "condition"
+    TIME = "time"
+    """a time of day, written out"""
     WINDOW = "window"
+    """a duration or a count of bars"""
+    SPAN = "span"
+    """a window that can only be a duration"""
+    BARS = "bars"
+    """a window that can only be a count of bars"""
+
+
+WINDOWS = frozenset({Take.WINDOW, Take.SPAN, Take.BARS})
 
 
 class State(StrEnum):
@@ -37,22 +72,18 @@ class State(StrEnum):
     RETURNS = "returns"
     PAIR = "pair"
     EMA = "ema"
+    MEDIAN = "median"
+    COUNT = "count"
+    RSI = "rsi"
+    HELD = "held"
+    CROSSING = "crossing"
+    CHANGE = "change"
 
 
-class Mismatch(Exception):
-    """The units of the arguments do not fit; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """The type of an argument and, where it is a bare literal, its value."""
-
-    type: Type
-    literal: float | None = None
-
-
-UnitRule = Callable[[Sequence[Operand]], Type]
-RangeRule = Callable[[Sequence[Interval]], Interval]
+EDGES = frozenset({State.CROSSING, State.CHANGE})
+"""states of what is true at an instant only; told just before a decision"""
+WATCHERS = frozenset({State.HELD}) | EDGES
+"""states that are told when something changed, also by time or in a cell (`market/edges.py`)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,114 +99,12 @@ class Function:
     state: State | None = None
     variadic: bool = False
     """the last parameter may repeat"""
+    inputs: tuple[int, ...] | None = None
+    """which arguments the window remembers; None: all"""
 
     def take(self, index: int) -> Take:
         """Return what argument `index` takes."""
         return self.takes[min(index, len(self.takes) - 1)]
-
-
-def fits(left: Operand, right: Operand) -> bool:
-    """Return whether two values may meet: one unit, or a literal 0 (any) or 1 (ratios)."""
-    if types.same(left.type, right.type):
-        return True
-    for literal, other in ((left, right), (right, left)):
-        if literal.literal == 0 and other.type.numeric:
-            return True
-        if literal.literal in (1, -1) and other.type.is_ratio:
-            return True
-    return False
-
-
-def common(name: str, operands: Sequence[Operand]) -> Type:
-    """Return the one unit of all operands; raises Mismatch."""
-    measure = next((o for o in operands if o.literal is None), operands[0])
-    for operand in operands:
-        if not fits(measure, operand):
-            raise Mismatch(
-                f"`{name}` needs values of one unit, found {measure.type} and {operand.type}"
-            )
-    return measure.type
-
-
-def _same(name: str) -> UnitRule:
-    return lambda operands: common(name, operands)
-
-
-def _alike(name: str, result: Type) -> UnitRule:
-    def rule(operands: Sequence[Operand]) -> Type:
-        common(name, operands)
-        return result
-
-    return rule
-
-
-def _always(result: Type) -> UnitRule:
-    return lambda operands: result
-
-
-def _first(operands: Sequence[Operand]) -> Type:
-    return operands[0].type
-
-
-def _sqrt(operands: Sequence[Operand]) -> Type:
-    found = types.root(operands[0].type)
-    if found is None:
-        raise Mismatch(f"`sqrt` of {operands[0].type} has no unit")
-    return found
-
-
-def _log(operands: Sequence[Operand]) -> Type:
-    if operands[0].type.dims:
-        raise Mismatch(f"`log` needs a number or a ratio, found {operands[0].type}")
-    return operands[0].type
-
-
-def _slope(operands: Sequence[Operand]) -> Type:
-    slope = types.divide(operands[0].type, operands[1].type)
-    return types.NUMBER if not slope.dims and not slope.unknown else slope
-
-
-def _default(operands: Sequence[Operand]) -> Type:
-    if not fits(operands[0], operands[1]):
-        raise Mismatch(
-            f"`default` needs values of one type, found {operands[0].type} and {operands[1].type}"
-        )
-    return types.join(operands[0].type, operands[1].type)
-
-
-def _least(ranges: Sequence[Interval]) -> Interval:
-    return Interval(min(r.low for r in ranges), min(r.high for r in ranges))
-
-
-def _greatest(ranges: Sequence[Interval]) -> Interval:
-    return Interval(max(r.low for r in ranges), max(r.high for r in ranges))
-
-
-def _clamped(ranges: Sequence[Interval]) -> Interval:
-    x, low, high = ranges
-    return Interval(min(max(x.low, low.low), high.high), max(min(x.high, high.high), low.low))
-
-
-def _gap(ranges: Sequence[Interval]) -> Interval:
-    if ranges[0].low >= 0 and ranges[1].low >= 0:
-        return Interval(-1.0, math.inf, low_open=ranges[0].low_open)
-    return ALL
-
-
-def _ret(ranges: Sequence[Interval]) -> Interval:
-    return _gap((ranges[0], ranges[0]))
-
-
-def _keep(ranges: Sequence[Interval]) -> Interval:
-    return ranges[0]
-
-
-def _plain(ranges: Sequence[Interval]) -> Interval:
-    return ALL
-
-
-def _either(ranges: Sequence[Interval]) -> Interval:
-    return ranges[0] | ranges[1]
 
 
 V, W = Take.VALUE, Take.WINDOW
@@ -183,65 +112,101 @@ V, W = Take.VALUE, Take.WINDOW
 FUNCTIONS: Mapping[str, Function] = {
     f.name: f
     for f in (
-        Function("abs", "abs(x)", (V,), _first, lambda r: magnitude(r[0]), "x without its sign"),
-        Function("min", "min(x, y, ...)", (V, V), _same("min"), _least,
+        Function("abs", "abs(x)", (V,), first_unit, lambda r: magnitude(r[0]),
+                 "x without its sign"),
+        Function("min", "min(x, y, ...)", (V, V), same_unit("min"), least,
                  "the least; missing when any is missing", variadic=True),
-        Function("max", "max(x, y, ...)", (V, V), _same("max"), _greatest,
+        Function("max", "max(x, y, ...)", (V, V), same_unit("max"), greatest,
                  "the greatest; missing when any is missing", variadic=True),
-        Function("clamp", "clamp(x, lo, hi)", (V, V, V), _same("clamp"), _clamped,
+        Function("clamp", "clamp(x, lo, hi)", (V, V, V), same_unit("clamp"), clamped,
                  "x, but not under lo nor over hi; missing when lo > hi"),
-        Function("sign", "sign(x)", (V,), _always(types.NUMBER), lambda r: UNIT, "-1, 0 or 1"),
-        Function("sqrt", "sqrt(x)", (V,), _sqrt, lambda r: NOT_NEGATIVE,
+        Function("sign", "sign(x)", (V,), always(types.NUMBER), lambda r: UNIT, "-1, 0 or 1"),
+        Function("sqrt", "sqrt(x)", (V,), root_unit, lambda r: NOT_NEGATIVE,
                  "the square root; of a negative number it is missing"),
-        Function("log", "log(x)", (V,), _log, _plain,
+        Function("log", "log(x)", (V,), log_unit, plain,
                  "the natural logarithm; missing unless x > 0"),
-        Function("round_to", "round_to(x, step)", (V, V), _same("round_to"), _plain,
+        Function("round_to", "round_to(x, step)", (V, V), same_unit("round_to"), plain,
                  "the nearest multiple of step (a half goes up); missing unless step > 0"),
-        Function("gap", "gap(a, b)", (V, V), _alike("gap", types.RATIO), _gap,
+        Function("gap", "gap(a, b)", (V, V), alike("gap", types.RATIO), gap_range,
                  "a/b - 1: how far a is above b, as a ratio"),
-        Function("ret", "ret(x, 1m)", (V, W), _always(types.RATIO), _ret,
+        Function("ret", "ret(x, 1m)", (V, W), always(types.RATIO), return_range,
                  "x / x(a window ago) - 1", State.PAST),
-        Function("ema", "ema(x, 20s)", (V, W), _first, _keep,
+        Function("ema", "ema(x, 20s)", (V, W), first_unit, keep,
                  "exponential mean: an update dt old weighs exp(-dt/w)", State.EMA),
-        Function("sma", "sma(x, 20s)", (V, W), _first, _keep,
+        Function("sma", "sma(x, 20s)", (V, W), first_unit, keep,
                  "mean over the window's slots", State.MOMENTS),
-        Function("stdev", "stdev(x, 20s)", (V, W), _first, lambda r: NOT_NEGATIVE,
+        Function("stdev", "stdev(x, 20s)", (V, W), first_unit, lambda r: NOT_NEGATIVE,
                  "standard deviation over the window's slots (divides by n)", State.MOMENTS),
-        Function("zscore", "zscore(x, 5m)", (V, W), _always(types.NUMBER), _plain,
+        Function("zscore", "zscore(x, 5m)", (V, W), always(types.NUMBER), plain,
                  "(x - sma) / stdev of the window", State.MOMENTS),
-        Function("min_over", "min_over(x, 1h)", (V, W), _first, _keep,
+        Function("min_over", "min_over(x, 1h)", (V, W), first_unit, keep,
                  "the least value at the window's slot ends", State.LOW),
-        Function("max_over", "max_over(x, 1h)", (V, W), _first, _keep,
+        Function("max_over", "max_over(x, 1h)", (V, W), first_unit, keep,
                  "the greatest value at the window's slot ends", State.HIGH),
-        Function("vol", "vol(x, 1h)", (V, W), _always(types.RATIO), lambda r: NOT_NEGATIVE,
+        Function("vol", "vol(x, 1h)", (V, W), always(types.RATIO), lambda r: NOT_NEGATIVE,
                  "standard deviation of log returns, for the length of the window",
                  State.RETURNS),
-        Function("beta", "beta(y, x, 4h)", (V, V, W), _slope, _plain,
+        Function("beta", "beta(y, x, 4h)", (V, V, W), slope_unit, plain,
                  "slope of y on x over the window's slots", State.PAIR),
-        Function("corr", "corr(x, y, 4h)", (V, V, W), _always(types.NUMBER), lambda r: UNIT,
+        Function("corr", "corr(x, y, 4h)", (V, V, W), always(types.NUMBER), lambda r: UNIT,
                  "correlation of x and y over the window's slots", State.PAIR),
+        Function("median", "median(x, 1h)", (V, W), first_unit, keep,
+                 "the middle of the values at the window's slot ends", State.MEDIAN),
+        Function("delta", "delta(x, 1m)", (V, W), first_unit, plain,
+                 "x - x(a window ago)", State.PAST),
+        Function("rate", "rate(x, 1m)", (V, Take.SPAN), speed_unit, plain,
+                 "delta(x, w) per second of the window", State.PAST),
+        Function("count", "count(market.trades, 1m)", (Take.STREAM, Take.SPAN),
+                 always(types.NUMBER), lambda r: NOT_NEGATIVE,
+                 "how many updates the stream had in the window (of trades: how many trades); "
+                 "missing while the stream is not live", State.COUNT),
+        Function("rsi", "rsi(x, 14bars)", (V, Take.BARS), always(types.NUMBER),
+                 lambda r: Interval(0.0, 100.0),
+                 "Wilder's relative strength index over closed bars, 0 to 100; missing while "
+                 "nothing moved", State.RSI),
+        Function("held", "held(condition, 3s)", (Take.CONDITION, Take.SPAN), always(types.BOOL),
+                 plain, "true when the condition has been definitely true for that long, by a "
+                 "timer; what was missing begins anew", State.HELD),
+        Function("changed", "changed(x)", (Take.ANY,), always(types.BOOL), plain,
+                 "true at the instant at which x becomes another value; missing when it was not "
+                 "known before", State.CHANGE),
+        Function("crosses_above", "crosses_above(a, b)", (V, V),
+                 alike("crosses_above", types.BOOL), plain,
+                 "true at the instant at which a, at or under b before, is above it; missing when "
+                 "a side was not known before", State.CROSSING),
+        Function("crosses_below", "crosses_below(a, b)", (V, V),
+                 alike("crosses_below", types.BOOL), plain,
+                 "true at the instant at which a, at or above b before, is under it; missing when "
+                 "a side was not known before", State.CROSSING),
+        Function("between_utc", 'between_utc("08:00", "16:00")', (Take.TIME, Take.TIME),
+                 always(types.BOOL), plain,
+                 "true from the first time of day to just before the second, UTC, over midnight "
+                 "too; turns by a timer"),
+        Function("weekday", "weekday()", (), always(types.one_of(WEEKDAYS)), plain,
+                 "the day of the week in UTC: mon tue wed thu fri sat sun; turns by a timer"),
+        Function("risk_size", "risk_size(loss, entry, stop)", (V, V, V), risk_unit, like_loss,
+                 "the amount that loses `loss` between the two prices; missing when they are one"),
+        Function("vol_target", "vol_target(loss, price, 1h)", (V, V, W), product_unit, like_loss,
+                 "the amount for which the price's typical move over the window, one standard "
+                 "deviation (`vol`), is worth `loss`", State.RETURNS, inputs=(1,)),
+        Function("kelly", "kelly(p, odds)", (V, V), odds_unit, lambda r: Interval(0.0, 1.0),
+                 "share to stake when a win of `odds` times the stake has probability p: "
+                 "p - (1 - p)/odds, 0 when that is negative; missing unless 0 <= p <= 1 and "
+                 "odds > 0"),
         Function("fill_price", "fill_price(market.book, buy, 500 USDT)",
-                 (Take.STREAM, Take.SIDE, V), _first, lambda r: POSITIVE,
+                 (Take.STREAM, Take.SIDE, V), first_unit, lambda r: POSITIVE,
                  "average price of taking that much from the book (buy walks the asks), "
                  "unrounded; missing when the known levels do not suffice"),
-        Function("age", "age(market.book)", (Take.STREAM,), _always(types.DURATION),
+        Function("age", "age(market.book)", (Take.STREAM,), always(types.DURATION),
                  lambda r: NOT_NEGATIVE, "how long ago a frame last proved the stream"),
-        Function("known", "known(x)", (Take.ANY,), _always(types.BOOL), _plain,
+        Function("known", "known(x)", (Take.ANY,), always(types.BOOL), plain,
                  "true unless x is missing"),
-        Function("default", "default(x, y)", (Take.ANY, Take.ANY), _default, _either,
+        Function("default", "default(x, y)", (Take.ANY, Take.ANY), default_unit, either,
                  "x, or y while x is missing"),
     )
 }  # fmt: skip
 
-LATER: Mapping[str, str] = {
-    "median": "median(x, 1h)", "delta": "delta(x, 1m)", "rate": "rate(x, 1m)",
-    "count": "count(stream, 1m)", "rsi": "rsi(x, 14bars)", "held": "held(condition, 3s)",
-    "changed": "changed(x)", "crosses_above": "crosses_above(a, b)",
-    "crosses_below": "crosses_below(a, b)", "between_utc": 'between_utc("08:00", "16:00")',
-    "weekday": "weekday()", "risk_size": "risk_size(loss, entry, stop)",
-    "vol_target": "vol_target(loss, price, w)", "kelly": "kelly(p, odds)",
-    "carry_cost": "carry_cost(market, side, 8h)",
-}  # fmt: skip
+LATER: Mapping[str, str] = {"carry_cost": "carry_cost(market, side, 8h)"}
 """functions of the language that this version does not have yet (E0207)"""
 
 
@@ -301,6 +266,10 @@ FIELDS: Mapping[str, Mapping[str, FieldSpec]] = {
 }  # fmt: skip
 SHORT = ("ask", "bid", "mid")
 """fields of the book that a market has under its own name: `bin.bid`"""
+LIVE_FIELD: Mapping[str, str] = {
+    "book": "bid", "trades": "last", "mark": "price", "funding": "rate", "bars": "close",
+}  # fmt: skip
+"""a field that is known just while the stream is live"""
 LATER_FIELDS: Mapping[str, tuple[str, ...]] = {"funding": ("interval", "next_in", "yearly")}
 
 CELLS: Mapping[str, Mapping[str, FieldSpec]] = {

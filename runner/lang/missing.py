@@ -40,6 +40,14 @@ def sign(value: float) -> float:
     return 1.0 if value > 0.0 else -1.0 if value < 0.0 else 0.0
 
 
+def kelly(p: float, odds: float) -> float:
+    """Return the share to stake, 0 at the least; NaN unless 0 <= p <= 1 and odds > 0."""
+    if not (0.0 <= p <= 1.0 and 0.0 < odds < inf):
+        return nan
+    share = p - (1.0 - p) / odds
+    return share if share > 0.0 else 0.0
+
+
 def round_to(value: float, step: float) -> float:
     """Return the nearest multiple of `step`, a half goes up; NaN unless step > 0."""
     if not (-inf < value < inf and 0.0 < step < inf):

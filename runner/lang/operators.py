@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from runner.lang import parser, tree, types
 from runner.lang.checking import Checking, joined, literal, operand_of
-from runner.lang.functions import fits
 from runner.lang.parser import Syntax
 from runner.lang.resolve import nearest
 from runner.lang.tree import Expr
 from runner.lang.types import Sort, Type
+from runner.lang.unit_rules import fits
 
 
 class Operators(Checking):

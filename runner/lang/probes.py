@@ -20,8 +20,7 @@ from runner.lang.display import show
 from runner.lang.emit import Ref
 from runner.lang.tree import Call, Compare, Expr, In
 from runner.lang.treewalk import Env
-from runner.lang.windowing import Params, window_spec
-from runner.market.windows import AnyWindow
+from runner.lang.windowing import AnyWindow, Params, window_spec
 
 _MIRRORED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 Envs = Callable[[int], Env]
@@ -101,9 +100,8 @@ class _Reads:
 
     def __init__(self, exprs: Sequence[Expr], sources: Sources, env: Envs) -> None:
         self._streams = [(key, sources.streams[key]) for key in tree.streams_of(*exprs)]
-        self._windows = [
-            (sources.windows[id], name) for id, name in named_windows(exprs, sources.params).items()
-        ]
+        named = named_windows(exprs, sources.params, env(0).this)
+        self._windows = [(sources.windows[id], name) for id, name in named.items()]
         cells = [cell for expr in exprs for cell in tree.find(expr, tree.Cell)]
         self._cells = list({cell.source: cell for cell in cells}.values())
         self._env = env
@@ -222,7 +220,7 @@ def _links(found: Sequence[tuple[Compare | In, bool]]) -> tuple[Link, ...]:
     return tuple(links)
 
 
-def named_windows(exprs: Sequence[Expr], params: Params) -> dict[str, str]:
+def named_windows(exprs: Sequence[Expr], params: Params, rule: str = "") -> dict[str, str]:
     """Return the windows that expressions read, each called by the nearest signal around it."""
     found: dict[str, str] = {}
 
@@ -230,7 +228,7 @@ def named_windows(exprs: Sequence[Expr], params: Params) -> dict[str, str]:
         if isinstance(node, tree.Named):
             name = node.name
         if isinstance(node, Call) and node.window is not None:
-            found.setdefault(window_spec(node, params).id, name or one_line(node.source))
+            found.setdefault(window_spec(node, params, rule).id, name or one_line(node.source))
         for child in tree.children(node):
             visit(child, name)
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from runner.lang import tree
 from runner.lang.api import Lack, Number, Test
-from runner.lang.cells import AccountCell, PnlCell, PositionCell, RuleCell
+from runner.lang.calendar import WallClock, until_next
+from runner.lang.cells import AccountCell, ClockCell, PnlCell, PositionCell, RuleCell
 from runner.lang.codegen import Code, Generator
 from runner.lang.explain import explainers
 from runner.lang.probes import Probe, Sources, probes, reads
@@ -24,8 +25,10 @@ from runner.lang.tree import Call, Expr
 from runner.lang.treewalk import Env
 from runner.lang.types import Sort
 from runner.lang.warming import history_ns, warm_up
-from runner.lang.windowing import WindowSpec, is_bool, window_spec
-from runner.market.windows import AnyWindow, next_due
+from runner.lang.watching import arming, times_of, told_of_frames, told_of_instants
+from runner.lang.windowing import AnyWindow, WindowSpec, is_bool, window_spec
+from runner.market.edges import Held
+from runner.market.windows import NEVER, next_due
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ class Rule:
 
 
 Functions = Mapping[str, Callable[..., Any]]
+SECOND = 1_000_000_000
 
 
 def compile_program(
@@ -98,9 +102,13 @@ def compile_program(
     positions: Mapping[str, PositionCell],
     rules: Mapping[str, RuleCell],
     pnl: PnlCell,
+    clock: WallClock | None = None,
 ) -> Program:
-    """Compile a strategy and bind it to its streams and cells; `streams` by key (`bin.book`)."""
-    cells: dict[tuple[str, str], Any] = {("pnl", ""): pnl}
+    """Compile a strategy and bind it to its streams and cells; `streams` by key (`bin.book`).
+
+    `clock` tells the wall time of the event at hand; without one it is missing.
+    """
+    cells: dict[tuple[str, str], Any] = {("pnl", ""): pnl, ("clock", ""): clock or ClockCell()}
     cells |= {("account", name): cell for name, cell in accounts.items()}
     cells |= {("position", name): cell for name, cell in positions.items()}
     cells |= {("rule", name): cell for name, cell in rules.items()}
@@ -119,7 +127,7 @@ class Program:
         self._request = request
         self._streams = streams
         self._cells = cells
-        layout = _Layout(request)
+        layout = _Layout(request, tuple(streams))
         self._layout = layout
         self._windows: dict[str, AnyWindow] = {s.id: s.make() for s in layout.specs}
         objects = _objects(streams, cells, self._windows)
@@ -137,16 +145,55 @@ class Program:
         self.on_stream: dict[str, Callable[[int], None]] = {
             key: found[name] for key, name in layout.feeds.items()
         }
-        self._slotted = [self._windows[s.id] for s in layout.specs if not s.bars and _slots(s)]
+        self.on_edge: dict[str, Callable[[int], None]] = {
+            key: found[name] for key, name in layout.edges.items()
+        }
+        self._slotted = [self._windows[s.id] for s in layout.specs if s.slotted]
         self._close = found["slots"]
-        self.due = next_due(self._slotted)
+        self._look = found["look"]
+        self._holds = [w for w in self._windows.values() if isinstance(w, Held)]
+        for key in layout.arming:
+            self.on_stream[key] = self._arming(self.on_stream[key])
+        self._turn = 0 if layout.times else NEVER
+        """when the wall time next reaches one of the times that expressions name"""
+        self.due = self._next_due()
         self.history_ns = history_ns(layout.specs, request.params)
         self._of_rule = {name: layout.windows_of_rule(name) for name in request.rules}
 
-    def on_timer(self, now: int) -> None:
-        """Close all window slots whose end has come; the first call begins them."""
+    def on_timer(self, now: int) -> bool:
+        """Close all window slots whose end has come; the first call begins them.
+
+        Returns whether a condition may have turned by time alone.
+        """
         self._close(now)
-        self.due = next_due(self._slotted)
+        self._look(now)
+        if self._layout.times:
+            wall = self._cells["clock", ""].wall
+            self._turn = now + (until_next(wall, self._layout.times) if wall > 0 else SECOND)
+        self.due = self._next_due()
+        return self._layout.watches
+
+    def look(self, now: int) -> None:
+        """Tell `held` and the edges that something changed which no stream tells."""
+        self._look(now)
+        self._arm()
+
+    def _arming(self, feed: Callable[[int], None]) -> Callable[[int], None]:
+        """Feed, then bring `due` forward to the instant at which a condition will have held."""
+
+        def fed(now: int) -> None:
+            feed(now)
+            self._arm()
+
+        return fed
+
+    def _arm(self) -> None:
+        due = next_due(self._holds)
+        if due < self.due:
+            self.due = due
+
+    def _next_due(self) -> int:
+        return min(next_due(self._slotted), next_due(self._holds), self._turn)
 
     def warm(self, rule: str) -> bool:
         """Whether every window the rule reads is full."""
@@ -225,7 +272,7 @@ class Program:
                 continue
             self._windows[spec.id].become(fresh)
             restored.append(spec.id)
-        self.due = next_due(self._slotted)
+        self.due = self._next_due()
         return restored
 
     def warm_up(self, bars: Mapping[str, list[tuple[int, float]]], now: int) -> list[str]:
@@ -235,7 +282,7 @@ class Program:
         that hold something already. Returns the windows filled.
         """
         filled = warm_up(self._layout.specs, self._layout.params, self._windows, bars, now)
-        self.due = next_due(self._slotted)
+        self.due = self._next_due()
         return filled
 
     def _env(self, now: int, rule: str) -> Env:
@@ -245,7 +292,7 @@ class Program:
             self._request.params,
             self._streams,
             self._cells,
-            lambda spec: self._windows[spec.id],
+            lambda call: self._windows[window_spec(call, self._request.params, rule).id],
             rule,
             keys,
         )
@@ -254,7 +301,7 @@ class Program:
 class _Layout:
     """Which function is called what, before anything is bound."""
 
-    def __init__(self, request: ProgramRequest) -> None:
+    def __init__(self, request: ProgramRequest, streams: tuple[str, ...]) -> None:
         self.request = request
         self.params = request.params
         generator = Generator(request.params)
@@ -268,14 +315,18 @@ class _Layout:
             generator.condition(f"condition_{i}", expr)
         names = {spec.id: name for name, spec in generator.windows.items()}
         self.specs = list(generator.windows.values())
-        self.feeds = _add_feeds(generator, self.specs, names)
-        slotted = [names[s.id] for s in self.specs if not s.bars and _slots(s)]
-        generator.slots("slots", slotted)
+        self.feeds = _add_feeds(generator, "feed", told_of_frames(self.specs, streams), names)
+        self.edges = _add_feeds(generator, "edge", told_of_instants(self.specs, streams), names)
+        generator.feed("look", [names[s.id] for s in self.specs if s.watcher])
+        generator.slots("slots", [names[s.id] for s in self.specs if s.slotted])
         self.code: Code = generator.code()
+        self.arming = arming(self.specs, streams)
+        self.times = times_of(_all_exprs(request))
+        self.watches = bool(self.times) or any(spec.watcher for spec in self.specs)
 
-    def spec(self, call: Call) -> WindowSpec:
-        """Return the window a call reads."""
-        return window_spec(call, self.params)
+    def spec(self, call: Call, rule: str = "") -> WindowSpec:
+        """Return the window a call reads in a rule."""
+        return window_spec(call, self.params, rule)
 
     def windows_of_rule(self, name: str) -> list[WindowSpec]:
         """Return all windows that `when`, the size and the prices of a rule read."""
@@ -284,7 +335,7 @@ class _Layout:
         for expr in _entering(exprs):
             for call in tree.find(expr, Call):
                 if call.window is not None:
-                    spec = self.spec(call)
+                    spec = self.spec(call, name)
                     found[spec.id] = spec
         return list(found.values())
 
@@ -346,7 +397,16 @@ def _add_signal(generator: Generator, name: str, expr: Expr) -> None:
         generator.number(name, expr)
 
 
+def _all_exprs(request: ProgramRequest) -> list[Expr]:
+    found = [*request.signals.values(), *request.conditions.values()]
+    for exprs in request.rules.values():
+        found += _entering(exprs)
+        found += [exprs.until] if exprs.until is not None else []
+    return found
+
+
 def _add_rule(generator: Generator, prefix: str, rule: str, exprs: RuleExprs) -> None:
+    generator.entered[rule] = [tree.key(expr) for expr in exprs.entered]
     generator.condition(f"{prefix}_when", exprs.when, rule)
     if exprs.until is not None:
         generator.condition(f"{prefix}_until", exprs.until, rule, exprs.entered)
@@ -364,25 +424,17 @@ def _add_rule(generator: Generator, prefix: str, rule: str, exprs: RuleExprs) ->
     generator.numbers(f"{prefix}_enter", exprs.entered, rule)
 
 
-def _slots(spec: WindowSpec) -> bool:
-    return spec.state != "ema"
-
-
 def _add_feeds(
-    generator: Generator, specs: Sequence[WindowSpec], names: Mapping[str, str]
+    generator: Generator,
+    prefix: str,
+    feeds: Mapping[str, Sequence[WindowSpec]],
+    names: Mapping[str, str],
 ) -> dict[str, str]:
     """Add one feeding function per stream that a window must hear of at once."""
-    feeds: dict[str, list[str]] = {}
-    for spec in specs:
-        if spec.bars:
-            feeds.setdefault(spec.stream, []).append(names[spec.id])
-        elif not _slots(spec):
-            for key in tree.streams_of(*spec.args):
-                feeds.setdefault(key, []).append(names[spec.id])
     functions = {}
-    for index, (key, windows) in enumerate(feeds.items()):
-        functions[key] = f"feed_{index}"
-        generator.feed(functions[key], key, windows)
+    for index, (key, specs) in enumerate(feeds.items()):
+        functions[key] = f"{prefix}_{index}"
+        generator.feed(functions[key], [names[spec.id] for spec in specs])
     return functions
 
 

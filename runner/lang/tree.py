@@ -372,4 +372,6 @@ def window_key(window: Window | None) -> list[str]:
     on = f"@{window.stream}" if window.stream else ""
     if window.param:
         return [f"params.{window.param}{on}"]
+    if not window.bars and not window.ns:
+        return []  # an edge
     return [f"{window.bars}bars{on}" if window.bars else f"{window.ns}ns"]

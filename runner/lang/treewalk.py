@@ -7,26 +7,19 @@ sub-expression was worth. It shares the windows' state with the generated code, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any
 
-from runner.lang import tree
-from runner.lang.functions import CELLS
+from runner.lang import instants, results, tree
+from runner.lang.calendar import weekday
+from runner.lang.functions import CELLS, LIVE_FIELD
+from runner.lang.results import arithmetic, finite
 from runner.lang.tree import Call, Expr
 from runner.lang.types import Sort
-from runner.lang.windowing import Params, WindowSpec, window_spec
-from runner.market.windows import (
-    AnyWindow,
-    Ema,
-    ExtremeWindow,
-    MomentWindow,
-    PairWindow,
-    PastWindow,
-    ReturnWindow,
-)
+from runner.lang.windowing import AnyWindow, Params
+from runner.market.edges import Change, Crossing, Held
 
 Value = float | str | bool | None
 
@@ -40,7 +33,7 @@ class Env:
     streams: Mapping[str, Any]
     cells: Mapping[tuple[str, str], Any]
     """by (space, owner); `pnl` has the owner `''`"""
-    windows: Callable[[WindowSpec], AnyWindow]
+    windows: Callable[[Call], AnyWindow]
     this: str = ""
     entered: tuple[str, ...] = ()
     """keys of the rule's `entered(x)`, in the order of the cell's values"""
@@ -58,17 +51,21 @@ def evaluate(expr: Expr, env: Env) -> Value:
             return _field(env.streams[expr.key], expr)
         case tree.Cell():
             return _cell(expr, env)
+        case tree.StreamArg():
+            stream = env.streams[expr.key]
+            live = finite(getattr(stream, LIVE_FIELD[expr.kind])) is not None
+            return float(stream.seq) if live else None
         case tree.Named():
             return evaluate(expr.expr, env)
         case tree.Entered():
             values = env.cells["rule", env.this].entered
             index = env.entered.index(tree.key(expr.expr))
-            return _finite(values[index]) if index < len(values) else None
+            return finite(values[index]) if index < len(values) else None
         case tree.Negate():
             operand = _number(expr.operand, env)
             return None if operand is None else -operand
         case tree.Arithmetic():
-            return _arithmetic(expr.op, _number(expr.left, env), _number(expr.right, env))
+            return arithmetic(expr.op, _number(expr.left, env), _number(expr.right, env))
         case tree.IfElse():
             yes = _truth(expr.condition, env)
             if yes is None:
@@ -123,22 +120,6 @@ def _number(expr: Expr, env: Env) -> float | None:
     return value
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _arithmetic(op: str, left: float | None, right: float | None) -> float | None:
-    if left is None or right is None:
-        return None
-    if op == "+":
-        return _finite(left + right)
-    if op == "-":
-        return _finite(left - right)
-    if op == "*":
-        return _finite(left * right)
-    return _finite(left / right) if right else None
-
-
 def _compare(op: str, left: Value, right: Value) -> bool | None:
     if left is None or right is None:
         return None
@@ -156,9 +137,9 @@ def _compare(op: str, left: Value, right: Value) -> bool | None:
 
 def _field(stream: Any, expr: tree.Field) -> float | None:
     if expr.kind != "book":
-        return _finite(getattr(stream, expr.field))
-    bid, ask = _finite(stream.bid), _finite(stream.ask)
-    bid_qty, ask_qty = _finite(stream.bid_qty), _finite(stream.ask_qty)
+        return finite(getattr(stream, expr.field))
+    bid, ask = finite(stream.bid), finite(stream.ask)
+    bid_qty, ask_qty = finite(stream.bid_qty), finite(stream.ask_qty)
     match expr.field:
         case "bid":
             return bid
@@ -169,17 +150,17 @@ def _field(stream: Any, expr: tree.Field) -> float | None:
         case "ask_qty":
             return ask_qty
         case "mid":
-            return _arithmetic("*", _arithmetic("+", bid, ask), 0.5)
+            return arithmetic("*", arithmetic("+", bid, ask), 0.5)
         case "spread":
-            mid = _arithmetic("*", _arithmetic("+", bid, ask), 0.5)
+            mid = arithmetic("*", arithmetic("+", bid, ask), 0.5)
             positive = mid if mid is not None and mid > 0 else None
-            return _arithmetic("/", _arithmetic("-", ask, bid), positive)
-    total = _arithmetic("+", bid_qty, ask_qty)
+            return arithmetic("/", arithmetic("-", ask, bid), positive)
+    total = arithmetic("+", bid_qty, ask_qty)
     total = total if total is not None and total > 0 else None
     if expr.field == "imbalance":
-        return _arithmetic("/", _arithmetic("-", bid_qty, ask_qty), total)
-    leaning = _arithmetic("+", _arithmetic("*", bid, ask_qty), _arithmetic("*", ask, bid_qty))
-    return _arithmetic("/", leaning, total)
+        return arithmetic("/", arithmetic("-", bid_qty, ask_qty), total)
+    leaning = arithmetic("+", arithmetic("*", bid, ask_qty), arithmetic("*", ask, bid_qty))
+    return arithmetic("/", leaning, total)
 
 
 def _cell(expr: tree.Cell, env: Env) -> Value:
@@ -188,7 +169,7 @@ def _cell(expr: tree.Cell, env: Env) -> Value:
     value = getattr(cell, expr.field)
     if CELLS[expr.space][expr.field].method:
         value = value(env.now)
-    return value if isinstance(value, bool) else _finite(value)
+    return value if isinstance(value, bool) else finite(value)
 
 
 def _call(expr: Call, env: Env) -> Value:
@@ -205,38 +186,15 @@ def _call(expr: Call, env: Env) -> Value:
     if name == "age":
         assert isinstance(args[0], tree.StreamArg)
         stream = env.streams[args[0].key]
-        return _finite(stream.age(env.now) * 1e-9) if stream.seq else None
+        return finite(stream.age(env.now) * 1e-9) if stream.seq else None
+    if name == "weekday":
+        return weekday(env.cells["clock", ""].wall)
+    if name == "between_utc":
+        start, end = (evaluate(arg, env) for arg in args)
+        return instants.of_the_day(env.cells["clock", ""].wall, str(start), str(end))
     numbers = [_number(arg, env) for arg in args]
     known = [number for number in numbers if number is not None]
-    return _plain(name, known) if len(known) == len(numbers) else None
-
-
-def _plain(name: str, args: Sequence[float]) -> float | None:
-    """The functions of numbers alone, all known."""
-    x = args[0]
-    match name:
-        case "abs":
-            return abs(x)
-        case "min":
-            return min(args)
-        case "max":
-            return max(args)
-        case "clamp":
-            return min(max(x, args[1]), args[2]) if args[1] <= args[2] else None
-        case "sign":
-            return float((x > 0) - (x < 0))
-        case "sqrt":
-            return math.sqrt(x) if x >= 0 else None
-        case "log":
-            return math.log(x) if x > 0 else None
-        case "round_to":
-            if args[1] <= 0 or not math.isfinite(x / args[1]):
-                return None
-            return _finite(math.floor(x / args[1] + 0.5) * args[1])
-        case "gap":
-            ratio = _arithmetic("/", x, args[1])
-            return None if ratio is None else ratio - 1.0
-    raise TypeError(f"{name} has no value")
+    return results.plain(name, known) if len(known) == len(numbers) else None
 
 
 def _fill_price(expr: Call, env: Env) -> float | None:
@@ -249,32 +207,18 @@ def _fill_price(expr: Call, env: Env) -> float | None:
     notional = powers.get(size.type.currency or "", 0) > 0
     base, quote = (nan, much) if notional else (much, nan)
     found: float = env.streams[stream.key].fill_price(side.buy, base, quote)
-    return _finite(found)
+    return finite(found)
 
 
-def _windowed(expr: Call, env: Env) -> float | None:
-    window = env.windows(window_spec(expr, env.params))
-    inputs = [_number(arg, env) for arg in expr.args]
+def _windowed(expr: Call, env: Env) -> Value:
+    window = env.windows(expr)
+    inputs = [evaluate(arg, env) for arg in expr.args]
+    if isinstance(window, Held | Crossing | Change):
+        return instants.told(expr.function, window, inputs, env.now)
     if any(value is None for value in inputs):
         return None
-    x = inputs[0]
-    match window:
-        case MomentWindow():
-            if expr.function == "sma":
-                return _finite(window.mean)
-            if expr.function == "stdev":
-                return _finite(window.deviation)
-            distance = _arithmetic("-", x, _finite(window.mean))
-            return _arithmetic("/", distance, _finite(window.deviation))
-        case PastWindow():
-            ratio = _arithmetic("/", x, _finite(window.past))
-            return None if ratio is None else ratio - 1.0
-        case PairWindow():
-            return _finite(window.beta if expr.function == "beta" else window.corr)
-        case ReturnWindow():
-            return _finite(window.vol)
-        case ExtremeWindow() | Ema():
-            return _finite(window.value)
+    numbers = [float(value) for value in inputs if isinstance(value, float | int)]
+    return results.windowed(expr.function, window, numbers)
 
 
 def parts(expr: Expr) -> list[Expr]:

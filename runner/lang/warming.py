@@ -15,8 +15,8 @@ from runner.lang import tree
 from runner.lang.codegen import Generator
 from runner.lang.functions import State
 from runner.lang.tree import Call
-from runner.lang.windowing import Params, WindowSpec, reads_only_mids, window_spec
-from runner.market.windows import AnyWindow, next_due
+from runner.lang.windowing import AnyWindow, Params, WindowSpec, reads_only_mids, window_spec
+from runner.market.windows import next_due
 
 SHORTEST_NS = 300_000_000_000
 """a window under 5 min would see too few closes, and fills by itself soon enough"""
@@ -103,7 +103,7 @@ def _play(
         names[spec.id] = generator.adopt(spec)
     fed = [names[s.id] for s in specs if s.state is State.EMA]
     slotted = [s for s in specs if s.state is not State.EMA]
-    generator.feed("feed", "", fed)
+    generator.feed("feed", fed)
     generator.slots("slots", [names[s.id] for s in slotted])
     keys = tree.streams_of(*(arg for spec in specs for arg in spec.args))
     books = {key: _Close() for key in keys}

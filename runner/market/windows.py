@@ -1,4 +1,4 @@
-"""Windows: what `ema sma stdev zscore min_over max_over ret vol beta corr` remember.
+"""Windows: what `ema sma stdev zscore min_over max_over ret delta rate vol beta corr` remember.
 
 Theory of operation. A duration window keeps `n` slots of w/n each (512, or 256 for returns and
 pairs; a slot lasts at least 10 ms). The owner calls `close(now, x)` when `due` has come: the value
@@ -121,7 +121,7 @@ class SlotWindow(Window):
         }
 
     def restore(self, state: Mapping[str, Any], now: int, gap_ns: int) -> bool:
-        samples = _samples(state.get("samples"))
+        samples = samples_of(state.get("samples"))
         since = state.get("since")
         if self.bars or samples is None or not isinstance(since, int) or since < 0:
             return False
@@ -136,7 +136,7 @@ class SlotWindow(Window):
         return True
 
 
-def _samples(saved: object) -> list[float] | None:
+def samples_of(saved: object) -> list[float] | None:
     """Return saved samples as floats; None when they are not a list of numbers and nulls."""
     if not isinstance(saved, list):
         return None
@@ -182,7 +182,7 @@ class ExtremeWindow(SlotWindow):
 
 
 class PastWindow(SlotWindow):
-    """`ret`: the value a window ago, missing when that slot was."""
+    """`ret delta rate`: the value a window ago, missing when that slot was."""
 
     __slots__ = ("past",)
 
@@ -231,7 +231,7 @@ class ReturnWindow(SlotWindow):
         return state
 
     def restore(self, state: Mapping[str, Any], now: int, gap_ns: int) -> bool:
-        returns, last = _samples(state.get("samples")), _samples([state.get("last")])
+        returns, last = samples_of(state.get("samples")), samples_of([state.get("last")])
         if returns is None or last is None:
             return False
         if not super().restore({**state, "samples": []}, now, gap_ns):
@@ -295,7 +295,7 @@ class PairWindow(Window):
             return False
         if not 0 <= gap_ns <= self.span_ns * MISSING_SHARE:
             return False
-        read = [[nan, nan] if pair is None else _samples(pair) for pair in pairs]
+        read = [[nan, nan] if pair is None else samples_of(pair) for pair in pairs]
         if not all(pair is not None and len(pair) == 2 for pair in read):
             return False
         for pair in read[-self.size :]:

@@ -161,10 +161,14 @@ class FakeRule:
 class FakeProgram:
     rules: dict[str, FakeRule]
     on_stream: Mapping[str, Any] = field(default_factory=dict)
+    on_edge: Mapping[str, Any] = field(default_factory=dict)
     due: int = NEVER
 
-    def on_timer(self, now: int) -> None:
+    def on_timer(self, now: int) -> bool:
         raise AssertionError("no windows here")
+
+    def look(self, now: int) -> None:
+        pass  # no condition of time here
 
     def warm(self, rule: str) -> bool:
         return True

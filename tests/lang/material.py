@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.lang import check as checking
 from runner.lang import types
-from runner.lang.cells import AccountCell, PnlCell, PositionCell, RuleCell
+from runner.lang.cells import AccountCell, ClockCell, PnlCell, PositionCell, RuleCell
 from runner.lang.check import Want
 from runner.lang.diagnostics import Diagnostic, Findings, Mark, Text
 from runner.lang.program import Program, ProgramRequest, RuleExprs, compile_program
@@ -135,6 +135,7 @@ class World:
         self.positions = {"bin": FakePosition(), "byb": FakePosition(), "eth": FakePosition()}
         self.rule = FakeRule()
         self.pnl = PnlCell()
+        self.clock = ClockCell()
 
     def program(
         self,
@@ -163,5 +164,6 @@ class World:
         values = {name: value for name, (_, value) in PARAMS.items()}
         request = ProgramRequest({k: v for k, v in trees.items() if v}, {"r": exprs}, values)
         return compile_program(
-            request, self.streams, self.accounts, self.positions, {"r": self.rule}, self.pnl
-        )
+            request, self.streams, self.accounts, self.positions, {"r": self.rule}, self.pnl,
+            self.clock,
+        )  # fmt: skip

@@ -37,11 +37,14 @@ PRICES = [
     "fill_price(byb.book, buy, 0.1 BTC)", "position.bin.entry",
     "ema(bin.mid, 1s)", "sma(bin.mid, 1s)", "stdev(bin.mid, 1s)", "min_over(byb.mid, 1s)",
     "max_over(byb.mid, 1s)", "ema(bin.bars.close, 3bars)", "sma(bin.bars.close, params.count)",
+    "median(bin.mid, 1s)", "delta(byb.mid, 1s)", "median(bin.bars.close, 2bars)",
 ]  # fmt: skip
 NUMBERS = [
     "params.enter", "params.zero", "2", "0", "-1.5", "bin.book.imbalance", "1", "0.5",
     "zscore(bin.mid, 1s)", "corr(bin.mid, byb.mid, 1s)", "position.bin.open_orders",
-    "beta(bin.mid, byb.mid, 1s)",
+    "beta(bin.mid, byb.mid, 1s)", "count(bin.book, 1s)", "rsi(bin.bars.close, 1bars)",
+    "(rate(bin.mid, 1s) / (1 USDT / 1 BTC / 1s))", "(risk_size(5 USDT, bin.ask, byb.bid) / 1 BTC)",
+    "(vol_target(5 USDT, bin.mid, 1s) / 1 BTC)", "kelly(params.enter / 4, bin.book.imbalance)",
 ]  # fmt: skip
 RATIOS = [
     "g", "gap(bin.bid, byb.ask)", "params.profit", "this.cost", "this.exit_return", "15bps",
@@ -58,6 +61,11 @@ BOOLS = [
     "ok", "true", "false", "rule.r.active", "params.live", 'params.mood == "calm"',
     'params.mood in ["wild"]', 'params.mood != "wild"', "age(bin.book) > 5s",
     '("calm" if bin.bid > 0 else params.mood) == default(params.mood, "wild")',
+    'weekday() in ["mon", "tue", "wed"]', 'between_utc("08:00", "20:00")',
+    "crosses_above(bin.mid, byb.mid)", "crosses_below(bin.book.imbalance, 0)", "changed(bin.bid)",
+    'changed(weekday())', "changed(rule.r.active)", "held(bin.mid > byb.mid, 1s)",
+    "held(position.bin.qty > 0 and this.exit_pnl < 0, 100ms)", "changed(bin.mid > byb.mid)",
+    'held(between_utc("22:00", "06:00"), 1s)', "held(ema(bin.mid, 1s) > byb.mid, 10ms)",
 ]  # fmt: skip
 FORMS = [
     "({a} + {b})", "({a} - {b})", "({a} * {n})", "({a} / {n})", "(-{a})", "abs({a})",
@@ -136,11 +144,13 @@ def fill(world: World, program: Program, random: Random) -> int:
         position.qty, position.entry = any_value(random), abs(any_value(random))
         position.liq_gap = any_value(random)
         world.accounts["binance"].margin_used = abs(any_value(random))
+        world.clock.wall = random.choice([0, 1, random.randrange(10**18)])
         if program.due <= now:
             program.on_timer(now)
-        for feed in program.on_stream.values():
+        for feed in [*program.on_stream.values(), *program.on_edge.values()]:
             feed(now)
-    return now
+        program.look(now)
+    return now + random.choice([0, 0, 1_000_000_000])
 
 
 @settings(
