@@ -401,7 +401,7 @@ def _all_exprs(request: ProgramRequest) -> list[Expr]:
     found = [*request.signals.values(), *request.conditions.values()]
     for exprs in request.rules.values():
         found += _entering(exprs)
-        found += [exprs.until] if exprs.until is not None else []
+        found += [expr for expr in (exprs.until, exprs.stop) if expr is not None]
     return found
 
 

@@ -16,7 +16,7 @@ from math import inf
 from runner.base.units import format_duration, format_ratio
 from runner.lang import types
 from runner.lang.diagnostics import Related
-from runner.lang.functions import CELLS, FIELDS, FUNCTIONS
+from runner.lang.functions import CELLS, EDGES, FIELDS, FUNCTIONS
 from runner.lang.ranges import ALL, Interval, point
 from runner.lang.tree import (
     And,
@@ -64,7 +64,8 @@ class Atom:
 def check(rule: RuleDraft, ctx: Context) -> None:
     """Report a rule that never fires, always does, or undoes itself."""
     if rule.when is not None and not is_broken(rule.when):
-        fires = _possible(rule, rule.when, "when", "can never fire", ctx)
+        fires = _lasts(rule, rule.when, ctx)
+        fires = fires and _possible(rule, rule.when, "when", "can never fire", ctx)
         if fires and rule.until is not None and not is_broken(rule.until):
             leaves = _possible(rule, rule.until, "until", "can never leave by `until`", ctx)
             if leaves:
@@ -152,6 +153,24 @@ def _compared(op: str, left: Expr, right: Expr, ctx: Context) -> bool | None:
             return False
         return True if wanted.contains(a) else None
     return None
+
+
+def _lasts(rule: RuleDraft, when: Expr, ctx: Context) -> bool:
+    """Report a rule that waits for a condition to last which is true at an instant only."""
+    if not rule.for_ns:
+        return True
+    items = when.items if isinstance(when, And) else (when,)
+    for item in items:
+        inner = unwrap(item)
+        if isinstance(inner, Call) and FUNCTIONS[inner.function].state in EDGES:
+            ctx.add(
+                "E0401", f"rule `{rule.name}` can never fire", item.mark,
+                "true at an instant only", f"{rule.path}.when",
+                notes=(f"`for: {format_duration(rule.for_ns)}` asks for longer",),
+                help=("leave `for` out, or compare: `a > b` lasts, `crosses_above(a, b)` does not",),
+            )  # fmt: skip
+            return False
+    return True
 
 
 # --- E0403 ---------------------------------------------------------------------------------------

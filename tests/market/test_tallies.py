@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from itertools import pairwise
 from math import nan
 
 import pytest
@@ -32,7 +33,7 @@ def test_the_median_equals_a_recomputation(values: list[float], bars: int) -> No
 
 def rsi(values: list[float], n: int) -> float:
     """Wilder's definition, from the first value on."""
-    changes = [b - a for a, b in zip(values, values[1:], strict=False)]
+    changes = [b - a for a, b in pairwise(values)]
     gain = sum(max(c, 0.0) for c in changes[:n]) / n
     loss = sum(max(-c, 0.0) for c in changes[:n]) / n
     for change in changes[n:]:
