@@ -167,7 +167,7 @@ def _lasts(rule: RuleDraft, when: Expr, ctx: Context) -> bool:
                 "E0401", f"rule `{rule.name}` can never fire", item.mark,
                 "true at an instant only", f"{rule.path}.when",
                 notes=(f"`for: {format_duration(rule.for_ns)}` asks for longer",),
-                help=("leave `for` out, or compare: `a > b` lasts, `crosses_above(a, b)` does not",),
+                help=("leave `for` out, or compare: `a > b` lasts, `crosses_above(a, b)` not",),
             )  # fmt: skip
             return False
     return True
