@@ -2,7 +2,8 @@
 
 A Unix socket, mode 0600, one JSON object a line: `{"id", "cmd", "rule", "who", "why"}` gives
 `{"id", "ok", ...}`. The peer's uid must be ours. It is bound only under the strategy's lock, so
-a socket file that is in the way belongs to a process that died, and is replaced.
+a socket file that is in the way belongs to a process that died, and is replaced. A Unix address
+holds 107 bytes and a state directory may be deeper, so the address goes by an open folder.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +26,40 @@ from runner.store.state_dir import StateDir
 Answer = Mapping[str, Any]
 Ask = Callable[[str, Mapping[str, Any]], Answer]
 _MAX_LINE = 64 * 1024
-_PATH_LIMIT = 100  # a Unix path of 108 bytes or more fails; leave room for a suffix
-
-
-def socket_path(runtime: Path, identity: str) -> Path:
-    """Return the socket's path under `runtime`; WorldError when it would be too long."""
-    path = runtime / f"{identity}.sock"
-    if len(os.fsencode(path)) > _PATH_LIMIT:
-        raise WorldError(f"the control socket's path is too long ({path}); set XDG_RUNTIME_DIR")
-    return path
 
 
 def control_path(state: StateDir) -> Path:
     """Return where a strategy's control socket is: the runtime directory, or the state's."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     folder = Path(runtime) / "runner" if runtime else state.path
-    return socket_path(folder, fingerprint(str(state.path)))
+    return folder / f"{fingerprint(str(state.path))}.sock"
+
+
+@contextlib.contextmanager
+def address(path: Path) -> Iterator[str]:
+    """Give an address for a socket's path, however long the path is."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def _bound(path: Path) -> socket.socket:
+    """Bind a socket that only its owner may use, in place of one that a dead process left."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old = os.umask(0o177)
+    try:
+        with address(path) as short:
+            door.bind(short)
+    except OSError:
+        door.close()
+        raise
+    finally:
+        os.umask(old)
+    return door
 
 
 class ControlServer:
@@ -54,18 +73,11 @@ class ControlServer:
 
     async def start(self) -> None:
         """Bind the socket, readable and writable by its owner alone."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            self.path.unlink()
-        old = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(
-                self._serve, path=self.path, limit=_MAX_LINE
-            )
+            door = _bound(self.path)
         except OSError as error:
             raise WorldError(f"cannot bind the control socket {self.path}: {error}") from error
-        finally:
-            os.umask(old)
+        self._server = await asyncio.start_unix_server(self._serve, sock=door, limit=_MAX_LINE)
 
     async def close(self) -> None:
         """Stop answering and remove the socket."""
@@ -109,16 +121,17 @@ def _is_ours(peer: socket.socket) -> bool:
     return bool(uid == os.getuid())
 
 
-def ask(path: Path, command: str, **fields: Any) -> dict[str, Any]:
+def ask(path: Path, command: str, within_s: float = 2.0, **fields: Any) -> dict[str, Any]:
     """Send one command to a running strategy and return its answer.
 
-    Raises WorldError when nobody answers there within two seconds.
+    Raises WorldError when nobody answers there in time.
     """
     request = msgspec.json.encode({"id": 1, "cmd": command, **fields}) + b"\n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(2.0)
+        client.settimeout(within_s)
         try:
-            client.connect(os.fspath(path))
+            with address(path) as short:
+                client.connect(short)
             client.sendall(request)
             return msgspec.json.decode(_read_line(client), type=dict[str, Any])
         except (OSError, msgspec.DecodeError) as error:

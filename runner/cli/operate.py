@@ -40,7 +40,13 @@ def command(
     if what == "resume" and name and not _alive(name, state):
         return _resume_asleep(name, state, yes)
     place = _running(name, state)
-    fields = {"why": why, "who": getpass.getuser(), "rule": rule, "market": market, "yes": yes}
+    fields: dict[str, Any] = {
+        "why": why,
+        "who": getpass.getuser(),
+        "rule": rule,
+        "market": market,
+        "yes": yes,
+    }
     answer = ask(control_path(place), what, **fields)
     if not answer.get("ok"):
         raise UsageError(str(answer.get("error")))

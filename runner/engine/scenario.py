@@ -57,10 +57,11 @@ class Scenario:
         restored: Saved | None = None,
         adopt: bool = False,
         tick_every: int = 50 * MS,
+        wall: int = WALL,
     ) -> None:
         self.plan = plan
         self.t = 0
-        self.wall_at_zero = WALL
+        self.wall_at_zero = wall
         self.market = MarketState(wants(plan))
         self.engine = Engine(plan, program, self.market, run_id, restored=restored, adopt=adopt)
         self.exchanges = {name: ScriptedExchange(self, name) for name in plan.exchanges}

@@ -26,6 +26,7 @@ MOST_ALIASES = 100
 _ODD_BREAK = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
 _TAB = re.compile("^ *\t", re.MULTILINE)
 _TEMPLATE_HELP = "templates are files named `.yaml.j2`, rendered first; a parameter is `params.x`"
+_TOO_MANY = f"more than {MOST_NODES} values, aliases counted as written out"
 _MERGE_HELP = "write the keys out: with merges nobody sees which value wins"
 
 
@@ -55,6 +56,8 @@ def read(text: str, findings: Findings) -> Node | None:
     if not _plain_whitespace(text, findings):
         return None
     try:
+        if _may_be_too_many(text):
+            _count(text, findings)
         return _Reader(text, findings).document()
     except _Stop:
         return None
@@ -63,6 +66,31 @@ def read(text: str, findings: Findings) -> Node | None:
     except (yaml.YAMLError, UnicodeEncodeError) as error:
         findings.add(_unreadable(text, error))
     return None
+
+
+def _may_be_too_many(text: str) -> bool:
+    """Whether a text has enough separators for too many values; a strategy never has."""
+    return sum(map(text.count, ",:-\n")) >= MOST_NODES
+
+
+def _count(text: str, findings: Findings) -> None:
+    """Stop at too many values before anything is built; what else is wrong is found later."""
+    parser, count, depth = CParser(text), 0, 0
+    try:
+        while depth <= DEEPEST and parser.check_event():
+            event = parser.get_event()
+            kind = type(event)
+            if kind is yaml.ScalarEvent or kind is yaml.AliasEvent:
+                count += 1
+            elif kind is yaml.SequenceStartEvent or kind is yaml.MappingStartEvent:
+                count, depth = count + 1, depth + 1
+            elif kind is yaml.SequenceEndEvent or kind is yaml.MappingEndEvent:
+                depth -= 1
+            if count > MOST_NODES:
+                findings.add(_e0101(_mark(event), _TOO_MANY))
+                raise _Stop
+    except (yaml.YAMLError, UnicodeEncodeError):
+        return
 
 
 def _e0101(mark: Mark, message: str, label: str = "", *help: str) -> Diagnostic:
@@ -169,9 +197,7 @@ class _Reader:
     def _node(self, event: Any) -> None:
         self._count += 1
         if self._count > MOST_NODES:
-            self._stop(
-                _mark(event), f"more than {MOST_NODES} values, aliases counted as written out"
-            )
+            self._stop(_mark(event), _TOO_MANY)
         if isinstance(event, yaml.AliasEvent):
             self._alias(event)
         elif isinstance(event, yaml.ScalarEvent):
@@ -192,9 +218,7 @@ class _Reader:
         node, size = self._anchors[event.anchor]
         self._count += size
         if self._count > MOST_NODES:
-            self._stop(
-                _mark(event), f"more than {MOST_NODES} values, aliases counted as written out"
-            )
+            self._stop(_mark(event), _TOO_MANY)
         self._place(node, event)
 
     def _open(self, event: Any) -> None:

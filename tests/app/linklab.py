@@ -26,6 +26,7 @@ from runner.net.mock import MockSocket
 from runner.net.timesync import TimeSync
 from runner.net.websocket import Listener, SocketOptions
 from tests.exchanges.orders import codec, intent, journaled
+from tests.patience import PATIENCE_S
 
 Said = HttpResponse | ExchangeError | str
 BINANCE, BYBIT = "binance_usdm", "bybit_linear"
@@ -202,13 +203,13 @@ class Lab:
                 self.events.clear()
             yield self
             self.link.close()
-            await asyncio.wait_for(task, 1)
+            await asyncio.wait_for(task, PATIENCE_S)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         assert asyncio.all_tasks() == before
 
-    async def until(self, true: Callable[[], bool], within: float = 1.0) -> None:
+    async def until(self, true: Callable[[], bool], within: float = PATIENCE_S) -> None:
         """Wait until something is so."""
         deadline = asyncio.get_running_loop().time() + within
         while not true():

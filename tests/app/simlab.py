@@ -20,6 +20,7 @@ from runner.app.control import ask
 from runner.base.errors import WorldError
 from runner.cli.main import main
 from runner.sim.launch import Running
+from tests.patience import PATIENCE_S
 
 CHILDREN: list[subprocess.Popen[str]] = []
 """processes of the test under way; `conftest.py` ends those that it left"""
@@ -89,7 +90,7 @@ class Lab:
     first: str = "bin"
     second: str = "byb"
     on_stop: str = "cancel"
-    within: str = "5s"
+    within: str = "40s"
     hold: str = "300ms"
     day: str = "00:00 UTC"
     text: str = CHURN
@@ -136,6 +137,9 @@ class Lab:
         """Start `runner start` on the strategy."""
         state = str(self.folder / "state")
         line = self.command("start", str(self.write()), "--state", state, "--json", *extra)
+        return self._open(line, crash)
+
+    def _open(self, line: list[str], crash: str = "") -> subprocess.Popen[str]:
         child = subprocess.Popen(
             line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.env(crash)
         )
@@ -145,18 +149,19 @@ class Lab:
     @contextmanager
     def running(self, *extra: str) -> Iterator[subprocess.Popen[str]]:
         """Start it for the length of a block; a test that fails leaves no process behind."""
-        child = self.start(*extra)
-        try:
+        with _ended(self.start(*extra)) as child:
             yield child
-        finally:
-            if child.poll() is None:
-                child.kill()
-            child.communicate()
+
+    @contextmanager
+    def spawn(self, line: list[str]) -> Iterator[subprocess.Popen[str]]:
+        """Start any command line with the lab's environment, for the length of a block."""
+        with _ended(self._open(line)) as child:
+            yield child
 
     def run(self, run_for: str, *extra: str, crash: str = "") -> tuple[int, dict[str, Any], str]:
         """Run for a while; return exit code, report and standard error."""
         child = self.start("--for", run_for, *extra, crash=crash)
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=PATIENCE_S)
         return child.returncode, json.loads(out) if out.strip() else {}, err
 
     def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -180,27 +185,29 @@ class Lab:
         """Speak to the running strategy itself; {} when it does not listen (yet)."""
         for socket in (self.folder / "state" / name).glob("*.sock"):
             try:
-                return ask(socket, command, **fields)
+                return ask(socket, command, PATIENCE_S, **fields)
             except WorldError:
                 continue
         return {}
 
-    def until_trading(self, child: subprocess.Popen[str], entries: int = 1) -> dict[str, Any]:
+    def until_trading(
+        self, child: subprocess.Popen[str], entries: int = 1, name: str = "churn"
+    ) -> dict[str, Any]:
         """Wait until the running strategy has entered so often; return its status."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             assert child.poll() is None, child.stderr.read() if child.stderr else ""
-            status = self.ask("status")
+            status = self.ask("status", name)
             if status and sum(rule["entries"] for rule in status["rules"].values()) >= entries:
                 return status
             time.sleep(0.05)
-        raise AssertionError("the strategy did not trade within 30 s")
+        raise AssertionError("the strategy did not trade in time")
 
     def until(
         self, child: subprocess.Popen[str], what: str, true: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
         """Wait until the running strategy's status is as wanted; return it."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         status: dict[str, Any] = {}
         while time.monotonic() < deadline:
             assert child.poll() is None, child.stderr.read() if child.stderr else ""
@@ -208,12 +215,12 @@ class Lab:
             if status and true(status):
                 return status
             time.sleep(0.05)
-        raise AssertionError(f"not within 20 s: {what}; {status}")
+        raise AssertionError(f"not in time: {what}; {status}")
 
     def stop(self, child: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
         """Send SIGTERM and collect."""
         child.send_signal(signal.SIGTERM)
-        out, err = child.communicate(timeout=30)
+        out, err = child.communicate(timeout=PATIENCE_S)
         return child.returncode, json.loads(out) if out.strip() else {}, err
 
     def positions(self) -> dict[str, float]:
@@ -244,6 +251,18 @@ class Lab:
                 if sum(_places(each["route"]) for each in requests) > 1:
                     found.append(cid)
         return found
+
+
+@contextmanager
+def _ended(child: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """End a process with the block, and close its pipes."""
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.kill()
+        if child.stdout is not None and not child.stdout.closed:
+            child.communicate()
 
 
 def _places(route: str) -> bool:

@@ -17,6 +17,7 @@ import pytest
 from runner.cli.main import main
 from runner.sim.launch import Running, launch
 from tests.app.simlab import TYPES, Lab
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def call(lab: Lab, *arguments: str, **environment: str) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         env={**lab.env(), **environment},
-        timeout=40,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -254,7 +255,7 @@ def test_a_state_directory_that_cannot_be_written_is_one_message(
         capture_output=True,
         text=True,
         env=lab.env(),
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert "cannot use the folder" in message(done, 3)
@@ -271,7 +272,7 @@ def test_a_full_disk_stops_new_risk_and_the_run_ends_flat(
     limited = ["bash", "-c", f'ulimit -f {blocks}; exec "$@"', "limited", *line]
     done = subprocess.run(
         [*limited, "--state", str(tmp_path / "state")],
-        capture_output=True, text=True, env=lab.env(), timeout=40, check=False,
+        capture_output=True, text=True, env=lab.env(), timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode in (0, 3) and "Traceback" not in done.stderr, done.stderr
     assert done.returncode == 0 or "journal.db: writing" in done.stderr
@@ -289,7 +290,7 @@ def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes(
         capture_output=True,
         text=True,
         env=lab.env(),
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert made.returncode == 0, made.stderr

@@ -15,6 +15,7 @@ import pytest
 
 from runner.sim.launch import Running, launch
 from tests.app.simlab import RESTING, TYPES, Lab
+from tests.patience import PATIENCE_S
 
 TRADING = """before_intent after_intent after_first_leg_sent after_last_leg_sent after_ack_received
 before_ack_journaled mid_fill_batch before_fill_journaled after_fill_journaled leaving_before_send
@@ -36,7 +37,7 @@ def sim() -> Iterator[Running]:
 
 
 def crash_and_recover(lab: Lab, point: str) -> None:
-    code, _, err = lab.run("6s", crash=f"{point}:{COUNTS.get(point, 3)}")
+    code, _, err = lab.run("50s", crash=f"{point}:{COUNTS.get(point, 3)}")
     assert code == -signal.SIGKILL, f"{point} was not reached: {err[-2000:]}"
     lab.on_stop = "flatten"
     code, report, err = lab.run("3s")
@@ -73,7 +74,7 @@ def test_a_kill_around_a_repair(sim: Running, tmp_path: Path, point: str, exchan
     )
     try:
         lab = Lab(sim, tmp_path)
-        code, _, err = lab.run("6s", crash=point)
+        code, _, err = lab.run("50s", crash=point)
         assert code == -signal.SIGKILL, err[-2000:]
     finally:
         sim.clear(fault)
@@ -89,7 +90,7 @@ def test_a_kill_around_a_repair(sim: Running, tmp_path: Path, point: str, exchan
 def test_a_kill_around_a_cancel(sim: Running, tmp_path: Path, point: str, first: str) -> None:
     second = "byb" if first == "bin" else "bin"
     lab = Lab(sim, tmp_path, first, second, text=RESTING)
-    code, _, err = lab.run("2s", crash=point)
+    code, _, err = lab.run("50s", crash=point)
     assert code == -signal.SIGKILL, err[-2000:]
     code, report, err = lab.run("3s")
     assert code == 0, f"{report.get('exit')} {err[-2000:]}"
@@ -100,12 +101,12 @@ def test_a_kill_around_a_cancel(sim: Running, tmp_path: Path, point: str, first:
 @pytest.mark.parametrize("point", ["halt_before_cancel", "halt_after_cancel", "resume_written"])
 def test_a_kill_around_the_operators_word(sim: Running, tmp_path: Path, point: str) -> None:
     lab = Lab(sim, tmp_path)
-    child = lab.start("--for", "20s", crash=point)
+    child = lab.start("--for", "2m", crash=point)
     lab.until_trading(child)
     lab.operate("halt", "--why", "test")
     if point == "resume_written":
         lab.operate("resume", "--yes")
-    child.communicate(timeout=20)
+    child.communicate(timeout=PATIENCE_S)
     assert child.returncode == -signal.SIGKILL
     lab.operate("resume", "churn", "--yes")
     lab.on_stop = "flatten"

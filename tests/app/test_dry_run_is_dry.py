@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 
 from runner.sim.launch import Running, launch
 from tests.app.simlab import TYPES, Lab
+from tests.patience import PATIENCE_S
 
 MARKS = (b"signature", b"x-mbx-apikey", b"x-bapi-", b"listenkey", b"recvwindow", b"timestamp=")
 _MAIN = """
@@ -94,14 +94,12 @@ def test_a_dry_run_signs_nothing_and_opens_no_private_socket(tmp_path: Path) -> 
             lab = Lab(sim, tmp_path)
             path = lab.write()
             loaded = tmp_path / "modules"
-            line = [sys.executable, "-c", _MAIN, "dry-run", str(path), "--for", "3s", "--json"]
-            done = subprocess.run(
-                [*line, "--state", str(tmp_path / "state"), str(loaded)],
-                capture_output=True, text=True, env=lab.env(), timeout=40, check=False,
-            )  # fmt: skip
+            line = [sys.executable, "-c", _MAIN, "dry-run", str(path), "--json"]
+            with lab.spawn([*line, "--state", str(tmp_path / "state"), str(loaded)]) as child:
+                lab.until_trading(child, name="churn.paper")
+                code, report, err = lab.stop(child)
         ledger = sim.ledger()
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    assert code == 0, err
     assert sum(rule["fills"] for rule in report["rules"].values()) > 0, "it filled, on paper"
     assert report["kind"] == "dry-run" and report["paper"] is not None
 
@@ -138,7 +136,7 @@ def test_a_dry_run_needs_no_secret(tmp_path: Path) -> None:
         lab.environment.clear()
         done = subprocess.run(
             lab.command("dry-run", str(path), "--for", "1s", "--state", str(tmp_path / "state")),
-            capture_output=True, text=True, env=lab.env(), timeout=40, check=False,
+            capture_output=True, text=True, env=lab.env(), timeout=PATIENCE_S, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "environment variable" not in done.stderr

@@ -25,6 +25,7 @@ from runner.net.websocket import SocketOptions
 from runner.sim.launch import Running, launch
 from tests.exchanges.captures import binding
 from tests.exchanges.orders import credentials, intent, journaled
+from tests.patience import PATIENCE_S
 
 WINDOW_S = {"binance_usdm": 10, "bybit_linear": 1}
 LIMIT = {"binance_usdm": 300, "bybit_linear": 10}
@@ -89,9 +90,12 @@ async def offer(sim: Running, kind: str, seconds: float) -> Load:
     await sync.measure()
     task = asyncio.create_task(link.run())
     try:
-        await asyncio.wait_for(load.ready.wait(), 5)
+        await asyncio.wait_for(load.ready.wait(), PATIENCE_S)
         await _fire(link, load, clock, kind, seconds)
-        await asyncio.sleep(0.2)
+        sent = load.offered - load.kept_back
+        async with asyncio.timeout(PATIENCE_S):
+            while load.count(Ack) < sent or not load.count(CancelReply):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         link.close()
         await task
     finally:

@@ -18,6 +18,7 @@ from runner.engine.events import Depth, Event, Feed, Mark, SocketState, Top
 from runner.exchanges.api import Decoded, HttpRequest, MarketCodec, SocketKind, SocketSpec, Want
 from runner.net.mock import MockSocket
 from runner.net.websocket import Listener, SocketOptions
+from tests.patience import PATIENCE_S
 
 SNAPSHOT = HttpRequest("GET", "https://x/depth")
 MARK = HttpRequest("GET", "https://x/mark")
@@ -119,7 +120,7 @@ class Lab:
         try:
             yield self
             self.feed.close()
-            await asyncio.wait_for(task, 1)
+            await asyncio.wait_for(task, PATIENCE_S)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -172,10 +173,13 @@ def test_a_failed_question_is_told_so_that_the_engine_asks_again() -> None:
         assert told.markets == ("m",) and told.reason == "502"
         lab.says = b""
         lab.feed.resync("m")
-        await asyncio.sleep(0.1)
-        assert lab.asked == [SNAPSHOT], "the second question waits a moment"
-        await asyncio.sleep(0.18)
-        assert lab.asked == [SNAPSHOT] * 2 and len(lab.all(Depth)) == 1
+        now = asyncio.get_running_loop().time
+        begun = now()
+        async with asyncio.timeout(PATIENCE_S):
+            while not lab.all(Depth):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert now() - begun >= 0.2, "the second question waits a moment"
+        assert lab.asked == [SNAPSHOT] * 2
 
     scenario(play)
 
@@ -269,7 +273,7 @@ def test_a_task_that_dies_ends_the_feed_with_its_error() -> None:
         await asyncio.sleep(0)
         lab.feed.resync("m")
         with pytest.raises(ExceptionGroup) as caught:
-            await asyncio.wait_for(task, 1)
+            await asyncio.wait_for(task, PATIENCE_S)
         assert caught.group_contains(ZeroDivisionError)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 

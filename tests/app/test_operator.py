@@ -6,7 +6,6 @@ import json
 import signal
 import stat
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 from runner.sim.launch import Running, launch
 from tests.app.simlab import TYPES, Lab
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_what_cannot_be_closed_in_time_is_exit_5_and_a_second_signal_is_130(
     sim.clear()
 
     (tmp_path / "second").mkdir()
-    other = Lab(sim, tmp_path / "second", hold="60s", on_stop="flatten", within="20s")
+    other = Lab(sim, tmp_path / "second", hold="60s", on_stop="flatten", within="1m")
     child = other.start("--adopt")
     other.until_trading(child)
     sim.fault("delay_request", route="trade*", ms=8000)
@@ -155,7 +155,7 @@ def test_what_cannot_be_closed_in_time_is_exit_5_and_a_second_signal_is_130(
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(0.5)
     child.send_signal(signal.SIGINT)
-    err = child.communicate(timeout=5)[1]
+    err = child.communicate(timeout=PATIENCE_S)[1]
     assert child.returncode == 130 and "Traceback" not in err
 
 
@@ -167,24 +167,10 @@ def test_one_of_several_must_be_named_and_a_dry_run_answers_too(
     twin = tmp_path / "twin.yaml"
     twin.write_text(path.read_text().replace("name: churn", "name: twin"))
     state = str(tmp_path / "state")
-    children = [
-        subprocess.Popen(
-            lab.command("dry-run", str(each), "--state", state, "--json"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=lab.env(),
-        )
-        for each in (path, twin)
-    ]
-    try:
-        for name in ("churn", "twin"):
-            place = f"{name}.paper"
-            deadline = time.monotonic() + 20
-            while not (status := lab.ask("status", place)) or not rule(status)["entries"]:
-                assert time.monotonic() < deadline, status
-                time.sleep(0.05)
-            assert status["kind"] == "dry-run"
+    lines = [lab.command("dry-run", str(f), "--state", state, "--json") for f in (path, twin)]
+    with lab.spawn(lines[0]) as one, lab.spawn(lines[1]) as two:
+        for child, name in ((one, "churn.paper"), (two, "twin.paper")):
+            assert lab.until_trading(child, name=name)["kind"] == "dry-run"
         which = lab.operate("status")
         assert which.returncode == 2
         assert "churn.paper" in told(which) and "twin.paper" in told(which)
@@ -192,10 +178,6 @@ def test_one_of_several_must_be_named_and_a_dry_run_answers_too(
         assert lab.operate("halt", "twin").returncode == 0
         assert lab.ask("status", "twin.paper")["state"] == "halted"
         assert json.loads(lab.operate("status", "churn", "--json").stdout)["state"] == "active"
-    finally:
-        for child in children:
-            child.send_signal(signal.SIGTERM)
-    codes = [(child.communicate(timeout=20), child.returncode)[1] for child in children]
-    assert codes == [0, 4]
+        assert [lab.stop(child)[0] for child in (one, two)] == [0, 4]
     none = lab.operate("status")
     assert none.returncode == 3 and "no strategy is running" in told(none)

@@ -25,6 +25,7 @@ from runner.engine.events import (
 )
 from runner.net.mock import json_response
 from tests.app.linklab import BINANCE, BYBIT, EMPTY, PICTURE, Lab, cancel, ok, order, query, send
+from tests.patience import PATIENCE_S
 
 BOTH = pytest.mark.parametrize("type", [BINANCE, BYBIT])
 PLACE_HTTP = {BINANCE: "POST /fapi/v1/order", BYBIT: "POST /v5/order/create"}
@@ -454,7 +455,7 @@ def test_a_task_that_dies_ends_the_link_with_its_error() -> None:
         lab.http.says["GET /v5/order/realtime"] = broken
         lab.link.query(query("c"))
         with pytest.raises(ExceptionGroup) as caught:
-            await asyncio.wait_for(task, 1)
+            await asyncio.wait_for(task, PATIENCE_S)
         assert caught.group_contains(ZeroDivisionError)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no captures at {DATA}")
 
@@ -74,7 +76,7 @@ risk:
 
 def runner(*arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-c", "from runner.cli.main import main; main()", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(line, capture_output=True, text=True, timeout=3 * PATIENCE_S, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -54,29 +54,29 @@ def sim() -> Iterator[Running]:
 
 
 def endure(
-    sim: Running, folder: Path, faults: tuple[dict[str, Any], ...], run: str, bad_s: float
+    sim: Running, folder: Path, faults: tuple[dict[str, Any], ...], bad_s: float, calm_s: float
 ) -> None:
     lab = Lab(sim, folder, on_stop="flatten")
-    child = lab.start("--for", run)
-    lab.until_trading(child)
-    for fault in faults:
-        sim.fault(**fault)
-    time.sleep(bad_s)
-    hits = sum(each["hits"] for each in sim.faults().values())
-    sim.clear()
-    out, err = child.communicate(timeout=60)
-    assert hits > 0, "no fault struck"
-    assert child.returncode == 0, f"{out[-1000:]} {err[-2000:]}"
+    with lab.running() as child:
+        lab.until_trading(child)
+        for fault in faults:
+            sim.fault(**fault)
+        time.sleep(bad_s)
+        lab.until(child, "a hit", lambda _: any(each["hits"] for each in sim.faults().values()))
+        sim.clear()
+        time.sleep(calm_s)
+        code, report, err = lab.stop(child)
+    assert code == 0, f"{report.get('exit')} {err[-2000:]}"
     assert lab.positions() == {} and lab.doubled() == []
 
 
 def test_lost_answers_dropped_pushes_and_failing_rest_leave_nothing_open_or_doubled(
     sim: Running, tmp_path: Path
 ) -> None:
-    endure(sim, tmp_path, ALL_AT_ONCE, "5s", 2.0)
+    endure(sim, tmp_path, ALL_AT_ONCE, 2.0, 1.0)
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("case", CASES)
 def test_each_fault_of_the_signed_side(sim: Running, tmp_path: Path, case: str) -> None:
-    endure(sim, tmp_path, CASES[case], "10s", 5.0)
+    endure(sim, tmp_path, CASES[case], 5.0, 4.0)

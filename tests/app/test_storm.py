@@ -23,6 +23,7 @@ import zstandard
 
 from runner.sim.launch import launch
 from tests.app.simlab import TYPES, Lab
+from tests.patience import PATIENCE_S
 
 BIN, BYB = "binance_usdm", "bybit_linear"
 PLACE = {BIN: "trade order.place", BYB: "trade order.create"}
@@ -63,17 +64,19 @@ def storm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storm]:
                     sim.fault("disconnect", exchange=kind, route=socket, count=1)
                 sim.fault("accepted_but_lost", exchange=kind, route=PLACE[kind], after=1, count=1)
             sim.fault("duplicate", route="private*", p=0.5)
-            time.sleep(1.5)
+            lab.until(child, "all faults", lambda _: all(f["hits"] for f in sim.faults().values()))
             during = entries(lab.ask("status"))
             sim.clear()
             lab.until(child, "trading again", lambda s: entries(s) > during + 1)
-            sim.fault("gap", exchange=BYB, count=2)
-            time.sleep(0.6)
+            gap = sim.fault("gap", exchange=BYB, count=2)
+            lab.until(child, "the gap", lambda _: sim.faults()[gap]["hits"] == 2)
+            seen = entries(lab.ask("status"))
+            lab.until(child, "trading after the gap", lambda s: entries(s) > seen)
             lab.ask("halt", who="test", why="a look")
             lab.ask("resume", yes=True)
             after = entries(lab.ask("status"))
             child.terminate()
-            out, err = child.communicate(timeout=30)
+            out, err = child.communicate(timeout=PATIENCE_S)
         assert child.returncode == 0, err
         ledger = sim.ledger()
         cids = {cid for each in ledger.values() for cid in each["requests"] if cid[:1] == "r"}
@@ -139,7 +142,7 @@ def replay(storm: Storm, run: Path, *extra: str) -> subprocess.CompletedProcess[
         capture_output=True,
         text=True,
         env=storm.lab.env(),
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -241,7 +244,7 @@ def test_each_fault_alone_ends_flat_with_nothing_sent_twice(
     tmp_path: Path, name: str, kind: str, options: dict[str, Any]
 ) -> None:
     with market() as sim:
-        lab = Lab(sim, tmp_path, on_stop="flatten", within="20s")
+        lab = Lab(sim, tmp_path, on_stop="flatten", within="1m")
         with lab.running() as child:
             lab.until_trading(child, 2)
             sim.fault(name, exchange=kind, **options)

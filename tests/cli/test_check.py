@@ -15,6 +15,7 @@ from runner.cli import check, pages
 from runner.lang.functions import FUNCTIONS, LATER
 from runner.lang.pages import pages as code_pages
 from runner.spec import schema
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 ARB = str(ROOT / "strategies" / "arb.yaml")
@@ -27,7 +28,9 @@ def runner(*args: str, cwd: Path = ROOT, stdin: bytes = b"") -> subprocess.Compl
     code = "import sys; from runner.cli.main import main; sys.exit(main())"
     env = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     command = [sys.executable, "-c", code, *args]
-    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, env=env, timeout=60)
+    return subprocess.run(
+        command, cwd=cwd, input=stdin, capture_output=True, env=env, timeout=PATIENCE_S
+    )
 
 
 # --- validate ------------------------------------------------------------------------------------
@@ -111,7 +114,9 @@ def test_validate_loads_nothing_that_only_a_run_needs() -> None:
         f"assert validate([{ARB!r}], 'text', False, [], None) == 0\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=PATIENCE_S
+    )
     assert done.stdout.decode().splitlines()[-1] == "[]", done.stderr
 
 

@@ -20,7 +20,7 @@ from runner.engine.events import (
     Reject,
 )
 from runner.engine.limits import Mode
-from runner.engine.scenario import Fate, Scenario
+from runner.engine.scenario import WALL, Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
 from runner.spec.plan import DailyLoss
@@ -29,11 +29,12 @@ from tests.engine.stage import R1, Knobs, arb_plan, rule, stage, usdt, widen
 PAIR = (Side.SELL, Side.BUY)
 
 
-def holding(then: str = "halt", amount: float = 20, **changes: object) -> Scenario:
+def holding(
+    then: str = "halt", amount: float = 20, wall: int = WALL, **changes: object
+) -> Scenario:
     knobs = Knobs(until={R1: lambda _now: False})
-    s = stage(
-        arb_plan(rule(R1, PAIR, **changes), max_daily_loss=DailyLoss(usdt(amount), then)), knobs
-    )
+    plan = arb_plan(rule(R1, PAIR, **changes), max_daily_loss=DailyLoss(usdt(amount), then))
+    s = stage(plan, knobs, wall=wall)
     widen(s)
     s.run(20 * MS)
     assert s.state(R1) == "active"
@@ -109,7 +110,7 @@ def test_then_says_what_the_limit_does(then: str, mode: str) -> None:
 
 
 def test_the_day_begins_anew_at_its_hour() -> None:
-    s = holding(amount=50)
+    s = holding(amount=50, wall=WALL - WALL % (86_400 * SECOND) - 30 * SECOND)
     s.quote("bin", 60_700.0, 60_700.1)
     s.run(1 * SECOND)
     assert s.engine.desk.limits.day_loss > 3

@@ -52,6 +52,7 @@ from runner.market.streams import BookStream, StreamState
 from runner.sim.launch import Running, launch
 from tests.exchanges.captures import instrument
 from tests.exchanges.orders import credentials, journaled
+from tests.patience import PATIENCE_S
 
 TYPES = ["binance_usdm", "bybit_linear"]
 CLOCK = SystemClock()
@@ -137,7 +138,9 @@ class Wire:
                 self.state.apply(event)
             self.came.set()
 
-    async def until(self, condition: Callable[[], object], what: str, within: float = 5.0) -> None:
+    async def until(
+        self, condition: Callable[[], object], what: str, within: float = PATIENCE_S
+    ) -> None:
         """Wait for what only the other process can bring about."""
         try:
             async with asyncio.timeout(within):

@@ -12,6 +12,7 @@ from runner.base.clock import NS_PER_MS, NS_PER_S, SystemClock, VirtualClock
 from runner.base.rng import seeded
 from runner.exchanges.api import BudgetRule, HttpRequest, SocketRequest
 from runner.net.budget import Priority, RateBudget, Turns, cost_of
+from tests.patience import PATIENCE_S
 
 MS = NS_PER_MS
 FIXED = BudgetRule(name="orders_10s", limit=300, window_ns=10 * NS_PER_S)
@@ -200,7 +201,7 @@ def test_the_most_urgent_waiter_goes_first_and_a_cancelled_one_leaves() -> None:
         await asyncio.sleep(0)
         assert order == ["first", "second"] and turns.waiting == 4
         tasks[4].cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*tasks, return_exceptions=True)
         assert turns.waiting == 0
 

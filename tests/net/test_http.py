@@ -15,6 +15,7 @@ from runner.base.errors import Down, RunnerError, UnknownOutcome, WorldError
 from runner.exchanges.api import HttpRequest
 from runner.net.doors import tls_context
 from runner.net.http import HttpSession
+from tests.patience import PATIENCE_S
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -167,12 +168,13 @@ def test_once_sent_a_failure_is_an_unknown_outcome_for_orders_and_down_for_reads
 ) -> None:
     async def test() -> None:
         async with server(handle) as url, session(max_body=50_000) as http:
+            within = 1.0 if handle is _silent else PATIENCE_S
             post = HttpRequest(method="POST", url=url + "/order?signature=abcdef", label="place")
             with pytest.raises(UnknownOutcome, match=r"^place: "):
-                await http.send(post, timeout_s=0.2)
+                await http.send(post, timeout_s=within)
             get = HttpRequest(method="GET", url=url + "/time?signature=abcdef")
             with pytest.raises(Down) as caught:
-                await http.read(get, timeout_s=0.2)
+                await http.read(get, timeout_s=within)
             assert "abcdef" not in str(caught.value) and "GET http://127" in str(caught.value)
 
     asyncio.run(test())

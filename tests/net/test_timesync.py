@@ -11,6 +11,7 @@ from runner.base.clock import NS_PER_MS, NS_PER_S, SystemClock, VirtualClock
 from runner.base.errors import Down
 from runner.engine.events import ClockReading
 from runner.net.timesync import TimeSync
+from tests.patience import PATIENCE_S
 
 MS = NS_PER_MS
 
@@ -153,7 +154,7 @@ def test_the_task_measures_at_once_and_again_when_asked() -> None:
 
         sync = TimeSync("bybit", ask, clock, emit)
         task = asyncio.create_task(sync.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await changed.wait()
             changed.clear()
             sync.again()

@@ -13,6 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from runner.base.rng import seeded
 from runner.exchanges.api import Keepalive, SocketKind, SocketSpec
 from runner.net.websocket import SocketOptions
+from tests.patience import PATIENCE_S
 
 MS = 1_000_000
 
@@ -43,7 +44,7 @@ class Ear:
         self.calls.append(call)
         self.changed.set()
 
-    async def until(self, condition: Callable[[Ear], bool], seconds: float = 5.0) -> None:
+    async def until(self, condition: Callable[[Ear], bool], seconds: float = PATIENCE_S) -> None:
         async with asyncio.timeout(seconds):
             while not condition(self):
                 self.changed.clear()

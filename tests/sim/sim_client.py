@@ -17,6 +17,7 @@ from runner.base.clock import NS_PER_MS, SystemClock, VirtualClock
 from runner.sim.faults import FaultSpec
 from runner.sim.simulation import Simulation
 from runner.sim.wire import Call
+from tests.patience import PATIENCE_S
 
 START_NS = 1_795_470_000_000 * NS_PER_MS
 
@@ -115,7 +116,7 @@ class Wired:
         return await connect(self.urls[exchange][kind] + suffix, compression=None)
 
 
-async def hear(socket: ClientConnection, seconds: float = 3.0) -> Any:
+async def hear(socket: ClientConnection, seconds: float = PATIENCE_S) -> Any:
     """Return the next message, decoded."""
     return json.loads(await asyncio.wait_for(socket.recv(), seconds))
 
@@ -128,7 +129,7 @@ def wired(test: Callable[[Wired], Awaitable[None]]) -> None:
         await sim.open()
         try:
             async with aiohttp.ClientSession() as http:
-                await asyncio.wait_for(test(Wired(sim, http)), 20)
+                await asyncio.wait_for(test(Wired(sim, http)), 2 * PATIENCE_S)
         finally:
             await sim.close()
 

@@ -11,6 +11,7 @@ from websockets.exceptions import InvalidStatus
 
 from runner.base.clock import SystemClock
 from runner.sim.simulation import Simulation
+from tests.patience import PATIENCE_S
 from tests.sim.sim_client import Wired, hear, wired
 
 _UPGRADE = (
@@ -32,7 +33,7 @@ def test_the_server_pings_and_leaves_a_client_that_does_not_answer() -> None:
             head = await reader.readuntil(b"\r\n\r\n")
             assert b" 101 " in head
             heard = b""
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while b"\x88" not in heard:  # a close
                     heard += await reader.read(100)
             assert heard[:1] == b"\x89"  # a ping came first

@@ -1,0 +1,36 @@
+"""What holds for all tests: nothing is left to luck, and whole programs do not fight each other."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# The default run must fail for a reason or not at all: the same examples each time, and no limit
+# of time on one. `HYPOTHESIS_PROFILE=search` looks for new examples, by hand.
+_CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("steady", derandomize=True, **_CALM)  # type: ignore[arg-type]
+settings.register_profile("search", max_examples=2_000, **_CALM)  # type: ignore[arg-type]
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+_WHOLE_PROGRAMS = re.compile(
+    r"tests/app/test_"
+    r"(bad_input|bench|crash|dry_run_is_dry|load|operator|real_data|signed_faults|storm)\.py"
+)
+"""modules whose tests run the program as a process: one after the other, on one worker"""
+
+
+@pytest.hookimpl(optionalhook=True)  # `-p no:xdist` works too
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker a module at a time, and one worker all that run whole programs."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "whole programs" if _WHOLE_PROGRAMS.fullmatch(path) else path
+
+    return ByModule(config, log)
