@@ -1,0 +1,96 @@
+"""The tests beside the rules have teeth: a strategy that was made worse fails one of its own.
+
+Each mutation is made in the text of a shipped file; the file must still validate, for otherwise it
+is the check that noticed and not the tests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner.app.trial.suite import Suite
+
+STRATEGIES = Path(__file__).resolve().parents[1] / "strategies"
+Mutation = Callable[[str], str]
+
+
+def sub(pattern: str, new: str, count: int = 0) -> Mutation:
+    return lambda text: re.sub(pattern, new, text, count=count, flags=re.MULTILINE)
+
+
+def swap_sides(text: str) -> str:
+    turned = re.sub(r"side: sell", "side: BUY", text)
+    return re.sub(r"side: buy", "side: sell", turned).replace("side: BUY", "side: buy")
+
+
+def drop_last_legs(text: str) -> str:
+    """Leave every trade its first leg alone, and so without a hedge."""
+    text = re.sub(r"(legs:\n\s+- .*\n)\s+- \{market.*\n", r"\1", text)
+    return re.sub(r"^\s+hedge: .*\n", "", text, flags=re.MULTILINE)
+
+
+ANY: dict[str, Mutation] = {
+    "sides swapped": swap_sides,
+    "it never leaves": sub(r"^    (until|max_hold): .*\n", ""),
+    "books never go stale": sub(r"max_age: \w+", "max_age: 1h"),
+    "ten times the largest order": sub(r"max_order: (\d+)", r"max_order: \g<1>0"),
+    "half the size": sub(r"(clip|size):(.*default: )(\d+) USDT", r"\1:\2 2_\3 USDT"),
+}
+"""what every shipped strategy's tests must notice, where its text has the like"""
+OWN: dict[str, dict[str, Mutation]] = {
+    "arb": {
+        "a leg dropped": drop_last_legs,
+        "twice the profit": sub(r"(profit:.*default: )6bps", r"\g<1>15bps"),
+        "half the profit": sub(r"(profit:.*default: )6bps", r"\g<1>3bps"),
+        "nothing is insane": sub(r"(insane:.*default: )80bps", r"\g<1>300bps"),
+        "an absolute threshold": sub(r"\) - basis$", ")"),
+        "the mirror rule wants more": sub(r"profit < sell_byb", "profit * 5 < sell_byb"),
+        "any gap will do": sub(r"max_gap: 0.002", "max_gap: 0.02"),
+    },
+    "pairs": {
+        "a leg dropped": drop_last_legs,
+        "a lower threshold": sub(r"(enter:.*default: )2.2", r"\g<1>1.5"),
+        "a higher threshold": sub(r"(enter:.*default: )2.2", r"\g<1>3.4"),
+        "at once": sub(r"^    for:   5s\n", ""),
+        "whether they move alike does not matter": sub(r" and sane and", " and"),
+        "sizes without weight": sub(r"weight: 1", "weight: 0.5", 1),
+        "a failed leg is undone": sub(r"repair: cheaper", "repair: unwind"),
+    },
+}  # fmt: skip
+CASES = [
+    pytest.param(path, mutation, id=f"{path.stem}: {name}")
+    for path in sorted(STRATEGIES.glob("*.yaml"))
+    for name, mutation in {**ANY, **OWN.get(path.stem, {})}.items()
+]
+
+
+def rules_of(text: str) -> tuple[str, str]:
+    """Part a file into what is mutated and its tests."""
+    at = text.index("\ntests:")
+    return text[:at], text[at:]
+
+
+@pytest.mark.parametrize(("path", "mutation"), CASES)
+def test_a_strategy_made_worse_fails_one_of_its_tests(
+    path: Path, mutation: Mutation, tmp_path: Path
+) -> None:
+    rules, tests = rules_of(path.read_text(encoding="utf-8"))
+    worse = mutation(rules)
+    if worse == rules:
+        pytest.skip("its text has nothing of the kind")
+    other = tmp_path / path.name
+    other.write_text(worse + tests, encoding="utf-8")
+    suite = Suite.load(other, {})
+    found = [(d.code, d.message) for d in suite.checked.findings if d.is_error]
+    assert suite.checked.plan is not None, found
+    assert any(not result.passed for result in suite.run())
+
+
+@pytest.mark.parametrize("stem", sorted(OWN))
+def test_every_mutation_of_its_own_changes_the_file(stem: str) -> None:
+    rules, _ = rules_of((STRATEGIES / f"{stem}.yaml").read_text(encoding="utf-8"))
+    assert [name for name, mutation in OWN[stem].items() if mutation(rules) == rules] == []
