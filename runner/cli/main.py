@@ -117,11 +117,15 @@ def test(
     name: Annotated[str, typer.Option("-k", "--name", help="only tests with this in them")] = "",
     set: Sets = None,
     params: Params = None,
+    junit: Annotated[Path | None, typer.Option(help="write the results as JUnit XML")] = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="which parts of conditions were true and false")
+    ] = False,
 ) -> None:
     """Run the tests beside the rules: the real engine and paper fills, in virtual time."""
     from runner.cli.trial import run
 
-    _leave(run(files or [], name, set or [], params))
+    _leave(run(files or [], name, set or [], params, junit, coverage))
 
 
 @app.command("dry-run")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from runner.app.trial.stage import Stage
-from runner.app.trial.verdict import Mismatch, holds
+from runner.app.trial.verdict import Mismatch, holds, time_text
 from runner.engine.commands import Command
 from runner.engine.events import Event
 from runner.spec.trial_plan import Never, Value
@@ -61,9 +61,9 @@ class Invariants:
             if t is not None and (self.broken is None or t < self.broken.t):
                 never = watch.never
                 what = never.kind if never.kind == "net_position" else f"{never.kind} {never.name}"
-                self.broken = Mismatch(
-                    t, never.line, f"never {what} {never.text}", f"it was {watch.worst}"
-                )
+                since = time_text(t - never.for_ns)
+                got = f"{watch.worst} since {since}"
+                self.broken = Mismatch(t, never.line, f"never {what} {never.text}", got)
 
 
 class _Truth:

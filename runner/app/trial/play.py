@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.app.host import Observer
+from runner.app.trial.coverage import Coverage
 from runner.app.trial.never import Invariants
-from runner.app.trial.reasons import reasons
+from runner.app.trial.reasons import conditions, reasons
 from runner.app.trial.record import Happening, Recorder
 from runner.app.trial.stage import Check, Stage
 from runner.app.trial.verdict import Checked, Mismatch, SeenOrders
@@ -18,12 +18,15 @@ from runner.spec.trial_plan import TrialPlan
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a reader of a failure asks for: a rule's state, why, and what its condition read."""
+    """What a reader of a failure asks for: a rule's state, why, and what it waits for.
+
+    `conditions` are (source, true | false | missing, figures) of each part.
+    """
 
     rule: str
     state: str
     reasons: tuple[str, ...]
-    values: tuple[tuple[str, str], ...]
+    conditions: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +42,18 @@ class Outcome:
     funnels: dict[str, Funnel]
 
 
-def play(plan: Plan, trial: TrialPlan, observers: Sequence[Observer] = ()) -> Outcome:
+def play(plan: Plan, trial: TrialPlan, coverage: Coverage | None = None) -> Outcome:
     """Run a test of a plan that was compiled with the test's own parameters."""
     stage = Stage(plan, trial)
+    watch = coverage.watch(stage) if coverage is not None else None
     recorder, invariants, seen = Recorder(plan), Invariants(stage), SeenOrders()
     checks = [Checked(expected, stage, recorder, seen) for expected in trial.expect]
     wanted: list[Check] = [*checks]
     end = _End(trial.until_ns, invariants)
-    stage.run([recorder, invariants, *observers], [*wanted, end])
+    observers: list[Observer] = [recorder, invariants]
+    stage.run([*observers, watch] if watch is not None else observers, [*wanted, end])
+    if watch is not None:
+        watch.end()
     found = [check.mismatch for check in checks if check.mismatch is not None]
     found += [invariants.broken] if invariants.broken is not None else []
     mismatch = min(found, key=lambda m: m.t, default=None)
@@ -77,13 +84,13 @@ def _context(stage: Stage, recorder: Recorder, mismatch: Mismatch | None) -> tup
     """Read what the rules of a mismatch were at when the test ended with it."""
     if mismatch is None:
         return ()
-    desk = stage.engine.desk
-    found = []
-    for rule in mismatch.rules:
-        run = desk.rules.runs[rule]
-        part = "until" if run.state.value == "active" and run.program.until else "when"
-        values = desk.program.explain(rule, part, desk.now)
-        found.append(
-            Context(rule, run.state.value, tuple(reasons(stage, recorder, rule)), tuple(values))
+    runs = stage.engine.desk.rules.runs
+    return tuple(
+        Context(
+            rule,
+            runs[rule].state.value,
+            tuple(reasons(stage, recorder, rule)),
+            tuple(conditions(stage, rule)),
         )
-    return tuple(found)
+        for rule in mismatch.rules
+    )

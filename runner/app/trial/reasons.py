@@ -1,47 +1,45 @@
-"""Why a rule did not act: what it cannot read, what refused it, how it ended, what is false."""
+"""Why a rule did not act, in the words of `why`: what stands in its way, and what became of it."""
 
 from __future__ import annotations
 
 from runner.app.trial.record import Recorder
 from runner.app.trial.stage import Stage
-from runner.base.units import format_duration
-from runner.engine.rule import HOLDING, RuleRun, RuleState
+from runner.engine.blocking import Block, Kind, Reading, parts, readings
+from runner.engine.rule import HOLDING
 
 
 def reasons(stage: Stage, recorder: Recorder, rule: str) -> list[str]:
-    """Return all reasons that stand now, the most telling first."""
-    engine = stage.engine
-    run, now = engine.desk.rules.runs[rule], engine.desk.now
-    found = engine.desk.program.missing(rule, now)
-    if run.state in HOLDING:
-        found += [text for text in _unread(stage, run) if text not in found]
-    if rule in recorder.refusals:
-        found.append(recorder.refusals[rule])
-    if rule in recorder.endings:
-        found.append(recorder.endings[rule])
-    if run.disabled_why:
-        found.append(f"disabled: {run.disabled_why}")
-    if run.state is RuleState.COOLDOWN:
-        found.append(f"cooldown {format_duration(max(0, run.cooldown_until - now))}")
-    if not run.armed:
-        found.append("not armed: `when` has not been false since")
-    if run.state is RuleState.PENDING and run.plan.for_ns:
-        found.append(f"pending for {format_duration(now - run.pending_since)}")
-    if run.program.when.false(now):
-        found.append("when is false")
-    until = run.program.until
-    if run.state is RuleState.ACTIVE and until is not None and until.false(now):
-        found.append("until is false")
+    """Return all reasons that stand now: those of the engine, then the last refusal and ending."""
+    desk = stage.engine.desk
+    blocks = desk.traces.present(rule)
+    if desk.rules.runs[rule].state in HOLDING:
+        blocks += parts(_condition(stage, rule), desk.now)
+    found = [_text(block) for block in blocks if block.kind is not Kind.SENDING]
+    for more in (recorder.refusals.get(rule), recorder.endings.get(rule)):
+        if more is not None and more not in found:
+            found.append(more)
     return found
 
 
-def _unread(stage: Stage, run: RuleRun) -> list[str]:
-    """Name the streams that `until` reads and that are not there."""
-    now, found = stage.engine.desk.now, []
-    for key in run.program.until_streams:
-        stream = stage.market.streams[key]
-        if stream.state == "stale":
-            found.append(f"{key} stale {format_duration(stream.age(now) // 1_000_000 * 1_000_000)}")
-        elif stream.state != "live":
-            found.append(f"{key} {stream.state}")
-    return found
+def conditions(stage: Stage, rule: str) -> list[tuple[str, str, str]]:
+    """Return source, verdict and figures of each part of what the rule waits for."""
+    words = {True: "true", False: "false", None: "missing"}
+    return [
+        (each.probe.source, words[each.verdict], each.probe.figures(each.values))
+        for each in _condition(stage, rule)
+    ]
+
+
+def _condition(stage: Stage, rule: str) -> list[Reading]:
+    desk = stage.engine.desk
+    run = desk.rules.runs[rule]
+    part = "until" if run.state in HOLDING and run.plan.until is not None else "when"
+    return readings(desk, rule, part)
+
+
+def _text(block: Block) -> str:
+    """Write a reason: its key, and the figures where the key does not say it all."""
+    text = block.text
+    if block.kind in (Kind.STREAM, Kind.WINDOW, Kind.CELL):
+        return text
+    return f"{block.key}: {text}" if text else block.key

@@ -6,12 +6,12 @@ set of parameters. What such a file then lacks is the test's failure, not a cras
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner import spec
-from runner.app.host import Observer
+from runner.app.trial.coverage import Coverage
 from runner.app.trial.play import Outcome, play
 from runner.base.clock import NS_PER_S, stopwatch_ns
 from runner.base.errors import FileError, RunnerError
@@ -57,20 +57,18 @@ class Suite:
         wanted = name.casefold()
         return [t for t in plan.trials if wanted in t.name.casefold()] if plan is not None else []
 
-    def run(
-        self, name: str = "", watch: Callable[[Plan], Sequence[Observer]] = lambda plan: ()
-    ) -> Iterator[Result]:
+    def run(self, name: str = "", coverage: Coverage | None = None) -> Iterator[Result]:
         """Run tests one by one."""
         for trial in self.trials(name):
-            yield self._run(trial, watch)
+            yield self._run(trial, coverage)
 
-    def _run(self, trial: TrialPlan, watch: Callable[[Plan], Sequence[Observer]]) -> Result:
+    def _run(self, trial: TrialPlan, coverage: Coverage | None) -> Result:
         begin = stopwatch_ns()
         outcome, fault = None, ""
         try:
             plan = self._plan(trial.sets)
             own = next(each for each in plan.trials if each.name == trial.name)
-            outcome = play(plan, own, watch(plan))
+            outcome = play(plan, own, coverage)
         except RunnerError as error:
             fault = str(error)
         seconds = (stopwatch_ns() - begin) / NS_PER_S

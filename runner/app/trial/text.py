@@ -16,6 +16,7 @@ WIDTH: Final = 60
 MOST_LINES: Final = 24
 """lines of what happened that are shown, the youngest of them"""
 MOST_VALUES: Final = 8
+"""parts of a condition that are shown"""
 _IN: Final = "      "
 
 
@@ -54,7 +55,8 @@ def _failure(outcome: Outcome, mismatch: Mismatch) -> Iterator[str]:
     for expected in outcome.trial.expect:
         if expected.t > mismatch.t:
             break
-        mark = "> " if expected.line == mismatch.line else "  "
+        here = (expected.t, expected.line) == (mismatch.t, mismatch.line)
+        mark = "> " if here else "  "
         yield f"{mark}{time_text(expected.t):<9} {describe(expected)}"
     for never in outcome.trial.never:
         if never.line == mismatch.line:
@@ -89,10 +91,10 @@ def _first(outcome: Outcome, mismatch: Mismatch) -> Happening | None:
 def _context(context: Context) -> Iterator[str]:
     why = "; ".join(context.reasons)
     yield f"{context.rule} was {context.state}{': ' + why if why else ''}"
-    for source, value in context.values[:MOST_VALUES]:
+    for source, verdict, figures in context.conditions[:MOST_VALUES]:
         flat = " ".join(source.split())
         shown = flat if len(flat) <= WIDTH else flat[: WIDTH - 3] + "..."
-        yield f"  {shown:<{WIDTH}}  {value}"
+        yield f"  {verdict:<7}  {shown:<{WIDTH}}  {figures}"
 
 
 def describe(expected: Expected) -> str:

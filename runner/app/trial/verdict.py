@@ -82,7 +82,7 @@ class Checked(Check):
         for rule, states in wanted.rules.items():
             state = self.stage.engine.desk.rules.runs[rule].state.value
             if state not in states:
-                yield self._no(f"{rule} {' or '.join(states)}", f"it is {state}", rule)
+                yield self._no(f"{rule} {' or '.join(states)}", state, rule)
         for market, bounds in wanted.positions.items():
             yield from self._position(market, bounds)
         for name, bounds in wanted.signals.items():
@@ -94,7 +94,7 @@ class Checked(Check):
                     got = "; ".join(found) or "no reason not to act"
                     yield self._no(f'{rule} because of "{text}"', got)
         if wanted.run and wanted.run != self.recorder.mode:
-            yield self._no(f"the run {wanted.run}", f"it is {self.recorder.mode}")
+            yield self._no(f"the run {wanted.run}", self.recorder.mode)
 
     def _no(self, expected: str, got: str, *rules: str) -> Mismatch:
         return Mismatch(self.t, self.expected.line, expected, got, rules=rules)
@@ -127,9 +127,9 @@ class Checked(Check):
         ours, theirs = self.stage.held(market)
         base = self.stage.plan.markets[market].instrument.base
         for bound in bounds:
-            for held, who in ((ours, "the strategy"), (theirs, "the exchange")):
+            for held, who in ((ours, "by the ledger"), (theirs, "by the exchange")):
                 if not holds(held, bound):
-                    yield self._no(f"{market} {bound.text}", f"{who} holds {held:.10g} {base}")
+                    yield self._no(f"{market} {bound.text}", f"{held:.10g} {base} {who}")
 
     def _signal(self, name: str, bounds: Sequence[Bound]) -> Iterator[Mismatch]:
         engine = self.stage.engine
@@ -137,7 +137,7 @@ class Checked(Check):
         for bound in bounds:
             if not holds(value, bound):
                 shown = show(value, self.stage.plan.signals[name].type)
-                yield self._no(f"{name} {bound.text}", f"it is {shown}")
+                yield self._no(f"{name} {bound.text}", shown)
 
 
 class SeenOrders:

@@ -54,15 +54,16 @@ def test_fees_are_paid_and_the_account_is_the_paper_exchange_s() -> None:
         ("orders: [{market: a, price: 60_295}, {}]", 1.5,
          "market a, price 60_295; any order", "other orders"),
         ("orders: [{reduce_only: true}, {}]", 1.5, "reduce_only true; any order", "other orders"),
-        ("rule: {fade: [idle, cooldown]}", 1.5, "fade idle or cooldown", "it is active"),
-        ("position: {a: 0 BTC}", 1.5, "a 0 BTC", "the strategy holds -0.008 BTC"),
+        ("rule: {fade: [idle, cooldown]}", 1.5, "fade idle or cooldown", "active"),
+        ("position: {a: 0 BTC}", 1.5, "a 0 BTC", "-0.008 BTC by the ledger"),
         ('position: {a: ["< 0 BTC", "> -0.008 BTC"]}', 1.5, "a > -0.008 BTC",
-         "the strategy holds -0.008 BTC"),
-        ('signal: {edge: "< 2bps"}', 1.5, "edge < 2bps", "it is 50bps"),
-        ("signal: {edge: missing}", 1.5, "edge missing", "it is 50bps"),
-        ("signal: {calm: true}", 1.5, "calm true", "it is false"),
-        ("why: {fade: stale}", 1.5, 'fade because of "stale"', "until is false"),
-        ("run: halted", 1.5, "the run halted", "it is active"),
+         "-0.008 BTC by the ledger"),
+        ('signal: {edge: "< 2bps"}', 1.5, "edge < 2bps", "50bps"),
+        ("signal: {edge: missing}", 1.5, "edge missing", "50bps"),
+        ("signal: {calm: true}", 1.5, "calm true", "false"),
+        ("why: {fade: stale}", 1.5, 'fade because of "stale"',
+         "in_trade: active; false edge < 10bps: 50bps < 10bps, 40bps short"),
+        ("run: halted", 1.5, "the run halted", "active"),
     ],
 )  # fmt: skip
 def test_what_does_not_hold_is_told(expect: str, at: float, expected: str, got: str) -> None:
@@ -137,7 +138,7 @@ expect:
 def test_fills_follow_the_script() -> None:
     half = WIDE + "fills: {a: {after: 5ms, ratio: 0.5}, b: {after: 5ms}}\n"
     assert difference(half + "expect: [{t: 1500ms, position: {b: 0.008 BTC}}]\n") == (
-        1.5, "b 0.008 BTC", "the strategy holds 0.004 BTC",
+        1.5, "b 0.008 BTC", "0.004 BTC by the ledger",
     )  # fmt: skip
     lone = WIDE + 'fills: {b: {reject: "-2019"}}\n'
     assert difference(lone + "expect: [{t: 1500ms, position: {a: 0 BTC, b: 0 BTC}}]\n") is None
@@ -146,7 +147,7 @@ def test_fills_follow_the_script() -> None:
 def test_the_truth_of_the_exchange_counts_too() -> None:
     lost = WIDE + "fills: {a: [{after: 5ms, lose_reply: true}], b: {after: 5ms}}\n"
     expect = "expect: [{t: 1100ms, position: {a: 0 BTC}}]\n"
-    assert difference(lost + expect) == (1.1, "a 0 BTC", "the exchange holds -0.008 BTC")
+    assert difference(lost + expect) == (1.1, "a 0 BTC", "-0.008 BTC by the exchange")
 
 
 def test_an_invariant_is_broken_when_it_lasted_too_long() -> None:
@@ -160,12 +161,12 @@ def test_an_invariant_is_broken_when_it_lasted_too_long() -> None:
 @pytest.mark.parametrize(
     ("never", "found"),
     [
-        ("rule: {fade: active}", (1.01, "never rule fade active", "it was active")),
+        ("rule: {fade: active}", (1.01, "never rule fade active", "active since 1.01s")),
         ("rule: {fade: entering for 1s}", None),
         ('position: {a: "< -0.007 BTC"}',
-         (1.005, "never position a < -0.007 BTC", "it was -0.008")),
+         (1.005, "never position a < -0.007 BTC", "-0.008 since 1.005s")),
         ('signal: {edge: "> 40bps for 500ms"}',
-         (1.5, "never signal edge > 40bps for 500ms", "it was 0.005")),
+         (1.5, "never signal edge > 40bps for 500ms", "0.005 since 1s")),
         ('signal: {edge: "> 40bps for 2s"}', None),
         ("net_position: [\"> 1 BTC\", \"> 0 BTC for 1us\"]", None),
     ],
