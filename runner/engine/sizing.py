@@ -156,7 +156,9 @@ def _quantities(
             value if unit == i.base else value / price
             for i, price in zip(instruments, prices, strict=True)
         )
-        step, lots_each = common_lot(tuple(i.lot * i.contract_size for i in instruments))
+        if len(instruments) == 1:
+            return [int(base / instruments[0].lot_base_f + ROUNDING)]
+        step, lots_each = common_lot(tuple(i.lot_base for i in instruments))
         steps = int(base / step + ROUNDING)
         return [steps * each for each in lots_each]
     weights: list[float] = []

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
 
-from runner.base.units import plain
-
 _FEW = 1e9
 """steps below which a float quotient is within 1e-6 of the exact one, with room to spare"""
 
@@ -21,17 +19,17 @@ _FEW = 1e9
 class Side(StrEnum):
     """Direction of an order."""
 
+    sign: int
+    """+1 for buy, -1 for sell"""
+    opposite: Side
+
     BUY = "buy"
     SELL = "sell"
 
-    @property
-    def sign(self) -> int:
-        """+1 for buy, -1 for sell."""
-        return 1 if self is Side.BUY else -1
 
-    @property
-    def opposite(self) -> Side:
-        return Side.SELL if self is Side.BUY else Side.BUY
+# Attributes and not properties: an order asks for them dozens of times.
+Side.BUY.sign, Side.SELL.sign = 1, -1
+Side.BUY.opposite, Side.SELL.opposite = Side.SELL, Side.BUY
 
 
 class Kind(StrEnum):
@@ -48,6 +46,30 @@ class Fees:
     maker: float
     taker: float
     source: str = "catalogue"
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A tick or a lot as an integer `units` of 10**-`digits`: multiples are written without
+    Decimals, on the way of an order."""
+
+    units: int
+    digits: int
+
+    @staticmethod
+    def of(step: Decimal) -> _Step:
+        digits = max(0, -int(step.normalize().as_tuple().exponent))
+        return _Step(int(step.scaleb(digits)), digits)
+
+    def text(self, count: int) -> str:
+        """Write `count` steps as `units.plain` writes their Decimal."""
+        number = count * self.units
+        if not self.digits:
+            return str(number)
+        sign = "-" if number < 0 else ""
+        text = str(abs(number)).zfill(self.digits + 1)
+        after = text[-self.digits :].rstrip("0")
+        return f"{sign}{text[: -self.digits]}.{after}" if after else sign + text[: -self.digits]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +96,24 @@ class Instrument:
     source: str = ""
     status: str = "trading"
     reduce_only_exempt_from_min: bool = False
+    lot_base: Decimal = field(init=False, default=Decimal(0))
+    """one lot as an amount of base, exact; `lot_base_f` the same as a float"""
     tick_f: float = field(init=False, default=0.0)
     lot_f: float = field(init=False, default=0.0)
     lot_base_f: float = field(init=False, default=0.0)
+    _tick: _Step = field(init=False, repr=False, compare=False)
+    _lot: _Step = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.tick <= 0 or self.lot <= 0 or self.contract_size <= 0:
             raise ValueError(f"{self.symbol}: tick, lot and contract size must be positive")
-        object.__setattr__(self, "tick_f", float(self.tick))
-        object.__setattr__(self, "lot_f", float(self.lot))
-        object.__setattr__(self, "lot_base_f", float(self.lot * self.contract_size))
+        put = object.__setattr__
+        put(self, "lot_base", self.lot * self.contract_size)
+        put(self, "tick_f", float(self.tick))
+        put(self, "lot_f", float(self.lot))
+        put(self, "lot_base_f", float(self.lot_base))
+        put(self, "_tick", _Step.of(self.tick))
+        put(self, "_lot", _Step.of(self.lot))
 
     def price(self, ticks: int) -> Decimal:
         """Return the exact price of `ticks`."""
@@ -95,15 +125,15 @@ class Instrument:
 
     def base_qty(self, lots: int) -> Decimal:
         """Return the exact amount of base of `lots`."""
-        return self.lot * self.contract_size * lots
+        return self.lot_base * lots
 
     def price_text(self, ticks: int) -> str:
         """Return the price of `ticks` as the wire takes it: no exponent, no trailing zeros."""
-        return plain(self.tick * ticks)
+        return self._tick.text(ticks)
 
     def qty_text(self, lots: int) -> str:
         """Return the quantity of `lots` as the wire takes it."""
-        return plain(self.lot * lots)
+        return self._lot.text(lots)
 
     def ticks_for(self, price: float, side: Side) -> int:
         """Round a price to ticks, never worse than written: a buy down, a sell up."""

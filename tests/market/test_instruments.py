@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runner.base.units import plain
 from runner.market.instruments import Fees, Instrument, Kind, Side
 
 
@@ -47,3 +49,14 @@ def test_a_price_between_two_ticks_is_never_worse_than_written(side: Side, ticks
 def test_a_float_that_stands_for_a_tick_does_not_move_by_one() -> None:
     for side in Side:
         assert listed("0.1").ticks_for(0.1 + 0.2, side) == 3
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(("0.1", "0.01", "0.5", "0.00001", "0.0000001", "1", "25", "1E+2", "0.10")),
+    st.integers(-1_000, 3_000_000_000),
+)
+def test_prices_and_quantities_are_written_as_their_decimals(step: str, n: int) -> None:
+    wanted = plain(Decimal(step) * n)
+    assert listed(step).price_text(n) == wanted
+    assert replace(listed("1"), lot=Decimal(step)).qty_text(n) == wanted
