@@ -8,7 +8,7 @@ from runner.base.units import format_duration, format_ratio
 from runner.engine.codes import Refusal, Why
 from runner.engine.commands import OrderType, Purpose
 from runner.engine.gate import DEFAULT_OPEN_ORDERS
-from runner.engine.sizing import Draft, too_small
+from runner.engine.sizing import misfit
 from runner.market.instruments import Side
 
 if TYPE_CHECKING:
@@ -25,11 +25,8 @@ def exchange_rules(gate: Gate, p: Proposal) -> Refusal | None:
     for i, intent in enumerate(p.intents):
         if intent.type is OrderType.LIMIT and intent.ticks <= 0:
             return Refusal(Why.TICK, f"a limit of {intent.ticks} ticks ({intent.market})")
-        draft = Draft(
-            intent.leg, intent.market, intent.side, intent.type, intent.tif, intent.lots,
-            intent.ticks, p.prices[i],
-        )  # fmt: skip
-        small = too_small(draft, gate.desk.markets[intent.market], reduce_only=intent.reduce_only)
+        listed = gate.desk.markets[intent.market]
+        small = misfit(listed, intent.lots, p.prices[i], intent.reduce_only)
         if small is not None:
             return small
     return None
@@ -37,11 +34,8 @@ def exchange_rules(gate: Gate, p: Proposal) -> Refusal | None:
 
 def collar(gate: Gate, p: Proposal) -> Refusal | None:
     """8: not too far past the mid, now and over the last seconds (R-07)."""
-    for i in range(len(p.intents)):
-        if p.reduces[i]:
-            refusal = _within_worst(gate, p, i)
-        else:
-            refusal = _within_collar(gate, p, i)
+    for i, reduces in enumerate(p.reduces):
+        refusal = (_within_worst if reduces else _within_collar)(gate, p, i)
         if refusal is not None:
             return refusal
     return None
@@ -76,7 +70,7 @@ def max_open_orders(gate: Gate, p: Proposal) -> Refusal | None:
         market = intent.market
         added[market] = added.get(market, 0) + 1
         limit = gate.risk.max_open_orders.get(market, DEFAULT_OPEN_ORDERS)
-        count = sum(1 for _ in gate.desk.orders.working(market)) + added[market]
+        count = len(gate.desk.orders.working(market)) + added[market]
         if count > limit:
             return Refusal(Why.MAX_OPEN_ORDERS, f"max_open_orders.{market}: {count} / {limit}")
     return None

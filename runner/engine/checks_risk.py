@@ -63,6 +63,8 @@ def max_position(gate: Gate, p: Proposal) -> Refusal | None:
 
 def max_net_position(gate: Gate, p: Proposal) -> Refusal | None:
     """10, per base asset: groups at their planned end, all other orders at their worst."""
+    if not gate.max_net:
+        return None
     desk = gate.desk
     for asset in dict.fromkeys(desk.instruments[i.market].base for i in p.intents):
         limit = gate.max_net.get(asset)
@@ -188,8 +190,10 @@ def loss(gate: Gate, p: Proposal) -> Refusal | None:
 def rate_budget(gate: Gate, p: Proposal) -> Refusal | None:
     """18: the exchange's own limits; entries leave a fifth to cancels and reductions."""
     now = gate.desk.now
-    for exchange in dict.fromkeys(i.exchange for i in p.intents):
-        count = sum(1 for i in p.intents if i.exchange == exchange)
+    counts: dict[str, int] = {}
+    for intent in p.intents:
+        counts[intent.exchange] = counts.get(intent.exchange, 0) + 1
+    for exchange, count in counts.items():
         budgets = gate.desk.venues[exchange].budgets
         amends = {name for name in budgets if name.endswith("_amend")}
         for name, budget in budgets.items():

@@ -89,7 +89,7 @@ def identity(gate: Gate, p: Proposal) -> Refusal | None:
         if intent.lots > parent:
             text = f"{intent.lots} lots / {parent} left of the parent ({intent.market})"
             return Refusal(Why.PARENT_BUDGET, text)
-    return _exit_covered(gate, p)
+    return _exit_covered(gate, p) if True in p.reduces else None
 
 
 def exchange_ready(gate: Gate, p: Proposal) -> Refusal | None:

@@ -420,7 +420,7 @@ class Engine:
     def _refresh(self) -> None:
         """Bring cells and the marks of held markets up to date after orders or accounts moved."""
         by_market = self.desk.ledgers.by_market
-        held = {name for name, ledgers in by_market.items() if any(x.lots for x in ledgers)}
+        held = {x.market for ledgers in by_market.values() for x in ledgers if x.lots}
         for cell in self.held_cells.values():
             cell.refresh()
         for watch in self._watches.values():

@@ -106,13 +106,15 @@ class HeldCell(PositionCell):
         market = self._listed.name
         lots = self._desk.ledgers.lots(market)
         self.qty = lots * self._listed.instrument.lot_base_f
-        held = [x for x in self._desk.ledgers.by_market.get(market, ()) if x.lots]
-        total = sum(x.lots for x in held)
-        self.entry = sum(x.entry * x.lots for x in held) / total if total else nan
-        self.open_orders = float(sum(1 for _ in self._desk.orders.working(market)))
+        self.entry = nan
+        if lots:
+            held = [x for x in self._desk.ledgers.by_market[market] if x.lots]
+            self.entry = sum(x.entry * x.lots for x in held) / lots
+        self.open_orders = float(len(self._desk.orders.working(market)))
         told = self._desk.venue_of(market).held.get(self._listed.instrument.symbol)
-        mid = self._listed.last_mid()
-        self.liq_gap = abs(told.liquidation / mid - 1) if told and told.liquidation > 0 else nan
+        self.liq_gap = nan
+        if told is not None and told.liquidation > 0:
+            self.liq_gap = abs(told.liquidation / self._listed.last_mid() - 1)
 
     def notional(self, now: int) -> float:
         lots = self._desk.ledgers.lots(self._listed.name)

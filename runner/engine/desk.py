@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 _base36 = lru_cache(maxsize=4096)(base36)
 
 
+@lru_cache(maxsize=4096)
+def _tail(leg: int, attempt: int) -> str:
+    return base36(leg, 1) + base36(attempt, 3)
+
+
 class StreamLike(Protocol):
     """What the engine reads of any stream of `market/streams.py`."""
 
@@ -179,8 +184,7 @@ class Desk:
     def cid(self, exchange: str, leg: int, attempt: int) -> str:
         """Return the client id of an order of the next pass (the form of `ids.client_id`)."""
         group = _base36(self.ordinal + 1, 8)
-        tail = _base36(leg, 1) + _base36(attempt % 36**3, 3)
-        return self.prefixes[exchange] + self.run_id + group + tail
+        return f"{self.prefixes[exchange]}{self.run_id}{group}{_tail(leg, attempt % 36**3)}"
 
     def venue_of(self, market: str) -> Venue:
         """Return the exchange of a market."""

@@ -70,8 +70,10 @@ class Proposal:
     """the operator asked for this close by name: it passes his own halt"""
     amends: Order | None = None
     """the order that the one intent changes"""
-    reduces: list[bool] = field(default_factory=list)
+    reduces: Sequence[bool] = ()
     """per order, filled by the gate"""
+    adds_risk: bool = True
+    """not every order reduces; filled by the gate"""
 
     def added(self, i: int) -> int:
         """Return by how many lots an order makes what may still fill more."""
@@ -86,10 +88,6 @@ class Proposal:
         """Return how many lots of an order can fill from now on."""
         lots = self.intents[i].lots
         return lots if self.amends is None else max(0, lots - self.amends.filled)
-
-    @property
-    def adds_risk(self) -> bool:
-        return not all(self.reduces)
 
 
 Check = Callable[["Gate", Proposal], Refusal | None]
@@ -133,7 +131,7 @@ class Gate:
 
     def judge(self, proposal: Proposal) -> tuple[Approved, ...] | Refusal:
         """Approve all orders of a proposal or none."""
-        proposal.reduces = [self._reduces(proposal, i) for i in range(len(proposal.intents))]
+        self._mark_reductions(proposal)
         for check in self.checks:
             refusal = check(self, proposal)
             if refusal is not None:
@@ -174,6 +172,14 @@ class Gate:
             if intent.rule == rule and intent.side.sign * ledger.lots < 0:
                 total += order.open_lots
         return total
+
+    def _mark_reductions(self, proposal: Proposal) -> None:
+        """Find out which orders reduce."""
+        if proposal.purpose is Purpose.ENTRY:
+            proposal.reduces = (False,) * len(proposal.intents)
+        else:
+            proposal.reduces = [self._reduces(proposal, i) for i in range(len(proposal.intents))]
+            proposal.adds_risk = not all(proposal.reduces)
 
     def _reduces(self, p: Proposal, i: int) -> bool:
         intent, rule = p.intents[i], p.rule.name

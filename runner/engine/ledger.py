@@ -87,8 +87,10 @@ class Ledgers:
 
     def lots(self, market: str) -> int:
         """Return the strategy's position on a market in lots."""
-        ledgers = self.by_market.get(market)
-        return sum(ledger.lots for ledger in ledgers) if ledgers else 0
+        lots = 0
+        for ledger in self.by_market.get(market, ()):
+            lots += ledger.lots
+        return lots
 
     def expected(self, market: str) -> int:
         """Return what the exchange should show: ours and what is known to be others'."""

@@ -27,7 +27,7 @@ begun later shows neither the order nor a fill. Nothing is ever sent twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -323,12 +323,15 @@ class Orders:
     def _unsettled(self, order: Order) -> dict[str, Order]:
         return self.guards if order.protective else self.open
 
-    def working(self, market: str, side: Side | None = None) -> Iterator[Order]:
-        """Yield the unsettled orders of a market (and side)."""
-        for order in self.open.values():
-            intent = order.intent
-            if intent.market == market and (side is None or intent.side is side):
-                yield order
+    def working(self, market: str, side: Side | None = None) -> Sequence[Order]:
+        """Return the unsettled orders of a market (and side)."""
+        if not self.open:
+            return ()
+        return [
+            order
+            for order in self.open.values()
+            if order.intent.market == market and (side is None or order.intent.side is side)
+        ]
 
     def entries(self) -> Iterator[Order]:
         """Yield the unsettled orders that add risk."""

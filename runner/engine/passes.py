@@ -80,12 +80,13 @@ def _intent(desk: Desk, wanted: Pass, i: int) -> Intent:
     listed = desk.markets[draft.market]
     instrument = listed.instrument
     entry = wanted.purpose is Purpose.ENTRY
-    covered = bool(wanted.cover) and wanted.cover[i]
     exchange = desk.plan.exchanges[listed.plan.exchange]
     priced = draft.type is OrderType.LIMIT
     stop = draft.type is OrderType.STOP
-    single = wanted.rule.order
-    reduce_only = covered if not entry else single is not None and single.reduce_only
+    if entry:
+        reduce_only = wanted.rule.order is not None and wanted.rule.order.reduce_only
+    else:
+        reduce_only = bool(wanted.cover) and wanted.cover[i]
     return Intent(
         cid=desk.cid(exchange.name, draft.leg, wanted.attempt),
         rule=wanted.rule.name,
@@ -115,5 +116,5 @@ def _intent(desk: Desk, wanted: Pass, i: int) -> Intent:
 
 
 def _refs(desk: Desk, keys: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
-    streams = desk.rules.streams
-    return tuple((key, streams[key].seq, streams[key].age(desk.now)) for key in keys)
+    streams, now = desk.rules.streams, desk.now
+    return tuple([(key, (s := streams[key]).seq, s.age(now)) for key in keys])

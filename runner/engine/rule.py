@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from runner.engine.cost import TradeCell
-from runner.engine.reading import reads_time
+from runner.engine.reading import entered_keys, reads_time
 from runner.engine.trade import Trade
 from runner.lang.api import RuleProgram
 from runner.spec.plan import RulePlan
@@ -44,7 +44,7 @@ class RuleRun:
 
     __slots__ = (
         "armed", "cell", "clocked_until", "clocked_when", "cooldown_until", "disabled_why",
-        "entry_streams",
+        "entered_keys", "entry_streams",
         "identity", "last_trade", "missing_since", "opposed", "pending_since", "plan", "program",
         "rejects", "retry_at", "state", "test", "trade", "warm_at",
     )  # fmt: skip
@@ -70,6 +70,7 @@ class RuleRun:
         """what an entry rests on: all that `when`, size and prices read, and the legs' books"""
         self.clocked_when = reads_time(plan.when)
         self.clocked_until = reads_time(plan.until)
+        self.entered_keys = entered_keys(plan)
         self.identity = ""
         """how it enters and leaves, for the trades of a later run (`reading.identity`)"""
 

@@ -92,7 +92,7 @@ def entry_drafts(
         for i, (leg, n, (price, at)) in enumerate(zip(legs, lots, prices, strict=True))
     ]
     for draft in drafts:
-        small = too_small(draft, markets[draft.market], reduce_only=False)
+        small = misfit(markets[draft.market], draft.lots, draft.price, False)
         if small is not None:
             return small
     return drafts
@@ -100,21 +100,26 @@ def entry_drafts(
 
 def too_small(draft: Draft, listed: Listed, *, reduce_only: bool) -> Refusal | None:
     """Check a draft against the exchange's minimum and maximum at its own price."""
-    lots, instrument = draft.lots, listed.instrument
+    return misfit(listed, draft.lots, draft.price, reduce_only)
+
+
+def misfit(listed: Listed, lots: int, price: float, reduce_only: bool) -> Refusal | None:
+    """Check a quantity against the exchange's minimum and maximum at a price."""
+    instrument = listed.instrument
     if lots <= 0:
-        return Refusal(Why.SIZE_ZERO, f"size rounds to nothing ({draft.market})")
+        return Refusal(Why.SIZE_ZERO, f"size rounds to nothing ({listed.name})")
     if listed.max_lots and lots > listed.max_lots:
-        text = f"size {instrument.qty_text(lots)} > {instrument.max_qty} ({draft.market})"
+        text = f"size {instrument.qty_text(lots)} > {instrument.max_qty} ({listed.name})"
         return Refusal(Why.MAX_QTY, text)
     if reduce_only and instrument.reduce_only_exempt_from_min:
         return None
     if lots < listed.min_lots:
         text = f"size {instrument.qty_text(lots)} < {instrument.min_qty} {instrument.base}"
-        return Refusal(Why.MIN_QTY, f"{text} ({draft.market})")
-    notional = draft.price * lots * instrument.lot_base_f
+        return Refusal(Why.MIN_QTY, f"{text} ({listed.name})")
+    notional = price * lots * instrument.lot_base_f
     if notional < listed.min_notional * (1 - ROUNDING):
         quote = instrument.quote
-        text = f"size {notional:.6g} {quote} < {instrument.min_notional} {quote} ({draft.market})"
+        text = f"size {notional:.6g} {quote} < {instrument.min_notional} {quote} ({listed.name})"
         return Refusal(Why.MIN_NOTIONAL, text)
     return None
 

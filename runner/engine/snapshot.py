@@ -70,25 +70,22 @@ def split_fills(rules: Mapping[str, str], fills: Iterable[Fill]) -> tuple[list[s
 def rule_row(desk: Desk, run: RuleRun) -> str:
     """Return a rule's lasting state as JSON text."""
     to_wall = desk.wall - desk.now
+    name = run.plan.name
     row: dict[str, Any] = {
         "v": 1,
-        "state": run.state.value,
+        "state": run.state,
         "armed": run.armed,
         "rejects": run.rejects,
         "disabled": run.disabled_why,
         "cooldown_until": run.cooldown_until + to_wall,
-        "ledgers": [_ledger(x) for x in desk.ledgers if x.rule == run.plan.name and x.fills],
+        "ledgers": (ledgers := [_ledger(x) for x in desk.ledgers if x.fills and x.rule == name]),
         "orders": [
-            _order(o, to_wall)
+            _order(o)
             for orders in (desk.orders.open, desk.orders.guards)
             for o in orders.values()
-            if o.intent.rule == run.plan.name
+            if o.intent.rule == name
         ],
-    }
-    row["grids"] = {
-        x["market"]: (str(i.tick), str(i.lot))
-        for x in row["ledgers"]
-        if x["lots"] and (i := desk.instruments[x["market"]])
+        "grids": {x["market"]: _grid(desk, x["market"]) for x in ledgers if x["lots"]},
     }
     spent = desk.spending.saved(run.plan.name)
     if spent:
@@ -96,7 +93,7 @@ def rule_row(desk: Desk, run: RuleRun) -> str:
     if run.trade is not None:
         row["trade"] = _trade(run.trade) | {
             "identity": run.trade.identity or run.identity,
-            "entered_of": entered_keys(run.plan),
+            "entered_of": run.entered_keys,
         }
     return msgspec.json.encode(row).decode()
 
@@ -274,10 +271,15 @@ def _ledger(ledger: Ledger) -> dict[str, Any]:
     return {name: getattr(ledger, name) for name in Ledger.__slots__ if name != "rule"}
 
 
-def _order(order: Order, to_wall: int) -> dict[str, Any]:
+def _grid(desk: Desk, market: str) -> tuple[str, str]:
+    instrument = desk.instruments[market]
+    return str(instrument.tick), str(instrument.lot)
+
+
+def _order(order: Order) -> dict[str, Any]:
     return {
         "intent": order.intent,
-        "state": order.state.value,
+        "state": order.state,
         "lots": order.lots,
         "ticks": order.ticks,
         "revision": order.revision,
@@ -303,8 +305,8 @@ def _trade(trade: Trade) -> dict[str, Any]:
         "then_sent": trade.then_sent,
         "legs": [
             {
-                "market": leg.market,
-                "side": leg.side.value,
+                "market": leg.plan.market,
+                "side": leg.plan.side,
                 "planned": leg.planned,
                 "touch": leg.touch,
                 "start": leg.start,

@@ -177,13 +177,13 @@ class Trade:
 
 def new_trade(desk: Desk, rule: RulePlan, lots: Sequence[int], entered: list[float]) -> Trade:
     """Build the trade of an approved entry at the desk's time."""
-    legs = []
+    legs, baseline = [], 0.0
     for i, plan in enumerate(rule.legs):
         listed = desk.markets[plan.market]
         ledger = desk.ledgers.of(rule.name, plan.market)
         touch = listed.touch(plan.side)
         legs.append(Leg(i, plan, listed, ledger, lots[i], touch, ledger.lots))
-    baseline = sum(leg.ledger.settled_pnl for leg in legs)
+        baseline += ledger.settled_pnl
     return Trade(rule, desk.ordinal, legs, desk.now, desk.wall, entered, baseline)
 
 

@@ -131,7 +131,7 @@ class World:
         catalogue's are a guess.
         """
         old, name = listed.instrument, listed.name
-        if not self.desk.ledgers.lots(name) and not any(self.desk.orders.working(name)):
+        if not self.desk.ledgers.lots(name) and not self.desk.orders.working(name):
             return False
         grid: tuple[str, str] | None = (str(old.tick), str(old.lot))
         if name not in self.desk.venue_of(name).facts:
@@ -228,7 +228,7 @@ class World:
     def _quiescent(self, market: str, at: int) -> bool:
         """Whether nothing moved around `at`: no order in flight, no fill shortly before it."""
         last = self.desk.rules.last_fill.get(market, NO_TIME)
-        return not any(self.desk.orders.working(market)) and at - last >= GRACE
+        return not self.desk.orders.working(market) and at - last >= GRACE
 
     def _confirm(self, market: str) -> None:
         """A difference was seen a moment ago: if it still stands in quiet, ask for a picture."""
@@ -269,7 +269,7 @@ class World:
             if venue.state is not Readiness.READY:
                 continue
             markets = [m for m, listed in self.desk.markets.items() if listed.plan.exchange == name]
-            orders = any(True for m in markets for _ in self.desk.orders.working(m))
+            orders = any(self.desk.orders.working(m) for m in markets)
             if orders or any(self.desk.ledgers.lots(m) or m in self.differences for m in markets):
                 self.desk.emit(Reconcile(exchange=name, reason="sweep"))
 
