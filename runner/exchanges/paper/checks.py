@@ -48,13 +48,13 @@ def _status(case: Case) -> Why | None:
 
 
 def _price_low(case: Case) -> Why | None:
-    if case.intent.type is OrderType.MARKET:
+    if case.intent.type is not OrderType.LIMIT:
         return None
     return Why.PRICE_LOW if Decimal(case.intent.price_text) <= 0 else None
 
 
 def _price_step(case: Case) -> Why | None:
-    if case.intent.type is OrderType.MARKET:
+    if case.intent.type is not OrderType.LIMIT:
         return None
     return Why.PRICE_STEP if Decimal(case.intent.price_text) % case.instrument.tick else None
 
@@ -77,7 +77,7 @@ def _max_qty(case: Case) -> Why | None:
 
 
 def _band(case: Case) -> Why | None:
-    if case.intent.type is OrderType.MARKET:
+    if case.intent.type is not OrderType.LIMIT:
         return None
     price, band = Decimal(case.intent.price_text), case.rules.band
     if case.intent.side.sign > 0 and price > case.reference * (1 + band):

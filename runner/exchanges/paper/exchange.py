@@ -181,13 +181,16 @@ class PaperExchange:
 
     def _printed(self, event: Trade) -> None:
         market = self.venue.markets.get(event.market)
-        if market is not None and market.working:
+        if market is not None and (market.working or market.stops.armed):
             self.venue.printed(market, event)
 
     def _marked(self, event: Mark) -> None:
         market = self.venue.markets.get(event.market)
         if market is not None and event.price > 0:
             market.mark = Decimal(repr(event.price))
+            if market.stops.armed:
+                self.venue.now = event.t
+                self.venue.fire(market, event.t)
 
     def _rate(self, event: Funding) -> None:
         if event.market not in self.venue.markets:
@@ -270,7 +273,7 @@ class PaperExchange:
     def _cancel(self, cid: str, sent: int, at: int) -> None:
         order = self.venue.orders.get(cid)
         key = ("cancel", cid, sent)
-        if order is None or order.stage not in (Stage.OPEN, Stage.WAITING):
+        if order is None or order.stage not in (Stage.OPEN, Stage.WAITING, Stage.ARMED):
             no = self.venue.rules.refusals[Why.NO_ORDER]
             self._answer(at, key, [CancelReply(cid=cid, ok=False, code=no.code, text=no.text)])
             return
@@ -296,7 +299,7 @@ class PaperExchange:
         fills = self.venue.fills
         picture = Reconciled(
             exchange=self.name,
-            open_orders=tuple(order.view() for order in self.venue.working()),
+            open_orders=tuple(order.view() for order in self.venue.shown()),
             fills=tuple(_as_query(fill) for fill in fills[self._reconciled :]),
             account=self.venue.snapshot(at),
             started=started,

@@ -16,6 +16,8 @@ class Stage(StrEnum):
     FLYING = "flying"
     WAITING = "waiting"
     """it has arrived, but there is no valid book (R-48)"""
+    ARMED = "armed"
+    """a stop that waits for its trigger"""
     OPEN = "open"
     FILLED = "filled"
     CANCELED = "canceled"
@@ -63,6 +65,8 @@ class PaperOrder:
     filled: int = 0
     turnover: int = 0
     ts: int = 0
+    acked: bool = False
+    """it was acknowledged; what becomes of it later is not a reject any more"""
     untold: list[Fill] = field(default_factory=list)
     """fills whose report was lost on purpose"""
 
@@ -87,7 +91,7 @@ class PaperOrder:
     @property
     def limit(self) -> int | None:
         """The limit in ticks, None for a market order."""
-        return None if self.intent.type is OrderType.MARKET else self.ticks
+        return self.ticks if self.intent.type is OrderType.LIMIT else None
 
     @property
     def immediate(self) -> bool:
@@ -96,7 +100,7 @@ class PaperOrder:
 
     def view(self) -> OrderView:
         """Show the order as a query would."""
-        stage = Stage.OPEN if self.stage is Stage.WAITING else self.stage
+        stage = Stage.OPEN if self.stage in (Stage.WAITING, Stage.ARMED) else self.stage
         status = "partial" if stage is Stage.OPEN and self.filled else str(stage)
         average = float(self.instrument.tick) * self.turnover / self.filled if self.filled else 0.0
         return OrderView(

@@ -5,6 +5,7 @@ method returns, or hands to `tell`, what a private stream would say, in its orde
 
     arrive   refused, or matched against the book as it is now; what is left ends or rests
     WAITING  arrived without a valid book: judged when it is valid again, else refused (R-48)
+    ARMED    a stop that waits for its trigger (`stops`); no cancel-all touches it (R-77)
     OPEN     fills, as maker at its own price, when a trade prints beyond its price, when one at its
              price reaches its turn (`queue`), or when the other side's book reaches it: never more
              than was printed or is shown (R-45)
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
-from runner.engine.commands import Intent, Tif
+from runner.engine.commands import Intent, OrderType, Tif
 from runner.engine.events import (
     Account,
     Ack,
@@ -41,6 +42,7 @@ from runner.exchanges.paper.funding import Payment
 from runner.exchanges.paper.orders import PaperOrder, Stage
 from runner.exchanges.paper.queue import PROB, QueueModel, Queues
 from runner.exchanges.paper.rules import RULES, STALE, Refusal, VenueRules, Why
+from runner.exchanges.paper.stops import Stops
 from runner.market.instruments import Instrument, Kind, Side
 
 
@@ -71,14 +73,17 @@ class Market:
     working: dict[str, PaperOrder] = field(default_factory=dict)
     """waiting and resting orders by client id, oldest first"""
 
+    stops: Stops = field(init=False)
+
     def __post_init__(self) -> None:
         self.own = Consumption(self.instrument)
         self.queues = Queues(self.instrument, self.model)
+        self.stops = Stops(self.instrument, self.view)
 
     @property
     def follows(self) -> bool:
         """Tell whether a change of the book matters."""
-        return bool(self.working or self.own)
+        return bool(self.working or self.own or self.stops.armed)
 
     def ready(self, now: int) -> bool:
         """Tell whether orders may be judged: the book is valid and there is a price to judge by."""
@@ -137,6 +142,9 @@ class Venue:
         """Judge and match an order; return False when it waits for a valid book."""
         market = self._at(order, at)
         order.arrived, order.ts = at, at + self.offset
+        if order.intent.type is OrderType.STOP and not order.acked:
+            self._arm(market, order, at)
+            return True
         if market.ready(at):
             self._judge(market, order, at)
             return True
@@ -144,17 +152,34 @@ class Venue:
         market.working[order.cid] = order
         return False
 
+    def _arm(self, market: Market, order: PaperOrder, at: int) -> None:
+        """Let a stop wait for its trigger; refuse one whose trigger is reached already."""
+        if market.stops.reached(order, market.reference(at), at):
+            sells = order.intent.side is Side.SELL
+            why = Why.TRIGGERED_SELL if sells else Why.TRIGGERED_BUY
+            self.refuse(order, self.rules.refusals[why], at)
+            return
+        order.stage, order.acked = Stage.ARMED, True
+        market.stops.armed[order.cid] = order
+        self._tell(order, at, [self._ack(order)])
+
+    def fire(self, market: Market, at: int) -> None:
+        """Send off the stops whose price is reached, as market orders; they wait for a book."""
+        for order in market.stops.take(market.reference(at), at):
+            self.arrive(order, at)
+
     def give_up(self, order: PaperOrder, at: int) -> None:
         """Refuse an order whose market had no valid book for too long."""
-        if order.stage is Stage.WAITING:
+        if order.stage is Stage.WAITING and not order.acked:
             self._leave(self._at(order, at), order)
             self.refuse(order, STALE, at)
 
     def refuse(self, order: PaperOrder, refusal: Refusal, at: int) -> None:
         """Refuse an order, or take it and end it, as the exchange does."""
         order.ts = at + self.offset
-        if refusal.late:
-            self._tell(order, at, [self._ack(order), self._done(order, refusal.code)])
+        if refusal.late or order.acked:
+            told = [] if order.acked else [self._ack(order)]
+            self._tell(order, at, [*told, self._done(order, refusal.code)])
             return
         order.stage = Stage.REJECTED
         reject = Reject(
@@ -220,7 +245,7 @@ class Venue:
 
     def _match(self, market: Market, order: PaperOrder, takes: list[Take], at: int) -> None:
         market.own.take(order.intent.side.opposite, takes)
-        events: list[Event] = [self._ack(order)]
+        events: list[Event] = [] if order.acked else [self._ack(order)]
         events += [self._fill(order, take.ticks, take.lots, How.WALKED, at) for take in takes]
         order.stage = Stage.OPEN
         if order.left == 0 or order.immediate or order.behaviour.ratio is not None:
@@ -236,6 +261,8 @@ class Venue:
     def book_changed(self, market: Market, now: int) -> None:
         """Judge what waits and fill what the book crosses."""
         self.now = now
+        if market.stops.armed:
+            self.fire(market, now)
         if not market.ready(now):
             return
         if market.own:
@@ -254,6 +281,9 @@ class Venue:
         An order at a better price than the trade's comes first, as it would have.
         """
         self.now = trade.t
+        market.stops.last = market.instrument.tick * round(trade.price / market.instrument.tick_f)
+        if market.stops.armed:
+            self.fire(market, trade.t)
         left = int(trade.qty / market.instrument.lot_f + 1e-9)
         ticks = round(trade.price / market.instrument.tick_f)
         for order in list(market.working.values()):
@@ -328,15 +358,20 @@ class Venue:
     def end_resting(self, order: PaperOrder, at: int) -> None:
         """Cancel an order that rests or waits."""
         events: list[Event] = []
-        if order.stage is Stage.WAITING:
+        if order.stage is Stage.WAITING and not order.acked:
             events.append(self._ack(order))
         self._leave(self._at(order, at), order)
         events.append(self._done(order, end=End.CANCELED))
         self._tell(order, at, events)
 
     def working(self) -> list[PaperOrder]:
-        """Return all orders that rest or wait."""
+        """Return all orders that rest or wait, but for the stops."""
         return [order for market in self.markets.values() for order in market.working.values()]
+
+    def shown(self) -> list[PaperOrder]:
+        """Return all orders that a list of open orders shows."""
+        stops = (o for market in self.markets.values() for o in market.stops.armed.values())
+        return [*self.working(), *stops]
 
     def _crossed(self, market: Market, order: PaperOrder, now: int) -> None:
         """Fill a resting order with what the other side now offers at its price or better."""
@@ -375,6 +410,7 @@ class Venue:
     def _leave(self, market: Market, order: PaperOrder) -> None:
         market.working.pop(order.cid, None)
         market.queues.leave(order)
+        market.stops.armed.pop(order.cid, None)
         self.account.leave(order.cid)
 
     # -- what is told
