@@ -111,6 +111,11 @@ def _rule(plan: Plan, rule: RulePlan) -> str:
         leaves = [f"when {rule.until_text}"] if rule.until_text else []
         if rule.max_hold_ns is not None:
             leaves.append(f"after {format_duration(rule.max_hold_ns)}")
+        guard = rule.trade.guard
+        if guard is not None:
+            leaves.append(
+                f"by a stop at the exchange at {guard.text}, by the {guard.trigger} price"
+            )
         parts.append(f"leaves {' or '.join(leaves)}" if leaves else "leaves never by itself")
     if rule.cooldown_ns:
         parts.append(f"rests {format_duration(rule.cooldown_ns)}")

@@ -109,7 +109,7 @@ def _weights(rule: RuleDraft, ctx: Context) -> None:
 def _says_how_it_closes(rule: RuleDraft, ctx: Context) -> None:
     """A leg that rests cannot lend its order to the close (E0411)."""
     assert rule.verb_node is not None
-    leaves = "until" in rule.node or "max_hold" in rule.node
+    leaves = "until" in rule.node or "max_hold" in rule.node or "stop" in rule.verb_node
     plain = all(leg.order.tif == "ioc" and leg.order.type == "limit" for leg in rule.legs)
     if leaves and not plain and "close" not in rule.verb_node:
         message = f"rule `{rule.name}` leaves by nothing: a leg is not a plain IOC"

@@ -194,6 +194,7 @@ class GuardPlan:
     """which price sets it off: mark or last"""
     confirm_within_ns: int = 1_000_000_000
     if_refused: str = "close"
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

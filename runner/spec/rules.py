@@ -25,6 +25,7 @@ from runner.spec.plan import (
 )
 from runner.spec.resting import DEFAULT_COLLAR, check_single, read_give_up
 from runner.spec.signals import SizingDraft, size_types
+from runner.spec.stops import StopDraft, read_stop
 from runner.spec.suggest import hint
 
 SECOND = 1_000_000_000
@@ -76,6 +77,7 @@ class RuleDraft:
     legs: list[LegDraft] = field(default_factory=list)
     hedge: HedgePlan | None = None
     close: ClosePlan | None = None
+    stop: StopDraft | None = None
     for_ns: int = 0
     max_hold_ns: int | None = None
     max_skew_ns: int | None = None
@@ -93,7 +95,8 @@ class RuleDraft:
         size = self.size
         bounds = [size.expr, size.max, size.min] if size else []
         legs = [e for leg in self.legs for e in (leg.weight, leg.order.price)]
-        return [e for e in (self.when, self.until, *bounds, *legs) if e is not None]
+        stop = self.stop.price if self.stop is not None else None
+        return [e for e in (self.when, self.until, *bounds, *legs, stop) if e is not None]
 
 
 def first_leg(node: Mapping) -> str | None:
@@ -184,6 +187,7 @@ class _Rule:
         draft.size = self._size(node, path)
         draft.hedge = self._hedge(node, path)
         draft.close = self._close(node, path)
+        draft.stop = read_stop(node, path, draft.markets, self._entering, self._ctx)
 
     def _leg(self, node: Mapping, path: str, order: Mapping, order_path: str) -> LegDraft:
         market = self._reference(node, path)
@@ -314,7 +318,8 @@ def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
         if close.worst < 0:
             worst = max(price_collar, close.collar)
             close = ClosePlan(close.tif, close.collar, close.retry_ns, worst, close.then)
-        trade = TradePlan(size, legs, draft.hedge, close)
+        guard = draft.stop.guard if draft.stop is not None else None
+        trade = TradePlan(size, legs, draft.hedge, close, guard)
     else:
         assert draft.verb_node is not None
         order = SingleOrderPlan(
