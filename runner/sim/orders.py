@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from runner.sim.catalogue import Instrument
 from runner.sim.matching import Resting, Side
+from runner.sim.stops import Trigger
 
 
 class Kind(enum.Enum):
@@ -37,6 +38,7 @@ class Stp(enum.Enum):
 class Status(enum.Enum):
     """The state of an order; the last five are terminal."""
 
+    UNTRIGGERED = "untriggered"
     NEW = "new"
     PARTIAL = "partial"
     FILLED = "filled"
@@ -59,6 +61,7 @@ class Happening(enum.Enum):
     CANCELED = "canceled"
     EXPIRED = "expired"
     AMENDED = "amended"
+    TRIGGERED = "triggered"
 
 
 class Why(enum.Enum):
@@ -72,6 +75,7 @@ class Why(enum.Enum):
     NO_ORDER = "no_order"
     TOO_MANY_OPEN = "too_many_open"
     SAME = "same"
+    TRIGGERED = "triggered"
 
 
 class Refusal(Exception):
@@ -104,6 +108,8 @@ class Order:
     status: Status = Status.NEW
     resting: Resting | None = None
     external_id: str = ""
+    trigger: Trigger | None = None
+    fired: bool = False
     extra: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -28,11 +28,14 @@ from runner.sim.orders import (
 )
 from runner.sim.prices import Bar, Market, merge_bars
 from runner.sim.rules import Listener, PublicTrade, Request, Rules
+from runner.sim.stops import is_reached
 
 STANDARD = Terms()
 MARKET_BAND = 0.05
 """A market order goes no further than this from the touch."""
 
+MOST_CONDITIONAL = 10
+"""conditional orders of a symbol (bybit.md, section 6)"""
 FUNDING_RATE_PPM = 100
 FUNDING_EVERY_S = 8 * 3600
 
@@ -68,6 +71,8 @@ class Venue:
         self.orders: dict[int, Order] = {}
         self.by_cid: dict[str, list[Order]] = {}
         self.open: dict[int, Order] = {}
+        self.armed: dict[int, Order] = {}
+        """conditional orders that wait for their trigger"""
         self.fills: list[Fill] = []
         self.trades: dict[str, deque[PublicTrade]] = {s: deque(maxlen=1000) for s in instruments}
         self.requests: dict[str, list[Request]] = {}
@@ -86,6 +91,11 @@ class Venue:
     def mark(self, symbol: str) -> int:
         """Return the mark price in ticks."""
         return self.account.marks[symbol]
+
+    def last(self, symbol: str) -> int:
+        """Return the price of the last trade in ticks, the mark before the first."""
+        trades = self.trades[symbol]
+        return trades[-1].tick if trades else self.mark(symbol)
 
     def refresh(self, symbol: str) -> None:
         """Bring a book to the present step of the market, if it is not there."""
@@ -215,15 +225,57 @@ class Venue:
         reference = best if best is not None else self.mark(order.instrument.symbol)
         return int(reference * (1 + MARKET_BAND * order.side))
 
-    def _register(self, order: Order) -> None:
+    def arm(self, order: Order) -> Order:
+        """Accept a conditional order; raises `Refusal` when its trigger is reached already."""
+        symbol = order.instrument.symbol
+        self.refresh(symbol)
+        self._check_cid(order)
+        if sum(o.instrument.symbol == symbol for o in self.armed.values()) >= MOST_CONDITIONAL:
+            raise Refusal(Why.TOO_MANY_OPEN)
+        assert order.trigger is not None
+        if is_reached(order.trigger, order.instrument, self):
+            raise Refusal(Why.TRIGGERED)
+        order.status = Status.UNTRIGGERED
+        self._name(order)
+        self.armed[order.oid] = order
+        self._tell(order, Happening.NEW, None)
+        return order
+
+    def fire_due(self) -> None:
+        """Send the conditional orders whose trigger is reached into the market."""
+        for order in list(self.armed.values()):
+            assert order.trigger is not None
+            if is_reached(order.trigger, order.instrument, self):
+                self._fire(order)
+
+    def _fire(self, order: Order) -> None:
+        symbol = order.instrument.symbol
+        del self.armed[order.oid]
+        order.fired, order.status, order.updated_ms = True, Status.NEW, self.now_ms()
+        self.open[order.oid] = order
+        self._work(order, order.lots)
+        self._tell(order, Happening.TRIGGERED, None)
+        if order.reduce_only:
+            order.lots = min(order.lots, self.account.positions[symbol].reducible(order.side))
+        if order.lots == 0:
+            self._end(order, Status.EXPIRED)
+            return
+        self._match(order, self._limit(order))
+        self._touched(symbol)
+
+    def _name(self, order: Order) -> None:
+        """Give an order its id and keep it under all its names."""
         self._next_order += 1
         order.oid = self._next_order
         order.created_ms = order.updated_ms = self.now_ms()
         self.orders[order.oid] = order
-        self.open[order.oid] = order
         self.by_cid.setdefault(order.cid, []).append(order)
         if order.external_id:
             self.lookup[order.external_id] = order
+
+    def _register(self, order: Order) -> None:
+        self._name(order)
+        self.open[order.oid] = order
         self._work(order, order.lots)
         self._tell(order, Happening.NEW, None)
 
@@ -330,6 +382,10 @@ class Venue:
 
     def cancel(self, order: Order | None) -> Order:
         """Cancel a working order; raises `Refusal` when there is none."""
+        if order is not None and self.armed.pop(order.oid, None) is not None:
+            order.status, order.updated_ms = Status.CANCELED, self.now_ms()
+            self._tell(order, Happening.CANCELED, None)
+            return order
         if order is None or not order.status.open:
             raise Refusal(Why.NO_ORDER)
         self._withdraw(order, Status.CANCELED)

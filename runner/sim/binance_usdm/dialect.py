@@ -10,6 +10,7 @@ from runner.sim.binance_rest import BinanceRest, Budget, Key, Route, Security, p
 from runner.sim.binance_streams import BinanceStreams
 from runner.sim.binance_usdm import market
 from runner.sim.binance_usdm.account import UsdmAccount
+from runner.sim.binance_usdm.algo import Algos
 from runner.sim.binance_usdm.orders import UsdmOrders, batch_items
 from runner.sim.binance_usdm.user import UserData
 from runner.sim.binance_usdm.wsapi import Method, WsApi
@@ -57,6 +58,7 @@ class BinanceUsdm:
         )
         self._orders = UsdmOrders(venue)
         self.user = UserData(venue, lambda: self.wire, f"lk{key.key}")
+        self._algos = Algos(venue, self.user.algo)
         self._account = UsdmAccount(venue, faults, self.user.configured)
         routes = self._routes() | self._order_routes() | self._account_routes()
         self._rest = BinanceRest(routes, key, budget, venue.now_ms, self._note)
@@ -85,16 +87,24 @@ class BinanceUsdm:
             except ApiError:
                 return
         for item in items:
-            cid = item.get("newClientOrderId") or item.get("origClientOrderId")
+            names = ("newClientOrderId", "origClientOrderId", "clientAlgoId")
+            cid = next((item[name] for name in names if item.get(name)), "")
             if cid:
                 self.venue.note(cid, label, outcome)
 
     def _order_routes(self) -> dict[tuple[str, str], Route]:
-        orders, signed = self._orders, Security.SIGNED
+        orders, algos, signed = self._orders, self._algos, Security.SIGNED
         place = Route(orders.place, 0, signed, orders=1)
         batch = "/fapi/v1/batchOrders"
         return {
             ("POST", "/fapi/v1/order"): place,
+            ("POST", "/fapi/v1/algoOrder"): Route(algos.place, 0, signed, orders=1),
+            ("DELETE", "/fapi/v1/algoOrder"): Route(algos.cancel, 1, signed),
+            ("GET", "/fapi/v1/algoOrder"): Route(algos.query, 1, signed),
+            ("GET", "/fapi/v1/openAlgoOrders"): Route(
+                algos.open, lambda p: 1 if p.get("symbol") else 40, signed
+            ),
+            ("DELETE", "/fapi/v1/algoOpenOrders"): Route(algos.cancel_all, 1, signed),
             ("POST", "/fapi/v1/order/test"): Route(lambda p: {}, 0, signed),
             ("PUT", "/fapi/v1/order"): Route(orders.modify, 0, signed, orders=1),
             ("DELETE", "/fapi/v1/order"): Route(orders.cancel, 1, signed),
@@ -152,6 +162,8 @@ class BinanceUsdm:
             "order.modify": Method(orders.modify, 0, orders=1),
             "order.cancel": Method(orders.cancel),
             "order.status": Method(orders.query),
+            "algoOrder.place": Method(self._algos.place, 0, orders=1),
+            "algoOrder.cancel": Method(self._algos.cancel),
             "account.status": Method(lambda p: account.account(p, 2), 5),
             "v2/account.status": Method(account.account, 5),
             "account.position": Method(lambda p: account.position_risk(p, 2), 5),
@@ -235,4 +247,5 @@ class BinanceUsdm:
         """Publish what is due; let keys and countdowns run out."""
         self.user.tick(now_ms)
         self._orders.tick(now_ms)
+        self._algos.tick()
         self.feed.step(step, now_ms)

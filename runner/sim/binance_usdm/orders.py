@@ -24,6 +24,7 @@ from runner.sim.orders import Fill, Kind, Order, Refusal, Status, Tif
 from runner.sim.venue import Venue
 
 STATUS = {
+    Status.UNTRIGGERED: "NEW",
     Status.NEW: "NEW",
     Status.PARTIAL: "PARTIALLY_FILLED",
     Status.FILLED: "FILLED",

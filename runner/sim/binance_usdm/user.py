@@ -8,6 +8,7 @@ from typing import Any
 from runner.sim.binance_errors import ApiError
 from runner.sim.binance_public import Params
 from runner.sim.binance_streams import encode
+from runner.sim.binance_usdm.algo import Algo, update
 from runner.sim.binance_usdm.orders import STATUS, tif_text
 from runner.sim.catalogue import money_text
 from runner.sim.orders import Fill, Happening, Order, Status
@@ -111,6 +112,11 @@ class UserData:
         head = {"e": "ORDER_TRADE_UPDATE", "E": now, "T": order.updated_ms}
         self._tell(head | {"o": _order(order, happening, fill)})
 
+    def algo(self, algo: Algo) -> None:
+        """Tell a change of a conditional order."""
+        if self.sessions:
+            self._tell(update(algo, self._venue.now_ms()))
+
     def account(self, reason: str, symbol: str) -> None:
         """Tell a change of wallet and position."""
         if not self.sessions:
@@ -157,6 +163,7 @@ _HAPPENING = {
     Happening.CANCELED: "CANCELED",
     Happening.EXPIRED: "EXPIRED",
     Happening.AMENDED: "AMENDMENT",
+    Happening.TRIGGERED: "NEW",
 }
 
 

@@ -11,6 +11,7 @@ from runner.sim.bybit.market import Params, instrument_of, need_linear
 from runner.sim.catalogue import Instrument
 from runner.sim.matching import Side
 from runner.sim.orders import Kind, Order, Refusal, Stp, Tif, Why
+from runner.sim.stops import By, Trigger
 from runner.sim.venue import Venue
 
 _CID = re.compile(r"^[a-zA-Z0-9_-]{1,36}$")
@@ -19,6 +20,7 @@ _KINDS = {"Limit": Kind.LIMIT, "Market": Kind.MARKET}
 _TIFS = {"GTC": Tif.GTC, "IOC": Tif.IOC, "FOK": Tif.FOK, "PostOnly": Tif.POST}
 _STPS = {"None": Stp.NONE, "": Stp.NONE, "CancelTaker": Stp.EXPIRE_TAKER,
          "CancelMaker": Stp.EXPIRE_MAKER, "CancelBoth": Stp.EXPIRE_BOTH}  # fmt: skip
+_TRIGGER_BY = {"MarkPrice": By.MARK, "LastPrice": By.LAST}
 _PRICE_BAND = Decimal("0.05")
 
 REFUSALS: dict[Why, tuple[int, str]] = {
@@ -30,12 +32,17 @@ REFUSALS: dict[Why, tuple[int, str]] = {
     Why.TOO_MANY_OPEN: (110020, "not allowed to have more than 500 active orders"),
     Why.SAME: (10001, "The order remains unchanged as the parameters entered match the existing "
                       "ones."),
+    Why.TRIGGERED: (110092, "expect Rising, but trigger_price <= current"),
     Why.NO_ORDER: (110001, "order not exists or too late to cancel"),
 }  # fmt: skip
 
 
-def refused(refusal: Refusal) -> RetError:
+def refused(refusal: Refusal, order: Order | None = None) -> RetError:
     """Return the error of a venue's refusal."""
+    if refusal.why is Why.TRIGGERED and order is not None and order.trigger is not None:
+        if order.trigger.rising:
+            return RetError(110092, "expect Rising, but trigger_price <= current")
+        return RetError(110093, "expect Falling, but trigger_price >= current")
     return RetError(*REFUSALS[refusal.why])
 
 
@@ -117,5 +124,19 @@ def order_of(venue: Venue, params: Params, external_id: str) -> Order:
     stp: Stp = choice(params, "smpType", _STPS)
     return Order(
         cid or f"\0{external_id}", instrument, side, kind, tif, tick, lots, reduce_only, stp,
-        external_id=external_id,
+        external_id=external_id, trigger=_trigger(params, instrument),
     )  # fmt: skip
+
+
+def _trigger(params: Params, instrument: Instrument) -> Trigger | None:
+    """Read what makes an order conditional: triggerPrice, triggerDirection, triggerBy."""
+    if not params.get("triggerPrice"):
+        return None
+    tick = instrument.ticks(number(params, "triggerPrice"))
+    if tick is None:
+        raise RetError(10001, "TriggerPrice invalid")
+    direction = str(params.get("triggerDirection", ""))
+    if direction not in ("1", "2"):
+        raise bad_parameter("triggerDirection invalid")
+    by: By = choice(params, "triggerBy", _TRIGGER_BY, "LastPrice")
+    return Trigger(tick, by, direction == "1")

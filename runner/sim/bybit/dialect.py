@@ -219,4 +219,5 @@ class BybitLinear:
     def step(self, step: int, now_ms: int) -> None:
         """Publish what is due."""
         self._private.flush()
+        self.venue.fire_due()
         self.feed.step(step, now_ms)

@@ -23,9 +23,11 @@ from runner.sim.bybit.market import Params, instrument_of, need_linear, side_tex
 from runner.sim.bybit.rest import Answer
 from runner.sim.catalogue import money_text
 from runner.sim.orders import Fill, Kind, Order, Refusal, Status, Tif
+from runner.sim.stops import By
 from runner.sim.venue import Venue
 
 STATUS = {
+    Status.UNTRIGGERED: "Untriggered",
     Status.NEW: "New",
     Status.PARTIAL: "PartiallyFilled",
     Status.FILLED: "Filled",
@@ -40,6 +42,7 @@ _REJECT = {
     Status.POST_ONLY_WOULD_TAKE: "EC_PostOnlyWillTakeLiquidity",
     Status.CANCELED: "EC_PerCancelRequest",
 }
+TRIGGER_BY = {By.MARK: "MarkPrice", By.LAST: "LastPrice"}
 TIF = {Tif.GTC: "GTC", Tif.IOC: "IOC", Tif.FOK: "FOK", Tif.POST: "PostOnly"}
 MAX_BATCH = 20
 
@@ -47,6 +50,13 @@ MAX_BATCH = 20
 def cid_text(order: Order) -> str:
     """Write the client id; an order without one has none to show."""
     return "" if order.cid.startswith("\0") else order.cid
+
+
+def _status(order: Order) -> str:
+    """Write the status; what was cancelled before its trigger is Deactivated."""
+    if order.trigger is not None and order.status is Status.CANCELED and not order.fired:
+        return "Deactivated"
+    return STATUS[order.status]
 
 
 def _money(money: int) -> str:
@@ -57,7 +67,7 @@ def _money(money: int) -> str:
 def order_row(order: Order) -> dict[str, Any]:
     """Write an order as queries and the order topic show it."""
     instrument = order.instrument
-    left = order.left if order.status.open else 0
+    left = order.left if order.status.open or order.status is Status.UNTRIGGERED else 0
     average = order.average if order.filled else ""
     market = order.kind is Kind.MARKET
     price = instrument.price(order.tick) if order.tick else "0"
@@ -70,7 +80,7 @@ def order_row(order: Order) -> dict[str, Any]:
         "blockTradeId": "",
         "side": side_text(order.side),
         "positionIdx": 0,
-        "orderStatus": STATUS[order.status],
+        "orderStatus": _status(order),
         "cancelType": "CancelByUser" if order.status is Status.CANCELED else "UNKNOWN",
         "rejectReason": _REJECT[order.status] if ended else "EC_NoError",
         "timeInForce": "IOC" if market else TIF[order.tif],
@@ -87,18 +97,18 @@ def order_row(order: Order) -> dict[str, Any]:
         "closedPnl": "0",
         "feeCurrency": "",
         "orderType": "Market" if market else "Limit",
-        "stopOrderType": "",
+        "stopOrderType": "Stop" if order.trigger else "",
         "orderIv": "",
-        "triggerPrice": "",
+        "triggerPrice": instrument.price(order.trigger.tick) if order.trigger else "",
         "takeProfit": "",
         "stopLoss": "",
-        "triggerBy": "",
+        "triggerBy": TRIGGER_BY[order.trigger.by] if order.trigger else "",
         "tpTriggerBy": "",
         "slTriggerBy": "",
         "tpLimitPrice": "0",
         "slLimitPrice": "0",
         "tpslMode": "",
-        "triggerDirection": 0,
+        "triggerDirection": (1 if order.trigger.rising else 2) if order.trigger else 0,
         "placeType": "",
         "lastPriceOnCreated": "",
         "closeOnTrigger": False,
@@ -176,9 +186,12 @@ class BybitOrders:
         self._made += 1
         order = order_of(self.venue, params, _uuid(f"order {self._stem} {self._made}"))
         try:
-            self.venue.place(order)
+            if order.trigger is not None:
+                self.venue.arm(order)
+            else:
+                self.venue.place(order)
         except Refusal as refusal:
-            raise refused(refusal) from None
+            raise refused(refusal, order) from None
         return _ids(order)
 
     def amend(self, params: Params) -> Any:
@@ -225,7 +238,7 @@ class BybitOrders:
         need_linear(params)
         if not any(params.get(name) for name in ("symbol", "baseCoin", "settleCoin")):
             raise bad_parameter("symbol, baseCoin or settleCoin is required")
-        chosen = [order for order in self.venue.open.values() if _matches(order, params)]
+        chosen = [order for order in self._working(params) if _matches(order, params)]
         ended = [_ids(self.venue.cancel(order)) for order in chosen]
         return {"list": ended, "success": "1"}
 
@@ -271,7 +284,7 @@ class BybitOrders:
         by_id = params.get("orderId") or params.get("orderLinkId")
         if not by_id and not any(params.get(n) for n in ("symbol", "baseCoin", "settleCoin")):
             raise bad_parameter("symbol, baseCoin or settleCoin is required")
-        every = list(self.venue.orders.values()) if by_id else list(self.venue.open.values())
+        every = list(self.venue.orders.values()) if by_id else self._working(params)
         if not by_id and str(params.get("openOnly", "0")) == "1":
             every = [o for o in self.venue.orders.values() if not o.status.open][-500:]
         chosen = [order for order in reversed(every) if _matches(order, params)]
@@ -281,8 +294,15 @@ class BybitOrders:
         """order/history: closed orders, newest first."""
         need_linear(params)
         every = reversed(list(self.venue.orders.values()))
-        chosen = [o for o in every if not o.status.open and _matches(o, params)]
+        alive = {**self.venue.open, **self.venue.armed}
+        chosen = [o for o in every if o.oid not in alive and _matches(o, params)]
         return _page([order_row(order) for order in chosen], params, 50)
+
+    def _working(self, params: Params) -> list[Order]:
+        """Return the orders that work or wait for their trigger, as `orderFilter` says."""
+        wanted = params.get("orderFilter") or ""
+        plain = [] if wanted == "StopOrder" else list(self.venue.open.values())
+        return plain if wanted == "Order" else [*plain, *self.venue.armed.values()]
 
     def executions(self, params: Params) -> Any:
         """execution/list: fills, newest first."""
