@@ -65,10 +65,11 @@ class AccountReader:
         """Ask about one order; tell its fills, then `Found`, or nothing without an answer."""
         cid, symbol, codec = command.cid, command.symbol, self._codec
         view: OrderView | None = None
-        for step in range(len(codec.query(symbol, cid, self._sync.now_ms()))):
+        asked = partial(codec.query, symbol, cid, protective=command.protective)
+        for step in range(len(asked(self._sync.now_ms()))):
             try:
                 answer = await self._rest.ask(
-                    self._nth(step, partial(codec.query, symbol, cid)),
+                    self._nth(step, asked),
                     Priority.CANCEL,
                     QUERY_TIMEOUT_S,
                 )

@@ -188,7 +188,8 @@ class Sender:
             self._dispatch(self._cancel_request(self._by_rest, command), pending)
 
     def _cancel_request(self, codec: OrderCodec, command: Cancel) -> Request:
-        return codec.cancel(command.symbol, command.cid, self._sync.now_ms(), self._id("c"))
+        now_ms, protective = self._sync.now_ms(), command.protective
+        return codec.cancel(command.symbol, command.cid, now_ms, self._id("c"), protective)
 
     # -- the way out
 

@@ -245,6 +245,7 @@ class Venue:
         """Send the conditional orders whose trigger is reached into the market."""
         for order in list(self.armed.values()):
             assert order.trigger is not None
+            self.refresh(order.instrument.symbol)
             if is_reached(order.trigger, order.instrument, self):
                 self._fire(order)
 

@@ -43,6 +43,7 @@ BODIES: dict[str, Said] = {
     "POST /fapi/v1/listenKey": '{"listenKey": "key"}',
     "PUT /fapi/v1/listenKey": "{}",
     "GET /fapi/v1/openOrders": "[]",
+    "GET /fapi/v1/openAlgoOrders": "[]",
     "GET /fapi/v1/allOrders": "[]",
     "GET /fapi/v1/userTrades": "[]",
     "GET /fapi/v3/positionRisk": "[]",

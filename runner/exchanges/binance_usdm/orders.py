@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from runner.base.errors import ExchangeError, FileError
+from runner.engine.commands import OrderType
 from runner.engine.events import Account, Event, Fill, OrderView
 from runner.engine.proof import Journaled
 from runner.exchanges.api import (
@@ -32,7 +33,7 @@ from runner.exchanges.api import (
     SocketKind,
     SocketSpec,
 )
-from runner.exchanges.binance_usdm import answers, wire
+from runner.exchanges.binance_usdm import algo, answers, wire
 from runner.exchanges.binance_usdm.market import ENDPOINTS
 from runner.exchanges.binance_usdm.sign import Signer
 from runner.exchanges.binance_usdm.user import UserStream
@@ -47,7 +48,7 @@ BUDGETS: Final = (
     BudgetRule("weight_1m", 2400, 60_000_000_000),
 )
 KEEPALIVE: Final = Keepalive(every_ns=15_000_000_000, silence_ns=45_000_000_000)
-_LEFT_OUT: Final = frozenset(("TRADE_LITE", "ALGO_UPDATE", "STRATEGY_UPDATE", "GRID_UPDATE"))
+_LEFT_OUT: Final = frozenset(("TRADE_LITE", "STRATEGY_UPDATE", "GRID_UPDATE"))
 _SYMBOL: Final = re.compile(r"[A-Z0-9_]{2,32}")
 _PAGE: Final = 1000
 
@@ -76,7 +77,8 @@ class BinanceUsdmOrders:
         self._by_symbol = {binding.symbol: binding for binding in bindings}
         self._signer = Signer(credentials.key, credentials.secret, urls["rest"])
         self._socket_entry = order_entry == "websocket" and "trade" in urls
-        self._stream = UserStream(exchange, self._by_symbol, prefix)
+        self._algos = algo.Algos(self._by_symbol, prefix)
+        self._stream = UserStream(exchange, self._by_symbol, prefix, self._algos)
         self._pending = Pending()
         self._names = Names()
         self._peek = msgspec.json.Decoder(wire.Peek, strict=False)
@@ -117,6 +119,8 @@ class BinanceUsdmOrders:
     def place(self, order: Journaled, now_ms: int, request_id: str) -> Request:
         """Return the signed request that places an order."""
         intent = order.intent
+        if intent.type is OrderType.STOP:
+            return algo.place_http(self._signer, intent, now_ms)
         if self._socket_entry:
             self._pending.add(request_id, "place", intent.cid)
             return self._signer.place_frame(intent, now_ms, request_id)
@@ -130,8 +134,12 @@ class BinanceUsdmOrders:
         self._pending.add(request_id, "amend", intent.cid)
         return self._signer.amend_frame(intent, now_ms, request_id)
 
-    def cancel(self, symbol: str, cid: str, now_ms: int, request_id: str) -> Request:
+    def cancel(
+        self, symbol: str, cid: str, now_ms: int, request_id: str, protective: bool = False
+    ) -> Request:
         """Return the signed request that cancels an order by its client id."""
+        if protective:
+            return self._signer.signed("DELETE", algo.PATH, f"clientAlgoId={cid}", now_ms)
         if not self._socket_entry:
             query = f"symbol={symbol}&origClientOrderId={cid}"
             return self._signer.signed("DELETE", "/fapi/v1/order", query, now_ms)
@@ -142,8 +150,20 @@ class BinanceUsdmOrders:
         """Return the request that cancels all plain orders of a symbol (algo orders stay)."""
         return self._signer.signed("DELETE", "/fapi/v1/allOpenOrders", f"symbol={symbol}", now_ms)
 
-    def query(self, symbol: str, cid: str, now_ms: int) -> list[HttpRequest]:
-        """Return the one request that shows an order, open or closed."""
+    def query(
+        self, symbol: str, cid: str, now_ms: int, protective: bool = False
+    ) -> list[HttpRequest]:
+        """Return the request that shows an order, open or closed; of a stop two.
+
+        The second asks about the ordinary order that a stop became, which the first one names.
+        """
+        if protective:
+            actual = self._algos.actual(cid)
+            name = f"orderId={actual}" if actual else f"origClientOrderId={cid}"
+            return [
+                self._signer.signed("GET", algo.PATH, f"clientAlgoId={cid}", now_ms),
+                self._signer.signed("GET", "/fapi/v1/order", f"symbol={symbol}&{name}", now_ms),
+            ]
         query = f"symbol={symbol}&origClientOrderId={cid}"
         return [self._signer.signed("GET", "/fapi/v1/order", query, now_ms)]
 
@@ -152,13 +172,26 @@ class BinanceUsdmOrders:
         if status != 200:
             gone = answers.failure_of(status, body).code == -2013
             return (Outcome.REJECTED if gone else Outcome.UNKNOWN), None
+        if algo.is_algo(body):
+            return self._read_stop(cid, body)
         order = answers.read_order(body)
-        if order is None or order.clientOrderId != cid:
+        if order is None or cid not in (order.clientOrderId, self._algos.cid(str(order.orderId))):
             return Outcome.UNKNOWN, None
         try:
             return Outcome.ACCEPTED, self._view(order)
         except ExchangeError:
             return Outcome.UNKNOWN, None
+
+    def _read_stop(self, cid: str, body: bytes) -> tuple[Outcome, OrderView | None]:
+        """Read the answer to a query of a stop; REJECTED sends on to its ordinary order."""
+        stop = algo.read_algo(body)
+        if stop is None or stop.clientAlgoId != cid:
+            return Outcome.UNKNOWN, None
+        try:
+            view = self._algos.view(stop)
+        except ExchangeError:
+            return Outcome.UNKNOWN, None
+        return (Outcome.REJECTED if view is None else Outcome.ACCEPTED), view
 
     def reply(
         self,
@@ -178,6 +211,11 @@ class BinanceUsdmOrders:
             order = answers.read_order(body)
             if order is not None:
                 return Outcome.ACCEPTED, self._success(operation, cid, order, t, wall)
+            stop = algo.read_algo(body)
+            if stop is not None and operation == "cancel":
+                return Outcome.ACCEPTED, self._algos.cancelled(cid, t, wall)
+            if stop is not None and stop.clientAlgoId == cid:
+                return Outcome.ACCEPTED, self._algos.placed(stop, t, wall)
         return self._refused(operation, cid, status, answers.failure_of(status, body), t, wall)
 
     def decode(
@@ -206,6 +244,8 @@ class BinanceUsdmOrders:
     def _event(self, name: str, data: bytes, t: int, wall: int, out: Decoded) -> None:
         if name == "ORDER_TRADE_UPDATE":
             self._names.learn(*self._stream.order(data, t, wall, out))
+        elif name == "ALGO_UPDATE":
+            out.events.extend(self._algos.update(data, t, wall))
         elif name == "ACCOUNT_UPDATE":
             out.events.extend(self._stream.account(data, t, wall))
         elif name == "ACCOUNT_CONFIG_UPDATE":
@@ -218,6 +258,8 @@ class BinanceUsdmOrders:
             out.notices.append("closing")
         elif name not in _LEFT_OUT:
             out.unrecognised += 1
+        for held in self._algos.released(t):
+            self._stream.order(held, t, wall, out, held=True)
 
     def _answer(self, data: bytes, t: int, wall: int, out: Decoded) -> None:
         reply = self._reply.decode(data)
@@ -253,11 +295,15 @@ class BinanceUsdmOrders:
     # -- reading the account
 
     def open_orders(self, now_ms: int) -> list[HttpRequest]:
-        """Return one request for each bound symbol (all at once weighs 40)."""
-        return self._of_each("/fapi/v1/openOrders", self._by_symbol, now_ms, 1)
+        """Return requests for each bound symbol (all at once weighs 40): orders, then stops."""
+        plain = self._of_each("/fapi/v1/openOrders", self._by_symbol, now_ms, 1)
+        return plain + self._of_each("/fapi/v1/openAlgoOrders", self._by_symbol, now_ms, 1)
 
     def parse_open_orders(self, body: bytes) -> list[OrderView]:
-        """Return open orders, ours and others'; ExchangeError on nonsense."""
+        """Return open orders or stops, ours and others'; ExchangeError on nonsense."""
+        if algo.is_algo(body):
+            stops = parse(body, list[wire.Algo], "binance_usdm openAlgoOrders")
+            return [view for view in map(self._algos.view, stops) if view is not None]
         orders = parse(body, list[wire.Order], "binance_usdm openOrders")
         return [self._view(order) for order in orders]
 
@@ -290,7 +336,7 @@ class BinanceUsdmOrders:
             binding = self._by_symbol.get(row.symbol)
             if binding is not None:
                 fills.append(
-                    Fill(cid=self._names.cid(str(row.orderId)), trade_id=str(row.id),
+                    Fill(cid=self._cid(str(row.orderId)), trade_id=str(row.id),
                          lots=lots(binding.instrument, row.qty), price=row.price,
                          fee=row.commission, fee_asset=row.commissionAsset, maker=row.maker,
                          ts=row.time * MS, source="history")
@@ -387,9 +433,15 @@ class BinanceUsdmOrders:
             for symbol in symbols
         ]
 
+    def _cid(self, order_id: str) -> str:
+        """Return the client id of an order; that of the stop it comes from, if it does."""
+        return self._algos.cid(order_id) or self._names.cid(order_id)
+
     def _view(self, order: wire.Order) -> OrderView:
         self._names.learn(str(order.orderId), order.clientOrderId)
-        return answers.view(order, self._by_symbol.get(order.symbol))
+        view = answers.view(order, self._by_symbol.get(order.symbol))
+        stop = self._algos.cid(str(order.orderId))
+        return msgspec.structs.replace(view, cid=stop) if stop else view
 
 
 def order_codec(

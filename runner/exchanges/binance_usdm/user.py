@@ -27,6 +27,7 @@ from runner.engine.events import (
 )
 from runner.exchanges.api import Decoded, MarketBinding
 from runner.exchanges.binance_usdm import wire
+from runner.exchanges.binance_usdm.algo import Algos
 from runner.exchanges.wire import MS, is_ours, lots, number, ticks, units
 
 ENDS: Final[Mapping[str, End]] = {
@@ -56,42 +57,54 @@ _TRANSFERS: Final = frozenset(
 class UserStream:
     """Decodes the events of one account."""
 
-    __slots__ = ("_account", "_by_symbol", "_config", "_exchange", "_order", "_prefix")
+    __slots__ = (
+        "_account", "_algos", "_by_symbol", "_config", "_exchange", "_order", "_prefix",
+    )  # fmt: skip
 
-    def __init__(self, exchange: str, by_symbol: Mapping[str, MarketBinding], prefix: str) -> None:
+    def __init__(
+        self, exchange: str, by_symbol: Mapping[str, MarketBinding], prefix: str, algos: Algos
+    ) -> None:
         self._exchange = exchange
+        self._algos = algos
         self._by_symbol = by_symbol
         self._prefix = prefix
         self._order = msgspec.json.Decoder(wire.OrderUpdate, strict=False)
         self._account = msgspec.json.Decoder(wire.AccountUpdate, strict=False)
         self._config = msgspec.json.Decoder(wire.ConfigUpdate, strict=False)
 
-    def order(self, frame: bytes, t: int, wall: int, out: Decoded) -> tuple[str, str]:
+    def order(
+        self, frame: bytes, t: int, wall: int, out: Decoded, held: bool = False
+    ) -> tuple[str, str]:
         """Decode ORDER_TRADE_UPDATE; return exchange id and client id of an own order, else "".
 
-        A kind of execution or a status that the documents do not have is counted.
+        An order that a stop became goes by the stop's client id; `held`: the frame was kept back
+        once. A kind of execution or a status that the documents do not have is counted.
         """
         update = self._order.decode(frame)
         part = update.o
         binding = self._by_symbol.get(part.s)
         if part.x not in _KNOWN or (part.X not in _OPEN and part.X not in ENDS):
             out.unrecognised += 1
-        if binding is None or not is_ours(part.c, self._prefix):
+        exchange_id, cid = str(part.i), part.c
+        if not is_ours(cid, self._prefix):
+            cid = self._algos.cid(exchange_id)
+            if not cid and not held and self._algos.holds(exchange_id, part.s, part.R, frame, t):
+                return "", ""
+        if binding is None or not cid:
             out.events.extend(self._external(update, binding, t, wall))
             return "", ""
         ts = update.T * MS
-        exchange_id = str(part.i)
         events = out.events
         if part.x == "AMENDMENT":
             events.append(
-                Amended(cid=part.c, lots=lots(binding.instrument, part.q),
+                Amended(cid=cid, lots=lots(binding.instrument, part.q),
                         ticks=ticks(binding.instrument, part.p), ts=ts, t=t, wall=wall)
             )  # fmt: skip
         elif part.x == "NEW":
-            events.append(Ack(cid=part.c, exchange_id=exchange_id, ts=ts, t=t, wall=wall))
+            events.append(Ack(cid=cid, exchange_id=exchange_id, ts=ts, t=t, wall=wall))
         elif part.x in _TRADES:
             events.append(
-                Fill(cid=part.c, trade_id=str(part.t), lots=lots(binding.instrument, part.l),
+                Fill(cid=cid, trade_id=str(part.t), lots=lots(binding.instrument, part.l),
                      price=number(part.L), fee=number(part.n) if part.n else None,
                      fee_asset=part.N, maker=part.m, ts=ts, t=t, wall=wall)
             )  # fmt: skip
@@ -99,10 +112,10 @@ class UserStream:
         if end is not None:
             filled = lots(binding.instrument, part.z)
             events.append(
-                Done(cid=part.c, end=end, filled_lots=filled, ts=ts, t=t, wall=wall,
+                Done(cid=cid, end=end, filled_lots=filled, ts=ts, t=t, wall=wall,
                      code="" if part.X in ("FILLED", "CANCELED") else part.X)
             )  # fmt: skip
-        return exchange_id, part.c
+        return exchange_id, cid
 
     def account(self, frame: bytes, t: int, wall: int) -> list[Event]:
         """Decode ACCOUNT_UPDATE: what changed, and what was paid or moved.

@@ -79,6 +79,7 @@ class OrderPart(msgspec.Struct):
     n: str = ""
     t: Id = 0
     m: bool = False
+    R: bool = False
 
 
 class OrderUpdate(msgspec.Struct):
@@ -87,6 +88,38 @@ class OrderUpdate(msgspec.Struct):
     E: Millis
     T: Millis
     o: OrderPart
+
+
+class Algo(msgspec.Struct):
+    """A conditional order as place, query and lists show it; a cancel answers with its ids."""
+
+    algoId: Id
+    clientAlgoId: str
+    symbol: str = ""
+    side: str = ""
+    quantity: str = ""
+    algoStatus: str = ""
+    actualOrderId: str = ""
+    reduceOnly: bool = False
+    updateTime: Millis = 0
+
+
+class AlgoPart(msgspec.Struct):
+    """The `o` of ALGO_UPDATE: `ai` is the order id in the matching engine, `rm` why it failed."""
+
+    caid: str
+    aid: Id
+    s: str
+    X: str
+    ai: str = ""
+    rm: str = ""
+
+
+class AlgoUpdate(msgspec.Struct):
+    """ALGO_UPDATE."""
+
+    T: Millis
+    o: AlgoPart
 
 
 class BalancePart(msgspec.Struct):

@@ -150,8 +150,10 @@ class BybitLinearOrders:
         frame = socket_request("order.amend", body, now_ms, window, request_id, False)
         return replace(frame, amends=True)
 
-    def cancel(self, symbol: str, cid: str, now_ms: int, request_id: str) -> Request:
-        """Return the request that cancels an order by its client id."""
+    def cancel(
+        self, symbol: str, cid: str, now_ms: int, request_id: str, protective: bool = False
+    ) -> Request:
+        """Return the request that cancels an order by its client id, a stop like any other."""
         body = f'{{"category":"linear","symbol":"{symbol}","orderLinkId":"{cid}"}}'
         if not self._socket_entry:
             return self._signer.post("/v5/order/cancel", body, now_ms)
@@ -166,7 +168,9 @@ class BybitLinearOrders:
         body = f'{{"category":"linear","symbol":"{symbol}","orderFilter":"Order"}}'
         return self._signer.post("/v5/order/cancel-all", body, now_ms)
 
-    def query(self, symbol: str, cid: str, now_ms: int) -> list[HttpRequest]:
+    def query(
+        self, symbol: str, cid: str, now_ms: int, protective: bool = False
+    ) -> list[HttpRequest]:
         """Return the requests to ask in turn: live and recent orders, then the history."""
         query = f"category=linear&orderLinkId={cid}&symbol={symbol}"
         return [

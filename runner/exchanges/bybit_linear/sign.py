@@ -11,7 +11,7 @@ from typing import Final
 
 from runner.base.errors import ExchangeError
 from runner.base.secret import Secret
-from runner.engine.commands import Intent, OrderType, Tif
+from runner.engine.commands import Intent, OrderType, Tif, Trigger
 from runner.exchanges.api import HttpRequest, SocketRequest
 from runner.exchanges.hmac_key import HmacKey
 from runner.market.instruments import Side
@@ -79,9 +79,11 @@ def order_text(intent: Intent) -> str:
     side = "Buy" if intent.side is Side.BUY else "Sell"
     reduce = ',"reduceOnly":true' if intent.reduce_only else ""
     if intent.type is not OrderType.LIMIT:
+        trigger = _trigger(intent) if intent.type is OrderType.STOP else ""
         return (
             f'{{"category":"linear","symbol":"{intent.symbol}","side":"{side}",'
-            f'"orderType":"Market","qty":"{intent.qty_text}","orderLinkId":"{intent.cid}"{reduce}}}'
+            f'"orderType":"Market","qty":"{intent.qty_text}","orderLinkId":"{intent.cid}"'
+            f"{reduce}{trigger}}}"
         )
     if not intent.price_text:
         raise ExchangeError(f"{intent.cid}: a limit order without a price")
@@ -97,6 +99,17 @@ def amend_text(intent: Intent) -> str:
     return (
         f'{{"category":"linear","symbol":"{intent.symbol}","orderLinkId":"{intent.cid}",'
         f'"qty":"{intent.qty_text}","price":"{intent.price_text}"}}'
+    )
+
+
+def _trigger(intent: Intent) -> str:
+    """Return what makes an order conditional: a buy waits for a rise, a sell for a fall."""
+    if not intent.trigger_text:
+        raise ExchangeError(f"{intent.cid}: a stop without a trigger price")
+    direction = 1 if intent.side is Side.BUY else 2
+    by = "MarkPrice" if intent.trigger is Trigger.MARK else "LastPrice"
+    return (
+        f',"triggerPrice":"{intent.trigger_text}","triggerDirection":{direction},"triggerBy":"{by}"'
     )
 
 

@@ -110,6 +110,7 @@ class Algos:
     def tick(self) -> None:
         """Send off the orders whose trigger is reached."""
         for algo in self._waiting(None):
+            self.venue.refresh(algo.instrument.symbol)
             if is_reached(algo.trigger, algo.instrument, self.venue):
                 self._fire(algo)
 

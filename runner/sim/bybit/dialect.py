@@ -218,6 +218,6 @@ class BybitLinear:
 
     def step(self, step: int, now_ms: int) -> None:
         """Publish what is due."""
-        self._private.flush()
         self.venue.fire_due()
+        self._private.flush()
         self.feed.step(step, now_ms)
