@@ -81,6 +81,6 @@ def _order(intent: Intent) -> dict[str, Any]:
         "type": intent.type.value,
         "tif": intent.tif.value,
         "qty": intent.qty_text,
-        "price": intent.price_text,
+        "price": intent.price_text or intent.trigger_text,
         "reduce_only": intent.reduce_only,
     }

@@ -190,6 +190,7 @@ def ledger_of(exchange: Exchange) -> dict[str, Any]:
         },
         "orders": {cid: [order_row(o) for o in orders] for cid, orders in venue.by_cid.items()},
         "fills": [fill_row(fill) for fill in venue.fills],
+        "waiting": venue.waiting(),
         "positions": _positions(venue.account),
         "balances": {"USDT": money_text(venue.account.wallet)},
         "fees": money_text(venue.account.fees),

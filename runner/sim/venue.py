@@ -73,6 +73,8 @@ class Venue:
         self.open: dict[int, Order] = {}
         self.armed: dict[int, Order] = {}
         """conditional orders that wait for their trigger"""
+        self.apart: list[Callable[[], list[str]]] = []
+        """who else keeps waiting orders, by client id: an algo service"""
         self.fills: list[Fill] = []
         self.trades: dict[str, deque[PublicTrade]] = {s: deque(maxlen=1000) for s in instruments}
         self.requests: dict[str, list[Request]] = {}
@@ -240,6 +242,10 @@ class Venue:
         self.armed[order.oid] = order
         self._tell(order, Happening.NEW, None)
         return order
+
+    def waiting(self) -> list[str]:
+        """Return the client ids of all orders that wait for a trigger."""
+        return [o.cid for o in self.armed.values()] + [c for each in self.apart for c in each()]
 
     def fire_due(self) -> None:
         """Send the conditional orders whose trigger is reached into the market."""

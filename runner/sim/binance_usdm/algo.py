@@ -56,6 +56,7 @@ class Algos:
         self.venue = venue
         self._tell = tell
         self.by_id: dict[int, Algo] = {}
+        venue.apart.append(lambda: [algo.cid for algo in self._waiting(None)])
 
     # -- requests
 

@@ -1,0 +1,70 @@
+"""A trade that is guarded at the exchange, with signed orders over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.sim.launch import Running, launch
+from tests.app.simlab import TYPES, Lab
+
+GUARDED = """
+version: 1
+name: churn
+about: Buys at once, guarded by a stop close by; for tests of stops.
+exchanges:
+{exchanges}
+markets:
+  bin: {{exchange: bin, symbol: BTCUSDT, streams: {{book: {{max_age: 2s}}}}}}
+  byb: {{exchange: byb, symbol: BTCUSDT, streams: {{book: {{max_age: 2s}}}}}}
+rules:
+  churn:
+    when: gap({first}.bid, {second}.ask) > -10%
+    until: this.age > {hold}
+    cooldown: 100ms
+    rearm: level
+    trade:
+      size: 300 USDT
+      legs: [{{market: {first}, side: buy, order: {{type: limit, tif: ioc, collar: 20bps}}}}]
+      stop: {{price: {first}.bid * (1 - 0.1bps), trigger: mark}}
+      close: {{tif: ioc, collar: 20bps, retry: 250ms, worst: 90bps, then: market}}
+run: {{on_stop: {on_stop}, stop_within: {within}}}
+risk:
+  max_order: 600 USDT
+  max_position: {{bin: 0.05 BTC, byb: 0.05 BTC}}
+  max_daily_loss: {{amount: 1000 USDT, day: "{day}"}}
+  max_orders: {{count: 1000, per: 1m}}
+  max_firings: {{count: 1000, per: 1m}}
+  price_collar: 5%
+"""
+
+
+@pytest.fixture(scope="module")
+def market() -> Iterator[Running]:
+    kinds = list(TYPES.values())
+    with launch(seed=7, exchanges=kinds, dislocations=False, limit_factor=100, leverage=2) as sim:
+        yield sim
+
+
+@pytest.mark.parametrize("first", ["bin", "byb"])
+def test_stops_stand_fire_and_go_and_nothing_is_left(
+    market: Running, tmp_path: Path, first: str
+) -> None:
+    """Trades end by their stop or by `until`; each stop of each trade has ended in the end."""
+    lab = Lab(market, tmp_path, first=first, on_stop="flatten", hold="1500ms", text=GUARDED)
+    lab.second = "byb" if first == "bin" else "bin"
+    child = lab.start()
+    lab.until(child, "three trades", lambda s: s["rules"]["churn"]["exits"] >= 3)
+    code, report, err = lab.stop(child)
+    assert code == 0, err
+    orders = report["exchanges"][first]["orders"]
+    rule = report["rules"]["churn"]
+    assert rule["entries"] == rule["exits"] >= 3
+    assert orders["unknown"] == orders["rejected"] == 0 and report["unaccounted"] == []
+    assert orders["sent"] >= 2 * rule["entries"], "each entry had its stop"
+    assert lab.positions() == {}
+    assert all(held["waiting"] == [] for held in market.ledger().values())
+    decisions = next((tmp_path / "state").rglob("decisions.jsonl")).read_text()
+    assert decisions.count('"purpose":"close"') < rule["exits"], "at least one stop fired"
