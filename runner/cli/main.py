@@ -64,6 +64,18 @@ NoRecord = Annotated[bool, typer.Option("--no-record", help="keep no recording o
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="where to write")] = Path(),
+    template: Annotated[str, typer.Option(help="a shipped strategy: arb, pairs, ...")] = "arb",
+    name: Annotated[str | None, typer.Option(help="the strategy's name and file")] = None,
+) -> None:
+    """Begin: a strategy that validates, its tests, .env.example, the schema for editors."""
+    from runner.cli.init import init as run
+
+    _leave(run(folder, template, name))
+
+
+@app.command()
 def validate(
     files: Annotated[
         list[str] | None, typer.Argument(help="files, folders, or - (default: strategies/)")

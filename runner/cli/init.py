@@ -1,0 +1,81 @@
+"""The command `init`: a strategy that validates, with its tests, its secrets' names, its schema."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+from runner import spec
+from runner.base.errors import UsageError, WorldError
+from runner.spec import schema
+from runner.spec.suggest import nearest
+
+MODELINE: Final = f"# yaml-language-server: $schema=../schemas/{schema.NAME}\n"
+_NAME: Final = re.compile(r"^name: .*$", re.MULTILINE)
+_ENV: Final = re.compile(r"\benv: ?([A-Za-z_][A-Za-z0-9_]*)")
+_LANGUAGE_SERVER: Final = re.compile(r"\A# yaml-language-server:.*\n")
+_FREE: Final = re.compile(r"^[a-z][a-z0-9-]*$")
+
+
+def templates() -> dict[str, Path]:
+    """Return the strategies that ship, by name: a checkout's, or those of the package."""
+    package = Path(schema.__file__).resolve().parents[1]
+    for folder in (package / "strategies", package.parent / "strategies"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    raise FileNotFoundError("the strategies are missing: the installation is damaged")
+
+
+def init(folder: Path, template: str, name: str | None) -> int:
+    """Write a strategy from a template, and what belongs to it; nothing that exists is replaced."""
+    known = templates()
+    if template not in known:
+        meant = nearest(template, known)
+        more = f"; did you mean `{meant}`?" if meant else ""
+        raise UsageError(f"no template `{template}`{more} (there are {', '.join(known)})")
+    if name is not None and not _FREE.match(name):
+        raise UsageError(f"--name {name}: lower-case letters, digits and -, a letter first")
+    text = _strategy(known[template].read_text(encoding="utf-8"), name)
+    target = folder / "strategies" / f"{name or template}.yaml"
+    files = {
+        target: text,
+        folder / ".env.example": _environment(text),
+        folder / "schemas" / schema.NAME: schema.file().read_text(encoding="utf-8"),
+    }
+    _write(files)
+    checked = spec.load(target)
+    assert checked.plan is not None, "templates validate"
+    sys.stdout.write(
+        f"next: runner validate {target}; runner test {target}; runner dry-run {target} --sim\n"
+    )
+    return 0
+
+
+def _strategy(text: str, name: str | None) -> str:
+    body = _LANGUAGE_SERVER.sub("", text)
+    if name is not None:
+        body = _NAME.sub(f"name: {name}", body, count=1)
+    return MODELINE + body
+
+
+def _environment(text: str) -> str:
+    """Name every variable that the file refers to, without a value."""
+    names = dict.fromkeys(_ENV.findall(text))
+    head = "# Copy to .env, fill in, keep out of git; `runner start` reads the environment.\n"
+    return head + "".join(f"{name}=\n" for name in names)
+
+
+def _write(files: dict[Path, str]) -> None:
+    """Write all files, or none when one exists with another content."""
+    for path, text in files.items():
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            raise UsageError(f"{path} exists; nothing was written")
+    for path, text in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise WorldError(f"{path}: {error.strerror or error}") from None
+        sys.stdout.write(f"wrote {path}\n")

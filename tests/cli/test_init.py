@@ -1,0 +1,65 @@
+"""`runner init`: what it writes validates, passes its tests, and replaces nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.app.trial.suite import Suite
+from runner.base.errors import UsageError
+from runner.cli.init import init, templates
+from runner.spec import load, schema
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("template", sorted(templates()))
+def test_every_template_validates_where_it_is_written(template: str, tmp_path: Path) -> None:
+    assert init(tmp_path, template, "my-own") == 0
+    file = tmp_path / "strategies" / "my-own.yaml"
+    checked = load(file, environ={})
+    assert checked.plan is not None and checked.plan.name == "my-own"
+    assert checked.plan.trials, "a template has tests"
+
+
+def test_its_tests_pass_and_its_first_line_leads_editors_to_the_schema(tmp_path: Path) -> None:
+    init(tmp_path, "arb", None)
+    file = tmp_path / "strategies" / "arb.yaml"
+    assert all(result.passed for result in Suite.load(file, {}).run("mirror"))
+    first = file.read_text(encoding="utf-8").split("\n")[0]
+    place = file.parent / first.split("$schema=")[1]
+    assert place.resolve().read_bytes() == schema.file().read_bytes()
+
+
+def test_the_environment_names_secrets_without_values(tmp_path: Path) -> None:
+    init(tmp_path, "arb", None)
+    lines = (tmp_path / ".env.example").read_text(encoding="utf-8").split("\n")
+    assert {"BINANCE_KEY=", "BINANCE_SECRET=", "BYBIT_KEY="} <= set(lines)
+
+
+def test_nothing_that_exists_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / ".env.example").write_text("MINE=1\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="nothing was written"):
+        init(tmp_path, "arb", None)
+    assert [p.name for p in tmp_path.iterdir()] == [".env.example"]
+
+
+@pytest.mark.parametrize(
+    ("template", "name", "message"),
+    [
+        ("abr", None, "did you mean `arb`"),
+        ("arb", "My Own", "lower-case letters"),
+        ("arb", "../x", "lower-case letters"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    template: str, name: str | None, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        init(tmp_path, template, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_package_holds_the_templates() -> None:
+    assert '"strategies" = "runner/strategies"' in (ROOT / "pyproject.toml").read_text()
