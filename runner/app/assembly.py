@@ -71,6 +71,7 @@ def host_of(
     virtual: bool = False,
     resync: Callable[[object], None] | None = None,
     timed: bool = True,
+    mono: Callable[[], int] | None = None,
 ) -> tuple[Host, Driver]:
     """Connect the parts to an order side and a journal."""
     host = Host(
@@ -80,6 +81,7 @@ def host_of(
         observers=parts.observers,
         resync=resync,
         stages=parts.collector.stages.record if timed else None,
+        mono=mono,
     )
     if isinstance(journal, Journal):
         journal.before_write = host.keep

@@ -6,7 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from runner.app.why.answer import answer as why_answer
+from runner.app.why.gather import gather
+from runner.app.why.shape import About
+from runner.app.why.text import label
 from runner.base.units import plain
+from runner.engine.blocking import Kind
 from runner.engine.limits import STICKY, Mode
 from runner.engine.trade import Trade
 
@@ -22,9 +27,11 @@ def answer(run: LiveRun, command: str, fields: Mapping[str, Any]) -> dict[str, A
         return status(run)
     if command == "ack":
         return {**status(run), "acknowledged": _acknowledge(run, str(fields.get("topic") or ""))}
+    if command == "why":
+        return why(run, fields)
     if command not in _OPERATIONS:
         raise ValueError(
-            f"unknown command {command!r}; there are status, ack, {', '.join(_OPERATIONS)}"
+            f"unknown command {command!r}; there are status, why, ack, {', '.join(_OPERATIONS)}"
         )
     rule, market = str(fields.get("rule") or ""), str(fields.get("market") or "")
     _check(run, command, rule, market, bool(fields.get("yes")))
@@ -77,6 +84,29 @@ def _check(run: LiveRun, command: str, rule: str, market: str, yes: bool) -> Non
         raise ValueError(f"the run is {mode.shown}; resuming needs --yes")
 
 
+def why(run: LiveRun, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return why a rule did or did not trade; without `rule` the same of all, without decisions."""
+    wanted = str(fields.get("rule") or "")
+    if wanted and wanted not in run.plan.rules:
+        raise ValueError(f"no rule is named {wanted!r}; there are {', '.join(run.plan.rules)}")
+    since = fields.get("since_ns")
+    about = About(strategy=run.plan.name, run=run.run_id, kind=_kind(run), live=True)
+    answers = [
+        why_answer(
+            gather(run.parts.engine, rule, run.host.paths),
+            about,
+            since_ns=None if since is None else int(since),
+            last=int(fields.get("last", 5)) if wanted else 0,
+        )
+        for rule in ([wanted] if wanted else run.plan.rules)
+    ]
+    return {"rules": answers}
+
+
+def _kind(run: LiveRun) -> str:
+    return "start" if run.options.signed else "dry-run"
+
+
 def status(run: LiveRun) -> dict[str, Any]:
     """Return the run's state for people and programs; numbers that are not known are null."""
     engine = run.parts.engine
@@ -86,7 +116,7 @@ def status(run: LiveRun) -> dict[str, Any]:
         "format": "1.0",
         "name": run.plan.name,
         "run": run.run_id,
-        "kind": "start" if run.options.signed else "dry-run",
+        "kind": _kind(run),
         "uptime_s": round(now / 1e9, 3),
         "state": limits.mode.shown,
         "reason": "" if limits.mode is Mode.ACTIVE else limits.reason,
@@ -117,6 +147,7 @@ def _rule(run: LiveRun, name: str, now: int) -> dict[str, Any]:
     funnel = run.parts.engine.funnels[name]
     return {
         "state": each.state.value,
+        "reason": _present(run, name),
         "disabled": each.disabled_why,
         "leaving": _leaving(each.trade),
         "entries": funnel.entries,
@@ -124,6 +155,16 @@ def _rule(run: LiveRun, name: str, now: int) -> dict[str, Any]:
         "refusals": dict(funnel.refusals),
         "pnl": _number(each.cell.pnl(now)),
     }
+
+
+def _present(run: LiveRun, name: str) -> str:
+    """Say what stands in a rule's way now; "" while it holds a trade."""
+    blocks = run.parts.engine.desk.traces.present(name)
+    told = [b for b in blocks if b.kind is not Kind.TRADE]
+    named = [label({"kind": b.kind.value, "subject": b.subject}) for b in told]
+    return "; ".join(
+        f"{name} ({b.text})" if b.text else name for name, b in zip(named, told, strict=True)
+    )
 
 
 def _leaving(trade: Trade | None) -> str:

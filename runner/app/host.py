@@ -57,6 +57,7 @@ from runner.engine.events import Host as HostEvent
 from runner.engine.proof import Approved, Journaled
 
 FAR = 1 << 62
+_PATHS = 512
 Scalar = str | int | float | bool | None
 _NOT_JOURNALED = frozenset(
     (Top, Depth, Trade, Mark, Funding, Bar, Timer, Budget, ClockReading, Account)
@@ -120,6 +121,7 @@ class Host:
         observers: Sequence[Observer] = (),
         resync: Callable[[Resync], None] | None = None,
         stages: Callable[[str, int], None] | None = None,
+        mono: Callable[[], int] | None = None,
     ) -> None:
         self.engine = engine
         self.orders = orders
@@ -130,6 +132,10 @@ class Host:
         """a timer is fired by the alarm, not in front of an event"""
         self._resync = resync
         self._stage = stages
+        self._mono = mono
+        self.paths: dict[int, tuple[tuple[str, float], ...]] = {}
+        """by the time of an event that led to something: (step, us since it was read), where a
+        clock runs; the last `_PATHS`"""
         self._last: Event = Timer(due=0)
         self._waiting: deque[Event] = deque()
         self._busy = False
@@ -208,6 +214,8 @@ class Host:
             self.journal.event(event)
         commands = self.engine.handle(event)
         if commands:
+            if self._mono is not None:
+                self._step("decided")
             if type(event) is Operator:
                 crash_point("halt_before_cancel")
             self._carry_out(commands, event.t, event.wall)
@@ -241,7 +249,20 @@ class Host:
             return
         if stage:
             stage("journal", stopwatch_ns() - start)
+        if self._mono is None:
+            self.orders.send(journaled, t, wall)
+            return
+        self._step("journaled")
         self.orders.send(journaled, t, wall)
+        self._step("sent")
+
+    def _step(self, name: str) -> None:
+        """Note how long after its event a step was done."""
+        assert self._mono is not None
+        t = self._last.t
+        self.paths[t] = (*self.paths.get(t, ()), (name, (self._mono() - t) / 1000))
+        if len(self.paths) > _PATHS:
+            del self.paths[next(iter(self.paths))]
 
     def _amend(self, command: Amend, t: int, wall: int) -> None:
         try:

@@ -42,6 +42,7 @@ from runner.app.run_log import Level
 from runner.app.takeover import compare
 from runner.app.tape import EventTape
 from runner.app.watchers import FirstPictures, HaltedWord, unexplained
+from runner.app.why import gather
 from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.crash import crash_point
 from runner.base.errors import RunnerError, WorldError
@@ -194,8 +195,9 @@ class LiveRun:
             messenger = self.office.open(parts.engine, self.run_id, self.clock, self._warn)
             parts.observers += [messenger] if messenger is not None else []
         self.host, self.driver = host_of(
-            parts, orders, self.folder.journal, agenda=agenda, resync=self._resync
-        )
+            parts, orders, self.folder.journal, agenda=agenda, resync=self._resync,
+            mono=self.clock.mono,
+        )  # fmt: skip
         self._alarm = Alarm(self.driver, self.clock)
         tape: FrameTape = self.folder.begin_recording(self.host)
         if isinstance(tape, EventTape):
@@ -262,6 +264,7 @@ class LiveRun:
         while True:
             await asyncio.sleep(_SAVE_WINDOWS_S)
             self._save_windows()
+            gather.keep(self.parts.engine, self.folder.journal, whole=False)
 
     def _save_windows(self) -> None:
         """Keep the windows' state for the next start (trading.md, section 7)."""
@@ -403,6 +406,7 @@ class LiveRun:
     def _end(self) -> None:
         engine = self.parts.engine
         limits = engine.desk.limits
+        gather.keep(engine, self.folder.journal, whole=True)
         self.parts.collector.end(self.clock.mono(), self.clock.wall())
         ledgers = engine.desk.ledgers
         self.parts.collector.notes += compare(self.parts.collector, ledgers, ledgers.external)

@@ -20,6 +20,7 @@ from runner.app.driver import Driver
 from runner.app.frames import FrameReader
 from runner.app.host import Host, JournalApi, Observer
 from runner.app.paper import PaperDesk
+from runner.app.why import gather
 from runner.base.clock import NS_PER_S
 from runner.base.errors import WorldError
 from runner.engine import build
@@ -145,6 +146,7 @@ class MarketReplay:
         )
         self.driver.advance(t + _AFTERMATH, wall + _AFTERMATH)
         self.parts.collector.end(t, wall)
+        gather.keep(self.parts.engine, self.host.journal, whole=True)
 
     def _market(self, event: Event) -> None:
         reading = self._clocks.see(event)

@@ -33,6 +33,13 @@ class Format(StrEnum):
     GITHUB = "github"
 
 
+class Shown(StrEnum):
+    """How what a run tells is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class Log(StrEnum):
     """From which level up notices reach standard error; the run's log has them all."""
 
@@ -272,6 +279,30 @@ def status(name: Name = None, state: State = None, json: Json = False) -> None:
     from runner.cli.operate import status as run
 
     _leave(run(name, state, json))
+
+
+@app.command()
+def why(
+    rule: Annotated[
+        str | None, typer.Argument(help="the rule; without it, one line for each")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="the strategy, when several run")] = None,
+    since: Annotated[str | None, typer.Option(help="only the last 30m, 1h, 2d")] = None,
+    last: Annotated[int, typer.Option(help="how many decisions are shown")] = 5,
+    format: Annotated[Shown, typer.Option(help="text or json")] = Shown.TEXT,
+    state: State = None,
+) -> None:
+    """Say why a rule did or did not trade: of a running strategy, else of its last run.
+
+    Shares are shares of time. What stands in a rule's way is looked at whenever its state changes
+    and once a second (four times in the first minute of a run), and holds until the next look.
+    Where several reasons stand at once each gets an equal part; "alone" is the time in which
+    nothing else was in the way: what removing this one reason would have gained. The nearest miss
+    of a comparison is the least distance at any look at which it was false.
+    """
+    from runner.cli.why import why as run
+
+    _leave(run(rule, name, state, since=since, last=last, json=format is Shown.JSON))
 
 
 @app.command()

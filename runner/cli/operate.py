@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json as json_
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,20 +65,37 @@ def acknowledge(name: str | None, state: Path | None, topic: str) -> int:
     return 0
 
 
-def _running(name: str | None, state: Path | None) -> StateDir:
-    """Return the one strategy that is meant; UsageError for several, WorldError for none."""
-    running = [each for each in _all(state) if alive(each.lock)]
-    if name:
-        wanted = [each for each in running if each.name in (name, f"{name}.paper")]
-        if not wanted:
-            raise WorldError(f"{name} is not running (under {_root(state)})")
-        return wanted[0]
-    if not running:
-        raise WorldError(f"no strategy is running (under {_root(state)})")
-    if len(running) > 1:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The strategy that is meant, and whether it runs."""
+
+    place: StateDir
+    alive: bool
+
+
+def find(name: str | None, state: Path | None, *, asleep: bool = False) -> Found:
+    """Return the one strategy that is meant: one that runs, with `asleep` else the last that ran.
+
+    UsageError for several, WorldError for none.
+    """
+    known = [each for each in _all(state) if not name or each.name in (name, f"{name}.paper")]
+    running = [each for each in known if alive(each.lock)]
+    if running and (name or len(running) == 1):
+        return Found(running[0], True)
+    if running:
         names = ", ".join(each.name for each in running)
         raise UsageError(f"several strategies are running, name one: {names}")
-    return running[0]
+    ran = [each for each in known if each.runs()] if asleep else []
+    if ran:
+        return Found(max(ran, key=lambda each: each.runs()[-1].path.name), False)
+    what = f"{name} is not running" if name else "no strategy is running"
+    never = ", and never ran" if asleep else ""
+    raise WorldError(f"{what}{never} (under {_root(state)})")
+
+
+def _running(name: str | None, state: Path | None) -> StateDir:
+    """Return the one running strategy that is meant."""
+    return find(name, state).place
 
 
 def _alive(name: str, state: Path | None) -> bool:
@@ -137,6 +155,8 @@ def _status_text(answer: dict[str, Any]) -> str:
             + (f"  disabled: {each['disabled']}" if each["disabled"] else "")
             + (f"  leaving {each['leaving']}" if each["leaving"] else "")
         )
+        if each["reason"] and not each["disabled"]:
+            lines.append(f"  {'':<20} {each['reason']}")
     for market, qty in answer["positions"].items():
         lines.append(f"  position {market:<11} {qty}")
     for page in answer["notify"]["pages"]:

@@ -26,8 +26,8 @@ from runner.app.run_log import Level
 from runner.base.errors import FileError, RunnerError, UsageError, WorldError
 from runner.base.ids import fingerprint
 from runner.base.secret import Secret, redact
-from runner.base.units import DURATIONS
 from runner.cli.check import print_findings, read_sets
+from runner.cli.spans import span
 from runner.exchanges.api import Credentials
 from runner.exchanges.registry import ORDER_TYPES
 from runner.spec.plan import ExchangePlan, Network, Plan
@@ -107,15 +107,8 @@ def record(options: Options, out: Path) -> int:
 
 
 def duration(text: str | None) -> int | None:
-    """Read `30s`, `5m`; UsageError for anything else."""
-    if text is None:
-        return None
-    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
-    unit = text[len(number) :]
-    try:
-        return round(float(number) * DURATIONS[unit])
-    except (ValueError, KeyError):
-        raise UsageError(f"--for {text}: write a duration such as 30s, 5m, 2h") from None
+    """Read the value of `--for`."""
+    return span(text, "--for")
 
 
 def _load(options: Options) -> Plan | None:

@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from runner.engine.events import Readiness
 from runner.engine.limits import Mode
 from runner.engine.rule import HOLDING, RuleRun, RuleState
 from runner.engine.timers import MS
-from runner.lang.api import LackKind, LinkApi, ProbeApi, Value
+from runner.lang.api import Lack, LackKind, LinkApi, ProbeApi, Value
 
 if TYPE_CHECKING:
     from runner.engine.codes import Refusal
@@ -38,7 +38,7 @@ class Kind(StrEnum):
     EXCHANGE = "exchange"
     FACTS = "facts"
     STREAM = "stream"
-    """subject: the stream; it is waiting, stale, crossed, in a gap or down"""
+    """subject: the stream and its state: waiting, stale, crossed, gap, down"""
     WINDOW = "window"
     CELL = "cell"
     MISSING = "missing"
@@ -62,7 +62,7 @@ class Block:
         self.kind = kind
         self.subject = subject
         self.key = f"{kind._value_} {subject}" if subject else kind._value_
-        """the reason without its figures: `stream bin.book`, `refused max_orders`"""
+        """the reason without its figures: `stream bin.book stale`, `refused max_orders`"""
         self._text = text
 
     @property
@@ -80,6 +80,14 @@ class Reading(NamedTuple):
     probe: ProbeApi
     verdict: bool | None
     values: list[Value]
+
+    @property
+    def told(self) -> tuple[str, str, str]:
+        """Put it into words: source, verdict, figures."""
+        return self.probe.source, _VERDICTS[self.verdict], self.probe.figures(self.values)
+
+
+_VERDICTS: Final = {True: "true", False: "false", None: "missing"}
 
 
 def readings(desk: Desk, rule: str, part: str) -> list[Reading]:
@@ -142,7 +150,7 @@ def _exchanges(desk: Desk, run: RuleRun) -> list[Block]:
     return found if len(found) < 2 else list({block.key: block for block in found}.values())
 
 
-_LACKS = {
+_LACKS: Final = {
     LackKind.STREAM: Kind.STREAM,
     LackKind.WINDOW: Kind.WINDOW,
     LackKind.CELL: Kind.CELL,
@@ -151,7 +159,11 @@ _LACKS = {
 
 def _warming(desk: Desk, run: RuleRun) -> list[Block]:
     lacks = desk.program.lacks(run.plan.name, desk.now)
-    return [Block(_LACKS[x.kind], x.subject, x.text) for x in lacks if x.kind is not LackKind.CELL]
+    return [_lack(each) for each in lacks if each.kind is not LackKind.CELL]
+
+
+def _lack(lack: Lack) -> Block:
+    return Block(_LACKS[lack.kind], f"{lack.subject} {lack.state}", lack.text)
 
 
 def _pending(desk: Desk, run: RuleRun, refusal: Refusal | None) -> list[Block]:
@@ -189,7 +201,7 @@ def parts(found: list[Reading], now: int) -> list[Block]:
 def _part(reading: Reading, now: int) -> list[Block]:
     probe, values = reading.probe, reading.values
     if reading.verdict is None:
-        lacks = [Block(_LACKS[x.kind], x.subject, x.text) for x in probe.lacks(now)]
+        lacks = [_lack(each) for each in probe.lacks(now)]
         return lacks or [Block(Kind.MISSING, probe.source, partial(probe.figures, values))]
     if probe.chain:
         missed = ((link, link.missed_by(values)) for link in probe.links)

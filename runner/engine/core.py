@@ -235,9 +235,13 @@ class Engine:
         self.desk.rules.flush(whole=True)
         return self._take()
 
+    def settle_traces(self) -> None:
+        """Write the traces that still wait; their commands come with the next `handle`."""
+        self._run_after()
+
     def why(self, rule: str, count: int = 5) -> list[tuple[int, int, Trace]]:
         """Return the last traces of a rule: (monotonic ns, wall ns, trace)."""
-        self._run_after()  # their commands come with the next `handle`
+        self.settle_traces()
         return self.desk.traces.last(rule, count)
 
     @property

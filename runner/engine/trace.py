@@ -25,6 +25,7 @@ from runner.engine.blocking import Block, Reading, readings, why_not
 from runner.engine.codes import Refusal
 from runner.engine.commands import Origin, Trace
 from runner.engine.events import Event, Operator, OrderEvent
+from runner.engine.limits import STOP
 from runner.engine.rule import RuleRun, RuleState
 from runner.engine.tally import Near, Tallies, Tally
 from runner.engine.timers import MS, SECOND
@@ -38,6 +39,7 @@ LOOK_FIRST: Final = 250 * MS
 FIRST: Final = 60 * SECOND
 """in the first minute of a run the looks are closer: a short run is to be told something too"""
 _LEAVES: Final = (RuleState.ACTIVE, RuleState.LEAVING)
+_WAITS: Final = (RuleState.IDLE, RuleState.WARMING)
 _COMPARES: Final = (RuleState.IDLE, RuleState.ACTIVE)
 """states in which a condition is waited for"""
 
@@ -85,16 +87,11 @@ class Moment:
             code=self.refusal.code.value if self.refusal is not None else "",
             origin=self.origin,
             part=self.part,
-            conjuncts=tuple(
-                (r.probe.source, _WORDS[r.verdict], r.probe.figures(r.values)) for r in self.found
-            ),
+            conjuncts=tuple(each.told for each in self.found),
             values=self.values,
             reads=self.reads,
             apart=self.apart,
         )
-
-
-_WORDS: Final = {True: "true", False: "false", None: "missing"}
 
 
 @dataclass(slots=True)
@@ -164,6 +161,14 @@ class Traces:
         """Return what stands in a rule's way now."""
         desk, run = self._desk, self._desk.rules.runs[rule]
         return why_not(desk, run, self._last.get(rule), readings(desk, rule, "when"))
+
+    def readings(self, rule: str, part: str) -> list[Reading]:
+        """Return the parts of a condition as they read now."""
+        return readings(self._desk, rule, part)
+
+    def latest(self, rule: str) -> dict[str, Block]:
+        """Return the youngest figures of each reason that ever stood in a rule's way."""
+        return self._present[rule].latest
 
     def last(self, rule: str, count: int) -> list[tuple[int, int, Trace]]:
         """Return the youngest traces of a rule over all outcomes: (monotonic, wall ns, trace)."""
@@ -246,7 +251,11 @@ class Traces:
             name, present = run.plan.name, self._present[run.plan.name]
             before = present.keys
             self._book(run)
-            if present.keys != before and run.state in (RuleState.IDLE, RuleState.WARMING):
+            if (
+                present.keys
+                and present.keys != before
+                and run.state in (RuleState.IDLE, RuleState.WARMING)
+            ):
                 first = present.latest[present.keys[0]]
                 self._keep(
                     name, first.text, None, run.state, run.state, None, first.key, quiet=True
@@ -272,7 +281,8 @@ class Traces:
         part = "until" if run.state is RuleState.ACTIVE else "when"
         found = readings(desk, name, part) if run.state in _COMPARES else []
         blocks = why_not(desk, run, self._last.get(name), found)
-        present.keys = [block.key for block in blocks]
+        over = desk.limits.code == STOP  # the run ends: nobody asks why it does not trade
+        present.keys = [] if over else [block.key for block in blocks]
         for block in blocks:
             present.latest[block.key] = block
         for reading in found:
@@ -286,7 +296,7 @@ class Traces:
             known = tally.near.get(mark + link.source)
             if by is not None and (known is None or by < known.distance):
                 now, wall = self._desk.now, self._desk.wall
-                near = Near(by, link.shown(by), probe.figures(values), now, wall)
+                near = Near(by, link.shown(by), link.figures(values), now, wall)
                 tally.near[mark + link.source] = near
 
 

@@ -56,6 +56,10 @@ class LinkApi(Protocol):
         """Write a distance with its unit."""
         ...
 
+    def figures(self, values: Sequence[Value]) -> str:
+        """Write both sides: `27bps < 19.72bps`."""
+        ...
+
 
 class ProbeApi(Protocol):
     """One conjunct of a condition, asked apart (`lang/probes.py`); never by a tick."""

@@ -38,8 +38,7 @@ class Link:
     op: str
     left: int
     right: int
-    unit: Expr
-    """whose type the distance is shown in"""
+    sides: tuple[Expr, Expr]
 
     def missed_by(self, values: Sequence[Value]) -> float | None:
         """Return how far the two are from satisfying it; None when they do or one is missing."""
@@ -54,7 +53,13 @@ class Link:
 
     def shown(self, distance: float) -> str:
         """Write a distance with its unit."""
-        return show(distance, self.unit.type)
+        first, second = self.sides
+        return show(distance, (second if isinstance(first, tree.Number) else first).type)
+
+    def figures(self, values: Sequence[Value]) -> str:
+        """Write both sides: `27bps < 19.72bps`."""
+        left = show(values[self.left], self.sides[0].type)
+        return f"{left} {self.op} {show(values[self.right], self.sides[1].type)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +219,7 @@ def _links(found: Sequence[tuple[Compare | In, bool]]) -> tuple[Link, ...]:
                 source = f"{one_line(left.source)} {op} {one_line(right.source)}"
                 if negated:
                     source, op = f"not {source}", _MIRRORED[op]
-                unit = right if isinstance(left, tree.Number) else left
-                links.append(Link(source, op, at + i, at + i + 1, unit))
+                links.append(Link(source, op, at + i, at + i + 1, (left, right)))
         at += len(node.operands)
     return tuple(links)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
@@ -128,6 +128,16 @@ def read_events(db: sqlite3.Connection, cid: str) -> list[Event]:
         "SELECT kind, data FROM events WHERE cid=? AND cid <> '' ORDER BY seq", (cid,)
     )
     return [_decode_event(text) for kind, text in rows if kind in _EVENT_KINDS]
+
+
+def read_traces(db: sqlite3.Connection, run: str, most: int) -> Iterator[tuple[int, int, str]]:
+    """Yield (monotonic ns, wall ns, JSON) of the youngest traces of a run, the oldest first."""
+    rows = db.execute(
+        "SELECT t, wall, json_extract(data, '$.trace') FROM events"
+        " WHERE run=? AND kind='trace' ORDER BY seq DESC LIMIT ?",
+        (run, most),
+    ).fetchall()
+    yield from ((t, wall, text) for t, wall, text in reversed(rows) if text)
 
 
 def read_only(path: Path) -> sqlite3.Connection:

@@ -1,0 +1,150 @@
+"""From a rule's story to the answer: the funnel, the shares of time by reason, the decisions.
+
+The answer is one JSON object; `text.py` writes it for people.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from runner.app.why.hints import change
+from runner.app.why.shape import FORMAT, About, Decision, Reason, RuleStory
+from runner.base.clock import NS_PER_MS, NS_PER_S
+from runner.engine.blocking import Kind
+from runner.engine.tally import Near, Share, Tally
+
+
+def answer(
+    story: RuleStory, about: About, *, since_ns: int | None = None, last: int = 5
+) -> dict[str, Any]:
+    """Return why a rule did or did not trade.
+
+    since_ns: only the time from so long before the story on (by the minute in the last hour, by
+    the hour before); last: how many decisions.
+    """
+    start = None if since_ns is None else max(0, story.t - since_ns)
+    tally = story.tallies.since(start)
+    in_trade = tally.time.get(Kind.TRADE.value, Share()).part
+    found: dict[str, Any] = {
+        "format": FORMAT,
+        "strategy": about.strategy,
+        "run": about.run,
+        "kind": about.kind,
+        "live": about.live,
+        "ended": about.ended,
+        "rule": story.rule,
+        "state": story.state,
+        "at": stamp(story.wall),
+        "watched_s": round(tally.watched / NS_PER_S, 3),
+        "now": [_reason(each) for each in story.now],
+        "part": story.part,
+        "reads": [list(each) for each in story.reads],
+        "funnel": {
+            "evaluations": tally.evaluations,
+            "true": tally.true,
+            "approved": tally.entered,
+            **({} if since_ns is not None else story.counts),
+        },
+        "in_trade": _share(in_trade, tally.watched),
+        "blocked": blocked(story, tally),
+        "refusals": dict(sorted(tally.refusals.items(), key=lambda item: (-item[1], item[0]))),
+        "nearest": {source: _near(near) for source, near in tally.near.items()},
+        "decisions": [_decision(each) for each in _last(story.decisions, start, last)],
+    }
+    return found
+
+
+def blocked(story: RuleStory, tally: Tally) -> list[dict[str, Any]]:
+    """Return the reasons by their part of the time, the largest first."""
+    reasons = [
+        (story.reasons.get(key), share)
+        for key, share in tally.time.items()
+        if key != Kind.TRADE.value
+    ]
+    rows = [
+        {
+            **_reason(reason),
+            "share": _share(share.part, tally.watched),
+            "whole": _share(share.whole, tally.watched),
+            "alone": _share(share.alone, tally.watched),
+            "refused": tally.refusals.get(reason.subject, 0) if _is_refusal(reason) else 0,
+            "nearest": _near(tally.near[reason.subject]) if reason.subject in tally.near else None,
+            "change": change(reason.kind, reason.subject),
+        }
+        for reason, share in reasons
+        if reason is not None
+    ]
+    return sorted(rows, key=lambda row: -row["share"])
+
+
+def stamp(wall: int) -> str:
+    """Write wall ns as ISO 8601 UTC with milliseconds."""
+    whole = datetime.datetime.fromtimestamp(wall // NS_PER_S, datetime.UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{wall % NS_PER_S // NS_PER_MS:03d}Z"
+
+
+def _is_refusal(reason: Reason) -> bool:
+    return reason.kind == Kind.REFUSED
+
+
+def _share(ns: int, of: int) -> float:
+    return round(ns / of, 4) if of else 0.0
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    return {
+        "reason": reason.key,
+        "kind": reason.kind,
+        "subject": reason.subject,
+        "text": reason.text,
+    }
+
+
+def _near(near: Near) -> dict[str, Any]:
+    return {"by": near.shown, "text": near.text, "at": stamp(near.wall)}
+
+
+def _last(decisions: Sequence[Decision], start: int | None, last: int) -> list[Decision]:
+    kept = [each for each in decisions if start is None or each.t >= start]
+    return kept[-last:] if last else []
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    trace = decision.trace
+    value, limit = figures(trace.refusal)
+    return {
+        "at": stamp(decision.wall),
+        "t_us": decision.t // 1000,
+        "cause": trace.cause,
+        "before": trace.before,
+        "after": trace.after,
+        "refusal": trace.refusal,
+        "code": trace.code,
+        "value": value,
+        "limit": limit,
+        "origin": {
+            "name": trace.origin.name,
+            "seq": trace.origin.seq,
+            "exchange_time": stamp(trace.origin.ts) if trace.origin.ts else "",
+        },
+        "part": trace.part,
+        "conjuncts": [list(each) for each in trace.conjuncts],
+        "values": dict(trace.values),
+        "reads": [
+            {"stream": key, "seq": seq, "age_ms": round(age / NS_PER_MS, 3)}
+            for key, seq, age in trace.reads
+        ],
+        "apart_ms": None if trace.apart < 0 else round(trace.apart / NS_PER_MS, 3),
+        "path_us": dict(decision.path),
+    }
+
+
+def figures(refusal: str) -> tuple[str, str]:
+    """Take value and limit out of a refusal's text, which is `WHAT: VALUE / LIMIT`; "" without."""
+    for sign in (" / ", " < ", " > "):
+        left, found, limit = refusal.partition(sign)
+        if found:
+            return left.rpartition(": ")[2], limit
+    return "", ""
