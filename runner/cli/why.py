@@ -14,7 +14,7 @@ from runner.app.why.text import lines_of, text
 from runner.base.errors import UsageError
 from runner.cli.operate import Found, find
 from runner.cli.spans import span
-from runner.store.state_dir import StateDir
+from runner.store.state_dir import PAPER, StateDir
 
 
 def why(
@@ -51,7 +51,7 @@ def _live(found: Found, rule: str | None, since_ns: int | None, last: int) -> li
 def _past(
     place: StateDir, rule: str | None, since_ns: int | None, last: int
 ) -> list[dict[str, Any]]:
-    about, stories = read_stories(place.journal, place.name)
+    about, stories = read_stories(place.journal, place.name.removesuffix(PAPER))
     if rule is not None and rule not in stories:
         raise UsageError(f"no rule is named {rule!r}; there are {', '.join(stories)}")
     return [

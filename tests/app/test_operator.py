@@ -68,6 +68,9 @@ def test_halt_resume_flatten_and_the_word_that_outlives_the_process(
     text = lab.operate("status")
     assert text.returncode == 0 and "ACTIVE" in text.stdout and "position bin" in text.stdout
 
+    asked = lab.operate("why", "churn")
+    assert asked.returncode == 0 and "in a trade" in asked.stdout and "sent" in asked.stdout
+
     # halt: no new risk, positions stay; resume needs --yes
     assert "HALTED" in lab.operate("halt", "--why", "a look").stdout
     halted = lab.until(child, "halted", is_state("halted"))
@@ -88,6 +91,8 @@ def test_halt_resume_flatten_and_the_word_that_outlives_the_process(
     assert lab.positions() == {}
     code, report, err = lab.stop(child)
     assert code == 4 and report["exit"]["code"] == 4 and "flattened" in err
+    why = json.loads(lab.operate("why", "churn", "--format", "json").stdout)
+    assert "run" in {row["kind"] for row in why["blocked"]} and not why["live"]
     assert not socket.exists()
 
     # the word outlives the process

@@ -8,11 +8,12 @@ from typing import Final
 from runner.engine.blocking import Kind
 from runner.engine.codes import Why
 
+_EXCHANGE: Final = "it must be connected and reconciled: see `runner status` and the log"
 _BY_KIND: Final[Mapping[Kind, str]] = {
     Kind.DISABLED: "find out what the rejects or firings say, then `runner resume --rule RULE`",
     Kind.DONE: "nothing: the file says `once`",
     Kind.RUN: "the cause must go; a halt, a pause and a freeze go by `runner resume --yes`",
-    Kind.EXCHANGE: "it must be connected and reconciled: see `runner status` and the log",
+    Kind.EXCHANGE: _EXCHANGE,
     Kind.FACTS: "the exchange must list the symbol, and say so",
     Kind.WINDOW: "the window must fill; a start warms it from the exchange's bars",
     Kind.CELL: "the account must have told it: see `runner status`",
@@ -67,6 +68,20 @@ _BY_CODE: Final[Mapping[Why, str]] = {
     Why.LOSS_UNCERTAIN: "a live price of what is held",
     Why.DAILY_LOSS: "the next day, or a larger `risk.max_daily_loss`",
     Why.RATE_BUDGET: "fewer requests, or a higher tier at the exchange",
+    Why.STARTING: _EXCHANGE,
+    Why.RECONCILING: _EXCHANGE,
+    Why.DOWN: _EXCHANGE,
+    Why.MAINTENANCE: _EXCHANGE,
+    Why.EXCHANGE_FROZEN: _EXCHANGE,
+    Why.INSTRUMENT_UNKNOWN: "the exchange must list the symbol, and say so",
+    Why.INSTRUMENT_HALTED: "the exchange must trade the symbol again",
+    Why.STREAM_WAITING: _BY_STREAM["waiting"],
+    Why.CROSSED: _BY_STREAM["crossed"],
+    Why.GAP: _BY_STREAM["gap"],
+    Why.STREAM_DOWN: _BY_STREAM["down"],
+    Why.STOP_SIDE: "a stop price beyond the market on the losing side",
+    Why.STOP_OPEN: "the last trade's stop must have ended at the exchange; it is asked about",
+    Why.KEY_USED: "another `key`: this one has bought already",
     Why.OPPOSED: "the other rule must have left; `mode: net` on both lifts this",
 }
 

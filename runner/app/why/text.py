@@ -143,12 +143,11 @@ def _origin(origin: Mapping[str, Any]) -> str:
 
 
 def _told_values(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the values that the conjuncts do not show: signals, params, fields, cells."""
-    conjuncts = {" ".join(source.split()) for source, _, _ in found["conjuncts"]}
+    """Return the values of names: signals, fields, cells. Params stand in the file."""
     return [
         (name, value)
         for name, value in found["values"].items()
-        if name.replace(".", "").replace("_", "").isalnum() and name not in conjuncts
+        if name.replace(".", "").replace("_", "").isalnum() and not name.startswith("params.")
     ]
 
 
