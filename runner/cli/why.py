@@ -41,8 +41,8 @@ def why(
 
 
 def _live(found: Found, rule: str | None, since_ns: int | None, last: int) -> list[dict[str, Any]]:
-    fields = {"rule": rule or "", "since_ns": since_ns, "last": last}
-    told = ask(control_path(found.place), "why", **fields)
+    place = control_path(found.place)
+    told = ask(place, "why", rule=rule or "", since_ns=since_ns, last=last)
     if not told.get("ok"):
         raise UsageError(str(told.get("error")))
     return list(told["rules"])

@@ -27,8 +27,10 @@ from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
 from runner.spec.plan import DailyLoss, Rate
+from tests.engine import test_trips as trips
 from tests.engine.stage import R1, R2, Knobs, arb_plan, btc, narrow, rule, stage, usdt, widen
 from tests.engine.test_gate import intent, loose
+from tests.engine.test_spending import stage as spending
 
 PAIR = (Side.SELL, Side.BUY)
 HOUR = 3600 * SECOND
@@ -151,6 +153,18 @@ def lost_its_day() -> Scenario:
     return s.run(10 * SECOND)
 
 
+def drawn_down() -> Scenario:
+    s = trips.holding(trips.DRAWN.format(5, "halt"))
+    trips.widen(s, 0.02)
+    return s.run(60 * SECOND)
+
+
+def broken() -> Scenario:
+    s = trips.holding(trips.broken("halt"))
+    trips.widen(s, 0.04)
+    return s.run(60 * SECOND)
+
+
 def never_ready() -> Scenario:
     s = stage(loose(), warm=False)
     s.exchanges["bybit"].start = lambda: None  # type: ignore[method-assign]
@@ -177,6 +191,10 @@ ENGINE: dict[str, Situation] = {
     "refused self_cross": refused(change=resting_buy),
     "refused same_order": lambda: traded(again=True, risk={"same_order_within_ns": HOUR}),
     "refused skew": skewed,
+    "refused max_leverage": refused({"max_leverage": {"binance": 1e-6}}),
+    "refused min_free_margin": refused({"min_free_margin": 0.9999}),
+    "refused max_open_trades": refused({"max_open_trades": 0}),
+    "refused max_spend": lambda: spending().run(60 * SECOND),
     "refused clock_uncertain": refused(
         change=event(lambda s: ClockReading(exchange="binance", offset=0, uncertainty=200 * MS))
     ),
@@ -220,14 +238,16 @@ ENGINE: dict[str, Situation] = {
     ),
     "run difference": refused(change=position_differs),
     "run max_daily_loss": lost_its_day,
+    "run max_drawdown": drawn_down,
+    "run breaker": broken,
 }
 
 
 @pytest.mark.parametrize("reason", ENGINE)
 def test_the_reason_of_the_engine_is_named_first(reason: str) -> None:
     s = ENGINE[reason]()
-    rule_name = R2 if reason == "refused opposed" else R1
-    told = ask(s, rule_name)
+    names = {"refused opposed": R2, "refused max_spend": "buy"}
+    told = ask(s, names.get(reason, R1) if R1 in s.plan.rules else next(iter(s.plan.rules)))
     assert told["blocked"][0]["reason"] == reason, told["blocked"]
     assert told["now"][0]["reason"] == reason
     assert told["blocked"][0]["change"], "it says what would have to change"
@@ -268,7 +288,8 @@ def test_every_code_of_a_refusal_says_what_would_have_to_change() -> None:
     """But those that only a mistake of ours can bring about."""
     silent = {code for code in Why if not change("refused", code.value)}
     assert silent <= {
-        Why.ID_USED, Why.PARENT_BUDGET, Why.EXIT_OVER_LEDGER, Why.EXIT_OVER_POSITION, Why.TICK
+        Why.ID_USED, Why.PARENT_BUDGET, Why.EXIT_OVER_LEDGER, Why.EXIT_OVER_POSITION, Why.TICK,
+        Why.NOT_OPEN,
     }  # fmt: skip
 
 

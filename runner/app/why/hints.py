@@ -81,6 +81,12 @@ _BY_CODE: Final[Mapping[Why, str]] = {
     Why.STREAM_DOWN: _BY_STREAM["down"],
     Why.STOP_SIDE: "a stop price beyond the market on the losing side",
     Why.STOP_OPEN: "the last trade's stop must have ended at the exchange; it is asked about",
+    Why.MAX_LEVERAGE: "more equity, a smaller exposure, or a larger `risk.max_leverage`",
+    Why.EQUITY_UNKNOWN: "the exchange must have told the account's equity: see `runner status`",
+    Why.MIN_FREE_MARGIN: "more money, a smaller exposure, or a smaller `risk.min_free_margin`",
+    Why.MAX_OPEN_TRADES: "another rule's trade must end, or a larger `risk.max_open_trades`",
+    Why.MAX_SPEND: "the window must move on, or a larger `risk.max_spend`",
+    Why.DRAWDOWN: "`runner resume --yes`, or a larger `risk.max_drawdown`",
     Why.KEY_USED: "another `key`: this one has bought already",
     Why.OPPOSED: "the other rule must have left; `mode: net` on both lifts this",
 }
