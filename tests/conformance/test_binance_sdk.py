@@ -187,3 +187,21 @@ def test_it_hears_books_on_the_public_socket(sim: Running) -> None:
 
     top = asyncio.run(main())
     assert float(top.b) < float(top.a)
+
+
+def test_a_conditional_order_is_placed_queried_listed_and_cancelled(client: Any) -> None:
+    trigger = round(resting_price(client) * 0.98, 1)
+    placed = client.new_algo_order(
+        algo_type="CONDITIONAL", symbol=SYMBOL, side="SELL", type="STOP_MARKET", quantity=0.002,
+        trigger_price=trigger, working_type="MARK_PRICE", reduce_only="true",
+        client_algo_id=cid(),
+    ).data()  # fmt: skip
+    assert placed.algo_status == "NEW"
+    by_id = {"client_algo_id": placed.client_algo_id}
+    assert client.query_algo_order(**by_id).data().algo_id == placed.algo_id
+    listed = client.current_all_algo_open_orders(symbol=SYMBOL).data()
+    assert [each.algo_id for each in listed] == [placed.algo_id]
+    client.cancel_all_open_orders(SYMBOL)
+    assert client.query_algo_order(**by_id).data().algo_status == "NEW", "a class of its own"
+    client.cancel_algo_order(**by_id)
+    assert client.query_algo_order(**by_id).data().algo_status == "CANCELED"
