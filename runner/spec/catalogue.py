@@ -1,7 +1,8 @@
 """The instrument catalogue: what an exchange lists, for checks without a network.
 
-Facts stand in `catalogue.json`, each row with its date and source. Order of truth: the exchange at
-start, the header of a recording, this catalogue.
+Facts stand in `catalogue.json`, each row with its date and source, a text that is read when its
+symbol is asked for. Order of truth: the exchange at start, the header of a recording, this
+catalogue.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def fees(exchange_type: str) -> Fees:
 
 def symbols(exchange_type: str) -> tuple[str, ...]:
     """Return the symbols it has of an exchange type."""
-    return tuple(row["symbol"] for row in _content()["exchanges"][exchange_type]["instruments"])
+    return tuple(_content()["exchanges"][exchange_type]["instruments"])
 
 
 @lru_cache(maxsize=256)
@@ -60,26 +61,31 @@ def instrument(exchange_type: str, symbol: str) -> Instrument | None:
     facts = _content()["exchanges"].get(exchange_type)
     if facts is None:
         return None
-    for row in facts["instruments"]:
-        if row["symbol"] == symbol:
-            return _instrument(exchange_type, facts, row)
-    return None
+    row = facts["instruments"].get(symbol)
+    return None if row is None else _instrument(exchange_type, symbol, facts, row)
 
 
-def _instrument(exchange_type: str, facts: dict[str, Any], row: dict[str, str]) -> Instrument:
+def _instrument(exchange_type: str, symbol: str, facts: dict[str, Any], row: str) -> Instrument:
+    base, quote, tick, lot, min_qty, max_qty, min_notional, price_hint, key = row.split()
+    source = _content()["sources"][key]
     return Instrument(
         exchange_type=exchange_type,
-        symbol=row["symbol"],
+        symbol=symbol,
         kind=Kind(facts["kind"]),
-        base=row["base"],
-        quote=row["quote"],
-        tick=Decimal(row["tick"]),
-        lot=Decimal(row["lot"]),
-        min_qty=Decimal(row["min_qty"]),
-        min_notional=Decimal(row["min_notional"]),
+        base=base,
+        quote=quote,
+        tick=Decimal(tick),
+        lot=Decimal(lot),
+        min_qty=Decimal(min_qty),
+        min_notional=Decimal(min_notional),
         fees=fees(exchange_type),
-        max_qty=Decimal(row["max_qty"]),
-        price_hint=Decimal(row.get("price_hint", "0")),
-        source=f"catalogue of {date()}; row of {row['date']}: {row['source']}",
+        max_qty=_known(max_qty),
+        price_hint=_known(price_hint),
+        source=f"catalogue of {date()}; row of {source['date']}: {source['text']}",
         reduce_only_exempt_from_min=bool(facts["reduce_only_exempt_from_min"]),
     )
+
+
+def _known(text: str) -> Decimal:
+    """Return a number that may be absent from a row; 0 then."""
+    return Decimal(0) if text == "-" else Decimal(text)
