@@ -16,9 +16,11 @@ settings.register_profile("steady", derandomize=True, **_CALM)  # type: ignore[a
 settings.register_profile("search", max_examples=2_000, **_CALM)  # type: ignore[arg-type]
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
+os.environ["RUNNER_INSTRUMENTS"] = "/nonexistent/instruments.json"
+"""no test sees what the person who runs it has learned"""
 _WHOLE_PROGRAMS = re.compile(
     r"tests/app/test_"
-    r"(bad_input|bench|crash|dry_run_is_dry|load|operator|real_data|signed_faults|storm)\.py"
+    r"(bad_input|bench|crash|dry_run_is_dry|load|online|operator|real_data|signed_faults|storm)\.py"
 )
 """modules whose tests run the program as a process: one after the other, on one worker"""
 

@@ -113,21 +113,7 @@ def add_orders(
 ) -> OrderLink:
     """Make the signed order side of a link; `start` alone calls this."""
     exchange, name = link.plan, link.plan.name
-    endpoints = dict(exchange.endpoints) if exchange.endpoints else None
-
-    def codec(entry: str) -> OrderCodec:
-        return order_codec(
-            exchange.type,
-            exchange.network.value,
-            bindings_of(plan, name),
-            credentials,
-            endpoints,
-            entry,
-            exchange=name,
-            prefix=owner_prefix(name, plan.name),
-        )
-
-    link.order_codec = codec(exchange.order_entry)
+    link.order_codec = codec_for(exchange, plan, credentials, exchange.order_entry)
     link.rest.pace = Pace(
         name,
         clock,
@@ -140,7 +126,7 @@ def add_orders(
     link.orders = OrderLink(
         name,
         link.order_codec,
-        codec("rest"),
+        codec_for(exchange, plan, credentials, "rest"),
         link.rest,
         link.sync,
         clock,
@@ -151,6 +137,22 @@ def add_orders(
         stages,
     )
     return link.orders
+
+
+def codec_for(
+    exchange: ExchangePlan, plan: Plan, credentials: Credentials, entry: str
+) -> OrderCodec:
+    """Make the signing codec of an exchange; `entry` is `websocket` or `rest`."""
+    return order_codec(
+        exchange.type,
+        exchange.network.value,
+        bindings_of(plan, exchange.name),
+        credentials,
+        dict(exchange.endpoints) if exchange.endpoints else None,
+        entry,
+        exchange=exchange.name,
+        prefix=owner_prefix(exchange.name, plan.name),
+    )
 
 
 async def read_facts(link: Link, plan: Plan) -> list[InstrumentFacts]:

@@ -16,7 +16,7 @@ from runner.app.links import Link
 from runner.base.clock import NS_PER_S, Clock
 from runner.base.errors import ExchangeError, Rejected, WorldError
 from runner.engine.events import Bar, History, InstrumentFacts
-from runner.exchanges.api import HttpRequest, OrderCodec
+from runner.exchanges.api import HttpRequest, KeyFacts, OrderCodec
 from runner.market.instruments import Kind
 from runner.spec.plan import Network, Plan
 from runner.store.past import SavedState
@@ -58,14 +58,22 @@ async def _check_key(link: Link, codec: OrderCodec, warn: Warn) -> None:
             raise
         warn(f"{name}: {link.plan.network} does not tell what the key may do ({error.code})")
         return
-    if facts.can_withdraw:
-        raise WorldError(f"{name}: this key may withdraw; make one that may only trade")
-    if not facts.can_trade:
-        raise WorldError(f"{name}: this key may not trade; allow it (futures, or unified trading)")
+    wrong = wrong_rights(facts)
+    if wrong:
+        raise WorldError(f"{name}: {wrong}")
     if not facts.ip_bound:
         warn(f"{name}: the key is not bound to an address; bind it")
     if facts.expires_ms and facts.expires_ms - link.sync.now_ms() < _SOON_MS:
         warn(f"{name}: the key expires within 7 days")
+
+
+def wrong_rights(facts: KeyFacts) -> str:
+    """Return why a key must not be used, or an empty text (R-70)."""
+    if facts.can_withdraw:
+        return "this key may withdraw; make one that may only trade"
+    if not facts.can_trade:
+        return "this key may not trade; allow it (futures, or unified trading)"
+    return ""
 
 
 async def _check_settings(link: Link, codec: OrderCodec, plan: Plan) -> None:

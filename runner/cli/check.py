@@ -25,10 +25,16 @@ def validate(
     deny_warnings: bool,
     sets: Sequence[str],
     params: Path | None,
+    online: bool = False,
 ) -> int:
     """Check files, folders or `-`; without any, `strategies/`. Return 0 clean, 1 problems."""
     values = read_sets(sets)
     checked = [_load(name, values, params) for name in strategy_files(files)]
+    if online:
+        from runner.cli.online import add_online
+
+        for one in checked:
+            add_online(one)
     if format == "json":
         sys.stdout.write(render.as_json(checked))
     elif format == "sarif":
@@ -140,7 +146,7 @@ def _load(name: str, values: dict[str, str], params: Path | None) -> spec.Checke
 
 def _print(checked: spec.Checked) -> None:
     print_findings(checked)
-    if checked.plan is not None:
+    if checked.plan is not None and not checked.findings.errors:
         warnings = checked.findings.warnings
         found = "" if not warnings else " with warnings"
         rules, markets = len(checked.plan.rules), len(checked.plan.markets)

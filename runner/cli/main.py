@@ -91,11 +91,26 @@ def validate(
     deny_warnings: Annotated[bool, typer.Option(help="warnings fail too")] = False,
     set: Sets = None,
     params: Params = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="ask the exchanges too: clock, symbols, secrets, keys")
+    ] = False,
 ) -> None:
-    """Check strategy files: shape, expressions, meaning, exchange facts. No network."""
+    """Check strategy files: shape, expressions, meaning, exchange facts. No network by itself."""
     from runner.cli.check import validate as run
 
-    _leave(run(files or [], format.value, deny_warnings, set or [], params))
+    _leave(run(files or [], format.value, deny_warnings, set or [], params, online))
+
+
+@app.command()
+def learn(
+    type: Annotated[str, typer.Argument(help="binance_usdm, bybit_linear or binance_spot")],
+    symbols: Annotated[list[str], typer.Argument(help="symbols that the catalogue does not have")],
+    network: Annotated[str, typer.Option(help="live or testnet")] = "live",
+) -> None:
+    """Ask an exchange for tick, lot and minimums of symbols, and remember them. No key needed."""
+    from runner.cli.online import learn as run
+
+    _leave(run(type, symbols, network))
 
 
 @app.command()

@@ -1,8 +1,8 @@
 """The instrument catalogue: what an exchange lists, for checks without a network.
 
 Facts stand in `catalogue.json`, each row with its date and source, a text that is read when its
-symbol is asked for. Order of truth: the exchange at start, the header of a recording, this
-catalogue.
+symbol is asked for. Order of truth: the exchange at start, the header of a recording, what
+`runner learn` was told, this catalogue.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.market.instruments import Fees, Instrument, Kind
+from runner.spec import learned
 
 _FILE = Path(__file__).with_name("catalogue.json")
 
@@ -61,13 +62,23 @@ def instrument(exchange_type: str, symbol: str) -> Instrument | None:
     facts = _content()["exchanges"].get(exchange_type)
     if facts is None:
         return None
+    known = learned.find(exchange_type, symbol)
+    if known is not None:
+        source = f"learned on {known['date']}: {known['source']}"
+        return _instrument(exchange_type, symbol, facts, known["row"], source)
     row = facts["instruments"].get(symbol)
-    return None if row is None else _instrument(exchange_type, symbol, facts, row)
+    if row is None:
+        return None
+    values, _, key = row.rpartition(" ")
+    origin = _content()["sources"][key]
+    source = f"catalogue of {date()}; row of {origin['date']}: {origin['text']}"
+    return _instrument(exchange_type, symbol, facts, values, source)
 
 
-def _instrument(exchange_type: str, symbol: str, facts: dict[str, Any], row: str) -> Instrument:
-    base, quote, tick, lot, min_qty, max_qty, min_notional, price_hint, key = row.split()
-    source = _content()["sources"][key]
+def _instrument(
+    exchange_type: str, symbol: str, facts: dict[str, Any], row: str, source: str
+) -> Instrument:
+    base, quote, tick, lot, min_qty, max_qty, min_notional, price_hint = row.split()
     return Instrument(
         exchange_type=exchange_type,
         symbol=symbol,
@@ -81,7 +92,7 @@ def _instrument(exchange_type: str, symbol: str, facts: dict[str, Any], row: str
         fees=fees(exchange_type),
         max_qty=_known(max_qty),
         price_hint=_known(price_hint),
-        source=f"catalogue of {date()}; row of {source['date']}: {source['text']}",
+        source=source,
         reduce_only_exempt_from_min=bool(facts["reduce_only_exempt_from_min"]),
     )
 

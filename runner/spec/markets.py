@@ -167,13 +167,15 @@ def _no_symbol(draft: MarketDraft, type_: str, ctx: Context) -> None:
     symbols = catalogue.symbols(type_)
     meant = squeezed if squeezed in symbols else nearest(draft.symbol, symbols)
     label = f"did you mean `{meant}`?" if meant else ""
+    ask = f"if the exchange lists it: `runner learn {type_} {squeezed[:40]}`"
     ctx.add(
         "E0502",
         f"`{type_}` has no symbol `{draft.symbol[:40]}`",
         draft.symbol_mark,
         label,
         f"markets.{draft.name}.symbol",
-        notes=(f"the catalogue of {catalogue.date()} has: {', '.join(symbols)}",),
+        notes=(f"the catalogue of {catalogue.date()} has {len(symbols)} symbols of this type",),
+        help=() if squeezed in symbols else (ask,),
     )
 
 
