@@ -194,6 +194,6 @@ def test_a_stop_waits_apart_from_the_orders_and_goes_by_its_cancel(client: Any) 
     client.cancel_order(stop["id"], SYMBOL, waiting)
     assert client.fetch_open_orders(SYMBOL, params=waiting) == []
     too_high = params | {"stopLossPrice": client.price_to_precision(SYMBOL, bid * 1.03)} | cid()
-    with pytest.raises(ccxt.InvalidOrder):
+    with pytest.raises(ccxt.ExchangeError, match=r"-2021|110093"):
         client.create_order(SYMBOL, "market", "sell", 0.002, None, too_high)
     client.create_order(SYMBOL, "market", "sell", 0.002, None, {"reduceOnly": True} | cid())
