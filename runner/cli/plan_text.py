@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import Any
 
 from runner.app.bindings import bindings_of, wants_of
-from runner.base.units import format_duration, format_ratio
+from runner.base.units import format_duration, format_ratio, plain
 from runner.cli.plan_limits import refusing, tripping
 from runner.exchanges.api import SocketSpec
 from runner.exchanges.registry import market_codec
@@ -116,7 +116,12 @@ def _rule(plan: Plan, rule: RulePlan) -> str:
             leaves.append(
                 f"by a stop at the exchange at {guard.text}, by the {guard.trigger} price"
             )
+        if rule.trade.stop_loss is not None:
+            loss = rule.trade.stop_loss
+            leaves.append(f"when closing it would lose {plain(loss.value)} {loss.unit}")
         parts.append(f"leaves {' or '.join(leaves)}" if leaves else "leaves never by itself")
+        if rule.trade.stop_loss is not None:
+            parts.append("its stop is watched here: it needs this process")
     if rule.cooldown_ns:
         parts.append(f"rests {format_duration(rule.cooldown_ns)}")
     others = [r.name for r in plan.rules.values() if excludes(rule, r)]
@@ -155,6 +160,9 @@ def _death(plan: Plan) -> Iterator[str]:
     parts = [_after_death(e) for e in plan.exchanges.values()]
     perpetual = any(m.instrument.kind is Kind.PERPETUAL for m in plan.markets.values())
     yield "; ".join([*parts, "positions stay" if perpetual else "holdings stay"])
+    unwatched = [r.name for r in plan.rules.values() if r.trade and r.trade.stop_loss]
+    if unwatched:
+        yield f"nobody watches the stops of {', '.join(unwatched)}"
 
 
 def _after_death(exchange: ExchangePlan) -> str:

@@ -51,7 +51,13 @@ from runner.engine.events import (
 from runner.engine.gate import Gate
 from runner.engine.ledger import Ledgers
 from runner.engine.limits import Limits
-from runner.engine.reading import breaker_key, breaker_streams, cell_streams, reads_time
+from runner.engine.reading import (
+    breaker_key,
+    breaker_streams,
+    cell_streams,
+    reads_cells,
+    reads_time,
+)
 from runner.engine.rule import RuleRun
 from runner.engine.rules import Rules
 from runner.engine.snapshot import Saved
@@ -71,7 +77,7 @@ SWEEP_EVERY: Final = 10 * SECOND
 class Watch:
     """What hangs on one stream: its windows, the rules that read it, and whether it values us."""
 
-    __slots__ = ("breakers", "edge", "feed", "held", "market", "rules")
+    __slots__ = ("breakers", "edge", "feed", "held", "market", "rules", "worth")
 
     def __init__(
         self,
@@ -85,6 +91,8 @@ class Watch:
         """tells the conditions that compare with the last decision"""
         self.rules: list[RuleRun] = []
         self.breakers: list[Breaker] = []
+        self.worth = False
+        """whether a breaker here reads what we hold or have earned"""
         self.held = False
 
 
@@ -291,7 +299,7 @@ class Engine:
     def _look(self, stream: Any, watch: Watch) -> None:
         """Look at the breakers of a stream, before any rule; they may read what we are worth."""
         self.desk.cause = stream
-        if watch.held:
+        if watch.held and watch.worth:
             self.desk.limits.revalue()
         for breaker in watch.breakers:
             if breaker.since >= 0 or breaker.test(self.desk.now):
@@ -452,6 +460,7 @@ class Engine:
         for breaker in self.desk.trips.breakers:
             for key in breaker_streams(self.plan, breaker.plan.when):
                 watches[key].breakers.append(breaker)
+                watches[key].worth |= reads_cells(breaker.plan.when)
         for run in self.desk.rules.runs.values():
             keys = [*run.program.when_streams, *run.program.until_streams]
             keys += cell_streams(self.plan, run.plan)

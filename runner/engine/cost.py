@@ -145,7 +145,11 @@ def _closed(listed: Listed, ledger: Ledger) -> float:
     """Return what closing a ledger now adds, after the closing fee; NaN without a live book."""
     if ledger.lots == 0:
         return 0.0
-    price = closing_price(listed, ledger.lots)
+    return closed_at(closing_price(listed, ledger.lots), listed, ledger)
+
+
+def closed_at(price: float, listed: Listed, ledger: Ledger) -> float:
+    """Return what closing a ledger at a price adds, after the closing fee."""
     lot_base = listed.instrument.lot_base_f
     fee = abs(ledger.lots) * lot_base * price * listed.instrument.fees.taker
     return ledger.unrealised(price, lot_base) - fee

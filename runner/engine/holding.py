@@ -1,4 +1,4 @@
-"""Watching by timers: `max_hold`, an `until` that stays missing, conditions that read ages."""
+"""Watching by timers: `max_hold`, stops, an `until` that stays missing, conditions on ages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 from runner.engine.commands import Topic
 from runner.engine.desk import Desk
 from runner.engine.limits import CLOSES, Mode
+from runner.engine.losses import LOOK
 from runner.engine.rule import RuleRun, RuleState
 from runner.engine.setbacks import moved_outside
 from runner.engine.timers import MS, SECOND
@@ -60,6 +61,18 @@ class Holding:
             self.desk.timers.at(due, self._held_too_long, (run, trade))
         if plan.until is not None:
             self.desk.timers.at(self.desk.now + MISSING_LOOK, self._look_missing, (run, trade))
+        if run.stop is not None:
+            run.stop.begin()
+            self.desk.timers.at(self.desk.now + LOOK, self._look_stop, (run, trade))
+
+    def _look_stop(self, subject: tuple[RuleRun, Trade]) -> None:
+        """Look at a stop while no book brings it news."""
+        run, trade = subject
+        if run.trade is not trade or run.state is not RuleState.ACTIVE:
+            return
+        if run.test(self.desk.now):
+            self.desk.rules.step(run)
+        self.desk.timers.at(self.desk.now + LOOK, self._look_stop, subject)
 
     def _held_too_long(self, subject: tuple[RuleRun, Trade]) -> None:
         run, trade = subject

@@ -15,8 +15,12 @@ from runner.spec.plan import Plan, RulePlan, StreamKind
 
 
 def cell_streams(plan: Plan, rule: RulePlan) -> tuple[str, ...]:
-    """Return the keys of the books by which the cells of a rule's conditions are valued."""
-    return _books(plan, _cells(rule.when, rule.until), rule)
+    """Return the keys of the books by which a rule's conditions and its stop are valued."""
+    found = _books(plan, _cells(rule.when, rule.until), rule)
+    if rule.trade is None or rule.trade.stop_loss is None:
+        return found
+    legs = dict.fromkeys(leg.market for leg in rule.legs)
+    return tuple(dict.fromkeys((*found, *_books_of(plan, legs))))
 
 
 def breaker_key(index: int) -> str:
@@ -46,8 +50,17 @@ def _books(plan: Plan, cells: Iterable[tree.Cell], rule: RulePlan | None) -> tup
                 markets |= {name: None for name, m in plan.markets.items() if m.traded}
             case tree.Space.ACCOUNT:
                 continue  # comes as an event, at which all rules are looked at
+    return _books_of(plan, markets)
+
+
+def _books_of(plan: Plan, markets: Iterable[str]) -> tuple[str, ...]:
     books = (plan.markets[name].streams.get(StreamKind.BOOK) for name in markets)
     return tuple(book.key for book in books if book is not None)
+
+
+def reads_cells(expr: Any) -> bool:
+    """Whether an expression reads what the engine knows of positions, trades, results."""
+    return any(True for _ in _cells(expr))
 
 
 def reads_time(expr: Any) -> bool:
@@ -69,7 +82,10 @@ def identity(plan: Plan, rule: RulePlan) -> str:
     """
     exprs = [e for e in (rule.when, rule.until, *rule.entered) if isinstance(e, tree.Node)]
     params = {name: str(plan.params[name].value) for name in sorted(tree.params_of(*exprs))}
-    leaves = (rule.max_hold_ns, rule.on_missing, rule.trade.close if rule.trade else None)
+    leaves: tuple[Any, ...] = (rule.max_hold_ns, rule.on_missing)
+    leaves += (rule.trade.close if rule.trade else None,)
+    if rule.trade is not None and rule.trade.stop_loss is not None:
+        leaves += (rule.trade.stop_loss,)
     return fingerprint(
         repr((_key(rule.when), _key(rule.until), entered_keys(rule), params, leaves))
     )

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from runner.engine.cost import TradeCell
+from runner.engine.losses import LossStop
 from runner.engine.reading import entered_keys, reads_time
 from runner.engine.trade import Trade
 from runner.lang.api import RuleProgram
@@ -46,7 +47,7 @@ class RuleRun:
         "armed", "cell", "clocked_until", "clocked_when", "cooldown_until", "disabled_why",
         "entered_keys", "entry_streams",
         "identity", "last_trade", "missing_since", "opposed", "pending_since", "plan", "program",
-        "rejects", "retry_at", "state", "test", "trade", "warm_at",
+        "rejects", "retry_at", "state", "stop", "test", "trade", "warm_at",
     )  # fmt: skip
 
     def __init__(self, plan: RulePlan, program: RuleProgram, cell: TradeCell) -> None:
@@ -65,6 +66,7 @@ class RuleRun:
         self.disabled_why = ""
         self.warm_at = 0
         self.missing_since = -1
+        self.stop: LossStop | None = None
         self.opposed: list[RuleRun] = []
         self.entry_streams: tuple[str, ...] = program.when_streams
         """what an entry rests on: all that `when`, size and prices read, and the legs' books"""
@@ -82,12 +84,21 @@ class RuleRun:
         elif state in (RuleState.WARMING, RuleState.PENDING):
             self.test = _always
         elif state is RuleState.ACTIVE:
-            until = self.program.until
-            self.test = until.true if until is not None else _never
+            self.test = self._leaves()
         elif state is RuleState.COOLDOWN and not self.armed:
             self.test = when.false
         else:
             self.test = _never
+
+    def _leaves(self) -> Test:
+        """Return the test of a trade that is held: its `until`, its stop, either."""
+        until, stop = self.program.until, self.stop
+        if stop is None:
+            return until.true if until is not None else _never
+        if until is None:
+            return stop.hit
+        hit, true = stop.hit, until.true
+        return lambda now: hit(now) or true(now)
 
 
 def opposed(a: RuleRun, b: RuleRun) -> bool:

@@ -33,6 +33,7 @@ from runner.engine.groups import Groups
 from runner.engine.guards import Guards
 from runner.engine.holding import Holding
 from runner.engine.limits import Mode
+from runner.engine.losses import LossStop
 from runner.engine.orders import Order
 from runner.engine.reading import identity
 from runner.engine.rule import HOLDING, RuleRun, RuleState, opposed
@@ -81,6 +82,8 @@ class Rules:
             keys = [*run.program.when_streams, *(b.key for b in books if b is not None)]
             run.entry_streams = tuple(dict.fromkeys(keys))
             self._cells[name].run = run
+            if plan.trade is not None and plan.trade.stop_loss is not None:
+                run.stop = LossStop(self._cells[name], float(plan.trade.stop_loss.value))
             self.runs[name] = run
         for run in self.runs.values():
             run.opposed = [r for r in self.runs.values() if r is not run and opposed(run, r)]
@@ -154,13 +157,23 @@ class Rules:
                 self._enter(run)
 
     def _active(self, run: RuleRun, hold: bool) -> None:
-        until = run.program.until
-        if until is None or not until.true(self.desk.now):
+        now, until = self.desk.now, run.program.until
+        stopped = run.stop is not None and run.stop.hit(now)
+        if not stopped and (until is None or not until.true(now)):
             return
         if hold:
             self.deferred[run.plan.name] = run
         elif self.desk.limits.mode not in (Mode.KEPT, Mode.FROZEN):
-            self.leave(run, "until")
+            if stopped:
+                self._tell_stop(run)
+            self.leave(run, "stop" if stopped else "until")
+
+    def _tell_stop(self, run: RuleRun) -> None:
+        assert run.stop is not None
+        result, limit = run.stop.result(self.desk.now), run.stop.limit
+        text = f"stop: closing now leaves {result:.8g} / -{limit:.8g}"
+        self.desk.record("stop", rule=run.plan.name, result=result, limit=limit)
+        self.desk.tell("warn", f"{run.plan.name}: {text}", Topic.RULE)
 
     def _rearm(self, run: RuleRun) -> None:
         if run.program.when.false(self.desk.now):

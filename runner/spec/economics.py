@@ -1,7 +1,8 @@
 """Whether a rule can pay for itself: the round trip against its levels, and levels against a basis.
 
 Both are warnings, raised only for rules without an error: W0505 (what is left between entry and
-exit does not pay the fees) and W0508 (an absolute threshold on a gap of two markets).
+exit, or between entry and stop, does not pay the fees) and W0508 (an absolute threshold on a gap of
+two markets).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from runner.lang.tree import (
     walk,
 )
 from runner.lang.tree import key as tree_key
-from runner.spec.context import Context
+from runner.spec.context import Context, fold, section
 from runner.spec.resting import DEFAULT_COLLAR
 from runner.spec.rules import RuleDraft
 
@@ -52,6 +53,7 @@ class _Level:
 def check(rule: RuleDraft, ctx: Context) -> None:
     """Report what does not pay."""
     cost = round_trip(rule)
+    _stop_is_outside(rule, cost, ctx)
     entries = list(_levels(rule.when, cost, ctx))
     _absolute(rule, entries, ctx)
     for entry in (e for e in entries if _is_edge(e.term)):
@@ -176,6 +178,25 @@ def _pays(rule: RuleDraft, entry: _Level, leave: _Level, ctx: Context) -> None:
     )
     help = ("put `this.cost` into `when`, or leave by `this.exit_return > ...`",)
     ctx.add("W0505", message, leave.node.mark, label, f"{rule.path}.until", notes=notes, help=help)
+
+
+def _stop_is_outside(rule: RuleDraft, cost: float | None, ctx: Context) -> None:
+    """A trade has lost its round trip in the moment it is open; a stop within that closes it."""
+    stop, size = rule.stop.loss if rule.stop is not None else None, rule.size
+    if stop is None or cost is None or size is None or size.expr is None:
+        return
+    value = fold(size.expr, ctx.values)
+    if value is None or size.expr.type.currency != stop.unit:
+        return
+    lost = value * cost
+    if float(stop.value) > lost:
+        return
+    message = f"the stop of rule `{rule.name}` is within its round trip"
+    label = f"opening and closing {value:g} {stop.unit} costs {lost:.4g} {stop.unit} in fees"
+    assert rule.verb_node is not None
+    mark = section(rule.verb_node, "stop").key("loss")
+    help = ("a trade is closed as soon as it is open: take a larger `loss`",)
+    ctx.add("W0505", message, mark, label, f"{rule.path}.trade.stop.loss", help=help)
 
 
 def _absolute(rule: RuleDraft, entries: list[_Level], ctx: Context) -> None:

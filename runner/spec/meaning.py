@@ -81,7 +81,7 @@ def _hedged(rule: RuleDraft, ctx: Context) -> None:
 
 def _closed(rule: RuleDraft, ctx: Context) -> None:
     node, verb = rule.node, rule.verb_node
-    stop = "stop" in node or (verb is not None and "stop" in verb)
+    stop = verb is not None and "stop" in verb
     if "until" not in node and "max_hold" not in node and not stop:
         message = f"rule `{rule.name}` opens a position that nothing closes"
         help = ("add `until`, `max_hold` or a `stop`",)

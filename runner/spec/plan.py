@@ -206,6 +206,8 @@ class TradePlan:
     hedge: HedgePlan | None
     close: ClosePlan
     guard: GuardPlan | None = None
+    stop_loss: Quantity | None = None
+    """`stop: {loss}`: closed by ourselves when closing would lose this much"""
 
 
 @dataclass(frozen=True, slots=True)

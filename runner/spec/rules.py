@@ -319,7 +319,8 @@ def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
             worst = max(price_collar, close.collar)
             close = ClosePlan(close.tif, close.collar, close.retry_ns, worst, close.then)
         guard = draft.stop.guard if draft.stop is not None else None
-        trade = TradePlan(size, legs, draft.hedge, close, guard)
+        loss = draft.stop.loss if draft.stop is not None else None
+        trade = TradePlan(size, legs, draft.hedge, close, guard, loss)
     else:
         assert draft.verb_node is not None
         order = SingleOrderPlan(

@@ -1,4 +1,4 @@
-"""Read `stop:` of a trade: the stop that rests at the exchange (trading.md, section 3)."""
+"""Read `stop:` of a trade: the loss we watch, the price at the exchange (trading.md, section 3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.market.instruments import Kind
 from runner.spec import catalogue
 from runner.spec.context import Context, word
 from runner.spec.markets import MarketDraft
-from runner.spec.plan import GuardPlan
+from runner.spec.plan import GuardPlan, Quantity
 
 SECOND = 1_000_000_000
 LEAST_CONFIRM = SECOND // 5
@@ -24,6 +24,7 @@ class StopDraft:
     """A `stop:` of the file; `price` is None where it is absent or in error."""
 
     mark: Mark
+    loss: Quantity | None = None
     price: Expr | None = None
     text: str = ""
     trigger: str = "mark"
@@ -49,6 +50,9 @@ def read_stop(
         return None
     path = f"{path}.stop"
     draft = StopDraft(node.mark)
+    quotes = {m.quote for m in markets if m.quote is not None}
+    if quotes:
+        draft.loss = ctx.quantity(node, "loss", path, quotes, "`loss`")
     if "price" in node:
         _at_exchange(trade, path, markets, ctx)
         market = markets[0] if len(markets) == 1 else None
