@@ -411,7 +411,9 @@ class Engine:
         watch = self._watches[stream.key]
         if watch.feed is not None:
             watch.feed(self.desk.now)
-        if watch.held or watch.breakers:
+        if watch.held:
+            self.desk.limits.revalue()
+        if watch.breakers:
             self._look(stream, watch)
 
     def _resyncs(self) -> None:
