@@ -16,11 +16,14 @@ from runner.engine.commands import (
     CancelAll,
     Command,
     Intent,
+    Record,
     RunState,
     Send,
     Trace,
 )
 from runner.engine.events import Event
+
+_SIGNALS = frozenset(("signal_refused", "signal_lost"))
 
 
 class DecisionLog:
@@ -56,6 +59,9 @@ def _decisions(command: Command) -> list[dict[str, Any]]:
         return [{"d": "cancel_all", "market": command.market}]
     if isinstance(command, RunState):
         return [{"d": "state", "state": command.state, "code": command.code}]
+    if isinstance(command, Record) and command.kind in _SIGNALS:
+        fields = command.fields
+        return [{"d": command.kind, "source": fields["source"], "id": fields["id"]}]
     if isinstance(command, Trace):
         kind = "refusal" if command.refusal else "rule"
         return [

@@ -48,6 +48,7 @@ from runner.engine.events import (
     Funding,
     Mark,
     Operator,
+    Pulse,
     Reject,
     Timer,
     Top,
@@ -60,10 +61,10 @@ FAR = 1 << 62
 _PATHS = 512
 Scalar = str | int | float | bool | None
 _NOT_JOURNALED = frozenset(
-    (Top, Depth, Trade, Mark, Funding, Bar, Timer, Budget, ClockReading, Account)
+    (Top, Depth, Trade, Mark, Funding, Bar, Timer, Budget, ClockReading, Account, Pulse)
 )
 """what only the recording keeps: it comes often and a restart asks for it anew"""
-_LASTING = frozenset(("rule", "run"))
+_LASTING = frozenset(("rule", "run", "source_row"))
 """rows that a restart takes over (engine/snapshot.py)"""
 
 

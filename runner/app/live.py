@@ -45,7 +45,7 @@ from runner.app.watchers import FirstPictures, HaltedWord, unexplained
 from runner.app.why import gather
 from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.crash import crash_point
-from runner.base.errors import RunnerError, WorldError
+from runner.base.errors import FileError, RunnerError, WorldError
 from runner.engine.commands import Reconcile, Resync
 from runner.engine.events import (
     ClockReading,
@@ -124,6 +124,8 @@ class LiveRun:
 
     async def run(self) -> Ending:
         """Run until stopped; raises WorldError when the start fails."""
+        if self.plan.sources:
+            raise FileError("sources and cron times are read, but no door listens to them yet")
         self._watch_signals()
         try:
             await self._prepare()

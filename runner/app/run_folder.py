@@ -33,6 +33,7 @@ from runner.store.schema import DamagedJournal
 from runner.store.state_dir import RunDir, StateDir, write_private
 
 _LASTING_RULE = "rule."
+_LASTING_SOURCE = "source_row."
 _LASTING_RUN = "run"
 WINDOWS = "windows"
 
@@ -195,8 +196,13 @@ def _restored(past: Past, path: Path) -> Saved | None:
         for key, state in states.items()
         if key.startswith(_LASTING_RULE)
     }
+    sources = {
+        key.removeprefix(_LASTING_SOURCE): state.value.decode()
+        for key, state in states.items()
+        if key.startswith(_LASTING_SOURCE)
+    }
     run = states.get(_LASTING_RUN)
-    if not rules and run is None:
+    if not rules and run is None and not sources:
         return None
     db = read_only(path)
     try:
@@ -212,6 +218,7 @@ def _restored(past: Past, path: Path) -> Saved | None:
         fills=frozenset(keys),
         late=tuple(late),
         keys=frozenset(claimed),
+        sources=sources,
     )
 
 
@@ -234,4 +241,5 @@ def _jsonable(saved: Saved | None) -> object:
         "fills": sorted(saved.fills),
         "late": saved.late,
         "keys": sorted(saved.keys),
+        "sources": saved.sources,
     }

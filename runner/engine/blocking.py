@@ -4,7 +4,8 @@ One question with one answer for `why`, `status` and the tests of a file: the fi
 applies, and of the last group all that apply together.
 
     in a trade | disabled, done | the run's state | an exchange of its legs | not warm
-    | refused, waiting for `for` | cooldown | not armed | parts of `when` that are not true
+    | refused, waiting for `for` | cooldown | not armed | no message of its trigger
+    | parts of `when` that are not true
 
 It reads and changes nothing, and no tick calls it.
 """
@@ -51,6 +52,8 @@ class Kind(StrEnum):
     SENDING = "sending"
     COOLDOWN = "cooldown"
     UNARMED = "unarmed"
+    TRIGGER = "trigger"
+    """subject: the source whose message would start the rule"""
 
 
 class Block:
@@ -112,6 +115,7 @@ def why_not(desk: Desk, run: RuleRun, refusal: Refusal | None, found: list[Readi
         or (_warming(desk, run) if state is RuleState.WARMING else [])
         or (_pending(desk, run, refusal) if state is RuleState.PENDING else [])
         or _resting(desk, run)
+        or _untriggered(desk, run)
         or parts(found, desk.now)
     )
 
@@ -183,6 +187,18 @@ def _resting(desk: Desk, run: RuleRun) -> list[Block]:
     if not run.armed:
         return [Block(Kind.UNARMED, "", "`when` must have been false once since the last trade")]
     return []
+
+
+def _untriggered(desk: Desk, run: RuleRun) -> list[Block]:
+    """Return what a rule waits for that nothing but a message starts."""
+    trigger = run.plan.trigger
+    if trigger is None or run.state is not RuleState.IDLE:
+        return []
+    stream = desk.rules.streams[trigger.source]
+    text = f"waits for {trigger.source}, which is {stream.state}"
+    if stream.seq:
+        text += f"; its last message was sent {stream.age(desk.now) / 1e9:.1f}s ago"
+    return [Block(Kind.TRIGGER, trigger.source, text)]
 
 
 def parts(found: list[Reading], now: int) -> list[Block]:

@@ -11,6 +11,7 @@ from runner.base.errors import FileError
 from runner.engine.desk import Listed, book_key
 from runner.engine.events import InstrumentFacts
 from runner.engine.reading import breaker_key
+from runner.engine.sources import late_key
 from runner.lang.api import ProgramApi
 from runner.lang.calendar import WallClock
 from runner.lang.cells import AccountCell, PnlCell, PositionCell, RuleCell
@@ -136,7 +137,8 @@ def compiled(plan: Plan) -> Builder:
         signals=plan.signals,
         rules={name: _exprs(rule) for name, rule in plan.rules.items()},
         params={name: param.value for name, param in plan.params.items()},
-        conditions={breaker_key(i): b.when for i, b in enumerate(plan.risk.breakers)},
+        conditions={breaker_key(i): b.when for i, b in enumerate(plan.risk.breakers)}
+        | {late_key(n): s.late.when for n, s in plan.sources.items() if s.late is not None},
     )
 
     def build(streams: Mapping[str, Any], cells: Cells) -> ProgramApi:

@@ -74,6 +74,20 @@ class Why(StrEnum):
     STOP_SIDE = "stop_side"
     STOP_OPEN = "stop_open"
     KEY_USED = "key_used"
+    # a message at the engine
+    NO_SOURCE = "no_source"
+    BAD_FIELD = "bad_field"
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out_of_order"
+    FUTURE = "from_the_future"
+    LATE = "late"
+    # a message that would start a rule
+    WARMING = "warming"
+    COOLDOWN = "cooldown"
+    IN_TRADE = "in_trade"
+    RULE_OVER = "rule_over"
+    WHEN_FALSE = "when_false"
+    WHEN_MISSING = "when_missing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,11 @@ from runner.engine.events import (
     Host,
     Mark,
     Operator,
+    Pulse,
     Ready,
     Reconciled,
     Reject,
+    Signal,
     Timer,
     Top,
     Trade,
@@ -61,6 +63,7 @@ from runner.engine.reading import (
 from runner.engine.rule import RuleRun
 from runner.engine.rules import Rules
 from runner.engine.snapshot import Saved
+from runner.engine.sources import Sources, SourceStream
 from runner.engine.spending import Spending
 from runner.engine.timers import SECOND, Timers
 from runner.engine.trace import Funnel, Traces
@@ -135,7 +138,11 @@ class Engine:
         desk.gate = Gate(desk)
         self.trade_cells = {name: TradeCell(desk, rule) for name, rule in plan.rules.items()}
         self.held_cells = {name: HeldCell(desk, m) for name, m in markets.items()}
-        desk.rules = Rules(desk, market.streams, self.trade_cells)
+        self.sources = Sources(desk, plan.sources)
+        self.sources.on_change = self._source_changed
+        self.sources.run_after = self._run_after
+        self.streams: dict[str, Any] = {**market.streams, **self.sources.streams}
+        desk.rules = Rules(desk, self.streams, self.trade_cells, self.sources)
         desk.rules.on_flush = self._write_rows
         cells = build.Cells(
             accounts={name: venue.cell for name, venue in venues.items()},
@@ -144,7 +151,7 @@ class Engine:
             pnl=DayCell(desk),
             clock=desk,
         )
-        desk.program = program(market.streams, cells)
+        desk.program = program(self.streams, cells)
         desk.rules.bind()
         conditions = {breaker_key(i): b.when for i, b in enumerate(plan.risk.breakers)}
         desk.trips.bind({key: reads_time(when) for key, when in conditions.items()})
@@ -175,6 +182,8 @@ class Engine:
             CancelReply: lambda e: orderflow.on_cancel_reply(desk, e),
             AmendReply: lambda e: orderflow.on_amend_reply(desk, e),
             Amended: lambda e: orderflow.on_amended(desk, e),
+            Signal: self._on_signal,
+            Pulse: self.sources.on_pulse,
             Timer: self._on_timer,
         }
 
@@ -260,7 +269,7 @@ class Engine:
     @property
     def evaluations(self) -> dict[str, int]:
         """How often each rule was looked at: once per frame of every stream it reads."""
-        streams = self.market.streams
+        streams = self.streams
         return {
             name: sum(streams[key].seq for key in run.program.when_streams)
             for name, run in self.desk.rules.runs.items()
@@ -286,6 +295,7 @@ class Engine:
             run=snapshot.run_row(desk),
             fills=frozenset(desk.orders.seen_fills),
             keys=frozenset(desk.keys),
+            sources={name: self.sources.row(name) for name in self.sources.streams},
         )
 
     # -- the ways of an event
@@ -360,7 +370,9 @@ class Engine:
             cell.price_fees(desk.now)
         if self.restored is not None:
             self.orphans = snapshot.restore(desk, self.restored, adopt=self._adopt)
+            self.sources.restore(self.restored.sources)
             self.world.after_restore()
+        self.sources.start()
         desk.limits.start_day()
         desk.rules.holding.start_beat()
         desk.traces.start()
@@ -401,6 +413,19 @@ class Engine:
         if event.state:
             program.restore(event.state, now, event.gap)
         program.warm_up(event.closes, now)
+
+    def _on_signal(self, event: Signal) -> None:
+        accepted = self.sources.on_signal(event)
+        if accepted is not None:
+            self._stream_changed(self.sources.streams[event.source])
+            self.desk.rules.triggers.arrived(*accepted)
+
+    def _source_changed(self, stream: SourceStream) -> None:
+        """A source went stale or down, or came back, and no signal says so."""
+        self._stream_changed(stream)
+        for run in self._watches[stream.key].rules:
+            if run.test(self.desk.now):
+                self.desk.rules.step(run)
 
     def _on_facts(self, event: Facts) -> None:
         self.world.on_facts(event)
@@ -444,6 +469,7 @@ class Engine:
         waiting, self.desk.after = self.desk.after, []
         for act in waiting:
             act()
+        self.sources.hide()
 
     def _write_rows(self, names: list[str]) -> None:
         desk = self.desk
@@ -457,7 +483,7 @@ class Engine:
         feeds, edges = self.desk.program.on_stream, self.desk.program.on_edge
         watches = {
             key: Watch(stream.market, feeds.get(key), edges.get(key))
-            for key, stream in self.market.streams.items()
+            for key, stream in self.streams.items()
         }
         for breaker in self.desk.trips.breakers:
             for key in breaker_streams(self.plan, breaker.plan.when):

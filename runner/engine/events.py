@@ -290,6 +290,29 @@ class History(Event, tag="history", kw_only=True):
     gap: int = 0
 
 
+SignalValue = str | float | bool | None
+
+
+class Signal(Event, tag="signal", kw_only=True):
+    """A message of a source that passed the door; `sent_at` its sender's time, wall ns.
+
+    `id` is what `dedupe` knows it by, "" where it has none.
+    """
+
+    source: str
+    id: str
+    fields: dict[str, SignalValue]
+    sent_at: int
+
+
+class Pulse(Event, tag="pulse", kw_only=True):
+    """A sign of life of a source, or (not `ok`) that it is down and why."""
+
+    source: str
+    ok: bool
+    reason: str = ""
+
+
 class Timer(Event, tag="timer", kw_only=True, gc=False):
     """Time has reached the engine's `due`."""
 
@@ -323,6 +346,8 @@ AnyEvent = (
     | Operator
     | Host
     | History
+    | Signal
+    | Pulse
     | Timer
 )
 """All events, for the typed encoding of recordings."""

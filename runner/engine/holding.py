@@ -89,7 +89,7 @@ class Holding:
         if run.trade is not trade or run.state is not RuleState.ACTIVE or until is None:
             return
         now = self.desk.now
-        if until.true(now) or until.false(now):
+        if self.desk.rules.triggers.until_known(run):
             run.missing_since = -1
         elif run.missing_since < 0:
             run.missing_since = now

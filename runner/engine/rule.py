@@ -9,6 +9,7 @@ from typing import Final
 from runner.engine.cost import TradeCell
 from runner.engine.losses import LossStop
 from runner.engine.reading import entered_keys, reads_time
+from runner.engine.sources import Pending
 from runner.engine.trade import Trade
 from runner.lang.api import RuleProgram
 from runner.spec.plan import RulePlan
@@ -46,8 +47,8 @@ class RuleRun:
     __slots__ = (
         "armed", "cell", "clocked_until", "clocked_when", "cooldown_until", "disabled_why",
         "entered_keys", "entry_streams",
-        "identity", "last_trade", "missing_since", "opposed", "pending_since", "plan", "program",
-        "rejects", "retry_at", "state", "stop", "test", "trade", "warm_at",
+        "identity", "inbox", "last_trade", "missing_since", "opposed", "outbox", "pending_since",
+        "plan", "program", "rejects", "retry_at", "state", "stop", "test", "trade", "warm_at",
     )  # fmt: skip
 
     def __init__(self, plan: RulePlan, program: RuleProgram, cell: TradeCell) -> None:
@@ -73,13 +74,19 @@ class RuleRun:
         self.clocked_when = reads_time(plan.when)
         self.clocked_until = reads_time(plan.until)
         self.entered_keys = entered_keys(plan)
+        self.inbox: Pending | None = None
+        """the message it is tried to enter on (`triggers.py`)"""
+        self.outbox: list[Pending] = []
+        """messages that may end its trade"""
         self.identity = ""
         """how it enters and leaves, for the trades of a later run (`reading.identity`)"""
 
     def watch(self) -> None:
         """Choose the test of the present state."""
         state, when = self.state, self.program.when
-        if state is RuleState.IDLE:
+        if self.plan.trigger is not None and state in (RuleState.IDLE, RuleState.PENDING):
+            self.test = _never  # only its trigger starts it
+        elif state is RuleState.IDLE:
             self.test = when.true if self.armed else when.false
         elif state in (RuleState.WARMING, RuleState.PENDING):
             self.test = _always

@@ -38,8 +38,10 @@ from runner.engine.orders import Order
 from runner.engine.reading import identity
 from runner.engine.rule import HOLDING, RuleRun, RuleState, opposed
 from runner.engine.setbacks import forget_refusals, moved_outside, note_refusal
+from runner.engine.sources import Sources
 from runner.engine.timers import MS
 from runner.engine.trade import Trade, missed, new_trade
+from runner.engine.triggers import Triggers
 from runner.market.streams import StreamState
 
 RETRY: Final = 250 * MS
@@ -52,7 +54,11 @@ class Rules:
     """All rules of a strategy."""
 
     def __init__(
-        self, desk: Desk, streams: Mapping[str, Any], cells: Mapping[str, TradeCell]
+        self,
+        desk: Desk,
+        streams: Mapping[str, Any],
+        cells: Mapping[str, TradeCell],
+        sources: Sources,
     ) -> None:
         self.desk = desk
         self.streams = streams
@@ -66,6 +72,7 @@ class Rules:
         self.closing = Closing(desk)
         self.holding = Holding(desk)
         self.guards = Guards(desk)
+        self.triggers = Triggers(desk, sources)
         self.dirty: dict[str, None] = {}
         """names of rules (and "" for the run) whose lasting state changed since the last flush"""
         self.counted = False
@@ -87,6 +94,7 @@ class Rules:
             self.runs[name] = run
         for run in self.runs.values():
             run.opposed = [r for r in self.runs.values() if r is not run and opposed(run, r)]
+        self.triggers.bind()
 
     # -- what a tick or a timer brings
 
@@ -96,6 +104,8 @@ class Rules:
             if not self._warm(run):
                 return
             self._move(run, RuleState.IDLE, "warm", quiet=True)
+        if run.plan.trigger is not None and run.state in (RuleState.IDLE, RuleState.PENDING):
+            return
         if run.state is RuleState.IDLE:
             self._idle(run)
         if run.state is RuleState.PENDING:
@@ -127,8 +137,8 @@ class Rules:
             if venue.state is not Readiness.READY or leg.market not in venue.facts:
                 return False
         for key in run.program.when_streams:
-            if self.streams[key].state is StreamState.WAITING:
-                return False
+            if self.streams[key].state is StreamState.WAITING and key not in self.desk.plan.sources:
+                return False  # a source may never say anything: that is for the file to judge
         if self.desk.program.warm(run.plan.name):
             return True
         run.warm_at = now + WARM_LOOK
@@ -182,16 +192,20 @@ class Rules:
             self.touch(run.plan.name)
 
     def _enter(self, run: RuleRun) -> None:
-        refusal = self._opposing(run) or self.guards.standing(run) or self.groups.enter(run)
+        refusal = self.attempt(run)
         if refusal is None:
             return
         now = self.desk.now
         self.desk.traces.refused(run.plan.name, run.state, refusal)
         if refusal.code is Why.MAX_FIRINGS:
-            self._disable(run, refusal.text)
+            self.disable(run, refusal.text)
             return
         run.retry_at = now + RETRY
         self.desk.timers.at(run.retry_at, self._look, run)
+
+    def attempt(self, run: RuleRun) -> Refusal | None:
+        """Enter if nothing opposes it and the gate approves; the refusal otherwise."""
+        return self._opposing(run) or self.guards.standing(run) or self.groups.enter(run)
 
     def _opposing(self, run: RuleRun) -> Refusal | None:
         for other in run.opposed:
@@ -209,6 +223,7 @@ class Rules:
     def entered(self, run: RuleRun, trade: Trade) -> None:
         """The gate approved a group: the trade exists from now on."""
         run.trade = trade
+        run.inbox, run.outbox = None, []
         run.cell.entered = trade.entered
         self._move(run, RuleState.ENTERING, "approved")
 
@@ -231,6 +246,8 @@ class Rules:
             return
         self.holding.watch(run)
         self._active(run, hold=False)
+        if run.outbox:
+            self.triggers.activated(run)
 
     def again_entering(self, run: RuleRun, cause: str) -> None:
         """An active trade lost its match: its legs are evened as those of an entry."""
@@ -310,12 +327,13 @@ class Rules:
             pnl = sum(leg.ledger.settled_pnl for leg in trade.legs) - trade.baseline
             self.desk.trips.closed(trade, pnl)
         if run.rejects >= REJECTS_IN_A_ROW:
-            self._disable(run, f"{run.rejects} rejects in a row, the last {trade.rejected}")
+            self.disable(run, f"{run.rejects} rejects in a row, the last {trade.rejected}")
 
     def _rest(self, run: RuleRun, reason: str, *, armed: bool) -> None:
         now = self.desk.now
         once = run.plan.once and reason not in ("no fill",) and not reason.startswith("rejected")
-        run.armed = armed or run.plan.rearm == "level"
+        run.armed = armed or run.plan.rearm == "level" or run.plan.trigger is not None
+        run.outbox = []
         if run.trade is not None:
             forget_refusals(self.desk, run, run.trade)
             self.guards.release(run)
@@ -336,11 +354,21 @@ class Rules:
             self._move(run, RuleState.IDLE, "rested")
             self._look(run)
 
+    def begin(self, run: RuleRun, cause: str) -> None:
+        """A trigger is being tried."""
+        run.pending_since = self.desk.now
+        self._move(run, RuleState.PENDING, cause, quiet=True)
+
+    def unbegin(self, run: RuleRun) -> None:
+        """Nothing came of a trigger."""
+        self._move(run, RuleState.IDLE, "trigger over", quiet=True)
+
     def take_up(self, run: RuleRun) -> None:
         """Go on with what an earlier run left: its trade once its exchanges are there, its rest."""
         if run.state in HOLDING and not self.known_to_all(run):
             self.desk.timers.at(self.desk.now + TAKE_UP_LOOK, self.take_up, run)
             return
+        self.triggers.take_up(run)
         if run.state is RuleState.ENTERING:
             self.groups.watch_doubt(run)
             self.groups.watch_ttl(run)
@@ -387,7 +415,7 @@ class Rules:
             return
         run.rejects, run.disabled_why = 0, ""
         self.desk.gate.firings[name].clear()
-        run.armed = run.plan.rearm == "level"
+        run.armed = run.plan.rearm == "level" or run.plan.trigger is not None
         self._move(run, RuleState.WARMING, "resumed")
 
     def known_to_all(self, run: RuleRun) -> bool:
@@ -410,7 +438,8 @@ class Rules:
             if doubt < 0 or self.desk.now - doubt <= trade.repair_within:
                 yield trade
 
-    def _disable(self, run: RuleRun, why: str) -> None:
+    def disable(self, run: RuleRun, why: str) -> None:
+        """Let a rule do nothing until `resume`, and tell."""
         run.disabled_why = why
         self._move(run, RuleState.DISABLED, why)
         self.desk.tell("page", f"rule {run.plan.name} disabled: {why}", Topic.RULE)

@@ -21,6 +21,7 @@ from runner.engine.orderflow import fill_key
 from runner.engine.orders import Order, OrderState
 from runner.engine.reading import entered_keys
 from runner.engine.rule import RuleRun, RuleState
+from runner.engine.sources import Pending, fits
 from runner.engine.timers import NEVER
 from runner.engine.trade import Guard, Leaving, Leg, Trade
 from runner.engine.trips import is_trip
@@ -38,7 +39,7 @@ class Saved(msgspec.Struct, kw_only=True):
 
     `fills` are the keys (`orderflow.fill_key`) of all fills that earlier runs applied; `late` are
     fills they journaled when the rows were written already: they are booked at the restore. `keys`
-    are the once-keys ever claimed.
+    are the once-keys ever claimed, `sources` the youngest `source_row` rows by name.
     """
 
     rules: dict[str, str] = {}
@@ -46,6 +47,7 @@ class Saved(msgspec.Struct, kw_only=True):
     fills: frozenset[str] = frozenset()
     late: tuple[Fill, ...] = ()
     keys: frozenset[str] = frozenset()
+    sources: dict[str, str] = {}
 
 
 def split_fills(rules: Mapping[str, str], fills: Iterable[Fill]) -> tuple[list[str], list[Fill]]:
@@ -90,6 +92,10 @@ def rule_row(desk: Desk, run: RuleRun) -> str:
     spent = desk.spending.saved(run.plan.name)
     if spent:
         row["spent"] = spent
+    if run.inbox is not None:
+        row["inbox"] = _pending(run.inbox, to_wall)
+    if run.outbox:
+        row["outbox"] = [_pending(p, to_wall) for p in run.outbox]
     if run.trade is not None:
         row["trade"] = _trade(run.trade) | {
             "identity": run.trade.identity or run.identity,
@@ -231,6 +237,10 @@ def _restore_rule(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
         run.cell.active = state is RuleState.ACTIVE
     for saved in row["orders"]:
         _restore_order(desk, saved, to_mono)
+    if "inbox" in row and run.plan.trigger is not None:
+        run.inbox = _read_pending(desk, row["inbox"], to_mono)
+    waiting = (_read_pending(desk, p, to_mono) for p in row.get("outbox", ()))
+    run.outbox = [p for p in waiting if p is not None]
     if state in (RuleState.IDLE, RuleState.PENDING):
         state = RuleState.WARMING
     run.state = state
@@ -257,6 +267,27 @@ def _restore_order(desk: Desk, saved: dict[str, Any], to_mono: int) -> None:
     desk.orders.changed(order)
     if not order.settled:
         desk.orders.ask(order)
+
+
+def _pending(pending: Pending, to_wall: int) -> dict[str, Any]:
+    return {
+        "source": pending.source,
+        "id": pending.id,
+        "values": pending.values,
+        "base": pending.base + to_wall,
+        "until": pending.until + to_wall,
+        "ends": pending.ends + to_wall,
+        "why": pending.why,
+    }
+
+
+def _read_pending(desk: Desk, row: dict[str, Any], to_mono: int) -> Pending | None:
+    """Return a message that waits, None when its source is not in the file any more."""
+    plan = desk.plan.sources.get(row["source"])
+    if plan is None or not all(fits(f, row["values"].get(n)) for n, f in plan.fields.items()):
+        return None
+    times = {key: row[key] + to_mono for key in ("base", "until", "ends")}
+    return msgspec.convert({**row, **times}, Pending)
 
 
 def _fits(desk: Desk, run: RuleRun, row: dict[str, Any]) -> bool:

@@ -215,7 +215,7 @@ class Calls(Checking):
     def bars_of(self, syntax: Syntax, args: Sequence[Expr]) -> str | None:
         """Return the bars stream that a count of bars counts: the only one there is to mean."""
         read = tree.streams_of(*args)
-        markets = {key.split(".")[0] for key in read}
+        markets = {key.split(".")[0] for key in read} & self.scope.markets.keys()
         having = [m for m in sorted(markets) if "bars" in self.scope.markets[m].streams]
         named = [key for key in read if key.endswith(".bars")]
         found = named or [f"{m}.bars" for m in having]

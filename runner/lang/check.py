@@ -18,6 +18,7 @@ from runner.lang.functions import CELLS, FUNCTIONS, SHORT
 from runner.lang.lexer import Fault
 from runner.lang.operators import Operators
 from runner.lang.parser import Syntax
+from runner.lang.ranges import ALL
 from runner.lang.resolve import Unresolved, nearest
 from runner.lang.scope import Scope
 from runner.lang.tree import Expr
@@ -169,7 +170,7 @@ class _Checker(Calls, Operators):
             resolve.too_long(syntax, 1)
             return self.named(syntax, first, scope.signals[first], False)
         if first in scope.sources:
-            raise resolve.later(f"source `{first}`", syntax.parts[0])
+            return self.source_field(syntax)
         raise self.nowhere(syntax)
 
     def nowhere(self, syntax: parser.NameSyntax) -> Unresolved:
@@ -182,7 +183,7 @@ class _Checker(Calls, Operators):
         elif len(syntax.parts) == 1:
             label = nearest(first, [*scope.signals, *(f"params.{p}" for p in scope.params)])
         else:
-            label = nearest(first, [*scope.markets, "params", "sizing", *CELLS])
+            label = nearest(first, [*scope.markets, *scope.sources, "params", "sizing", *CELLS])
         known = sorted(scope.markets) if len(syntax.parts) > 1 else []
         return Unresolved("E0304", f"nothing is named `{first}`", syntax.parts[0], label,
                           notes=(f"markets: {', '.join(known)}",) if known else ())  # fmt: skip
@@ -202,6 +203,21 @@ class _Checker(Calls, Operators):
         if expr is None:
             return tree.Broken(*self.base(syntax, types.UNKNOWN), name)
         return tree.Named(*self.base(syntax, expr.type, expr), name, expr, sizing)
+
+    def source_field(self, syntax: parser.NameSyntax) -> Expr:
+        name = syntax.parts[0][0]
+        source = self.scope.sources[name]
+        if source is None:
+            return tree.Broken(*self.base(syntax, types.UNKNOWN), name)
+        if len(syntax.parts) == 1:
+            return tree.StreamArg(*self.base(syntax, types.STREAM), name, "", "source")
+        field = syntax.parts[1][0]
+        resolve.too_long(syntax, 2)
+        if field not in source.fields:
+            raise resolve.lacks(name, syntax.parts[1], source.fields)
+        bounds = source.ranges.get(field, ALL)
+        return tree.Field(*self.base(syntax, source.fields[field]), name, "", "source", field,
+                          bounds)  # fmt: skip
 
     def market(self, syntax: parser.NameSyntax) -> Expr:
         market = self.scope.markets[syntax.parts[0][0]]

@@ -74,7 +74,8 @@ class Checking:
         label = "a stream" if expr.type.sort is Sort.STREAM else "a side"
         help_ = f"one of its fields: `{self.source(expr)}.{{}}`"
         if isinstance(expr, tree.StreamArg):
-            fields = ", ".join(sorted(FIELDS[expr.kind]))
+            source = self.scope.sources.get(expr.key)
+            fields = ", ".join(sorted(source.fields if source else FIELDS.get(expr.kind, ())))
             help_ = f"take a field: {fields}"
         else:
             help_ = "`buy` and `sell` are arguments of `fill_price`"

@@ -109,6 +109,9 @@ class _Reads:
         self._windows = [(sources.windows[id], name) for id, name in named.items()]
         cells = [cell for expr in exprs for cell in tree.find(expr, tree.Cell)]
         self._cells = list({cell.source: cell for cell in cells}.values())
+        fields = [field for expr in exprs for field in tree.find(expr, tree.Field)]
+        said = {field.source: field for field in fields if field.kind == "source"}
+        self._said = list(said.values())
         self._env = env
 
     def lacks(self, now: int) -> list[Lack]:
@@ -128,6 +131,11 @@ class _Reads:
             Lack(LackKind.CELL, cell.source, "unknown", "")
             for cell in self._cells
             if treewalk.evaluate(cell, env) is None
+        ]
+        found += [
+            Lack(LackKind.CELL, field.source, "not said", "")
+            for field in self._said
+            if treewalk.evaluate(field, env) is None
         ]
         return found
 

@@ -446,5 +446,8 @@ def _objects(
     """Return all objects that generated names can stand for."""
     found = dict(cells)
     found |= {("stream", key): stream for key, stream in streams.items()}
+    for key, stream in streams.items():
+        cells_of = getattr(stream, "cells", {})  # those of a source are of its fields
+        found |= {("field", f"{key}.{name}"): cell for name, cell in cells_of.items()}
     found |= {("window", key): window for key, window in windows.items()}
     return found

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from runner.lang import types
+from runner.lang.ranges import Interval
 from runner.lang.tree import Expr
 from runner.lang.types import Type
 
 RESERVED = frozenset(
     "params sizing position account rule this pnl buy sell true false and or not if else in".split()
 )
-"""names that a market, a signal or a param cannot have"""
+"""names that a market, a source, a signal or a param cannot have"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,19 @@ class MarketScope:
     base: str | None
     quote: str | None
     streams: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceScope:
+    """A source from outside: the types of its fields, and the ranges of those that are numbers.
+
+    `event`: the fields exist only in the instant a message arrives.
+    """
+
+    name: str
+    fields: Mapping[str, Type]
+    ranges: Mapping[str, Interval]
+    event: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +84,8 @@ class Scope:
     sizing: Mapping[str, Expr | None] = field(default_factory=dict)
     exchanges: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, str | None] = field(default_factory=dict)
-    sources: frozenset[str] = frozenset()
-    """names of sections not in this version yet: a field of one is E0207, not E0304"""
+    sources: Mapping[str, SourceScope | None] = field(default_factory=dict)
+    """None: its own mistake was reported"""
     pnl: str | None = None
     """the currency of `pnl.day`; None when the strategy has several or none"""
     pegs: Mapping[str, str] = field(default_factory=dict)

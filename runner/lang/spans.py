@@ -22,7 +22,7 @@ def span(expr: Expr, params: Ranges) -> Interval:
         case tree.Param():
             return params.get(expr.name, ALL)
         case tree.Field():
-            return FIELDS[expr.kind][expr.field].range
+            return expr.range or FIELDS[expr.kind][expr.field].range
         case tree.Cell():
             return CELLS[expr.space][expr.field].range
         case tree.Named() | tree.Entered():

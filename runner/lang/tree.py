@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from runner.lang.diagnostics import Mark, Text
+from runner.lang.ranges import Interval
 from runner.lang.types import Type
 
 
@@ -81,12 +82,16 @@ class StreamArg(Node):
 
 @dataclass(frozen=True, slots=True)
 class Field(Node):
-    """A field of a stream: `bin.book.bid`."""
+    """A field of a stream: `bin.book.bid`; of a source (kind `source`): `voc.action`.
+
+    `range` is what a source declares; the fields of markets have theirs in the table.
+    """
 
     key: str
     market: str
     kind: str
     field: str
+    range: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,10 @@ def _compare(op: str, left: Value, right: Value) -> bool | None:
     return left > right if op == ">" else left >= right
 
 
-def _field(stream: Any, expr: tree.Field) -> float | None:
+def _field(stream: Any, expr: tree.Field) -> Value:
+    if expr.kind == "source":
+        value: Value = stream.cells[expr.field].value
+        return value if isinstance(value, str | bool) or value is None else finite(value)
     if expr.kind != "book":
         return finite(getattr(stream, expr.field))
     bid, ask = finite(stream.bid), finite(stream.ask)

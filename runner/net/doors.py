@@ -7,7 +7,6 @@ signatures and listen keys stand in them.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import ssl
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import aiohttp
 import picows
 
 from runner.base.errors import Down, ExchangeError, RateLimited, UnknownOutcome, WorldError
+from runner.base.hosts import is_loopback as is_loopback
 from runner.base.secret import redact
 
 _PLAIN: Final = frozenset({"ws", "http"})
@@ -34,16 +34,6 @@ def without_query(url: str) -> str:
     host = parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{host}{port}{redact(parts.path)}"
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name is this machine by its very form (nothing is resolved)."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_url(url: str, allowed: frozenset[str] | None = None) -> None:

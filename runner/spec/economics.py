@@ -229,5 +229,5 @@ def _raw_gap(term: Expr) -> tuple[str, str] | None:
 
 
 def _markets(expr: Expr) -> list[str]:
-    names = [n.market for n in walk(expr) if isinstance(n, Field | StreamArg)]
+    names = [n.market for n in walk(expr) if isinstance(n, Field | StreamArg) and n.market]
     return list(dict.fromkeys(names))

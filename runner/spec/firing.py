@@ -333,7 +333,7 @@ def _span(expr: Expr, ctx: Context) -> Interval:
             value = ctx.values.get(expr.name)
             return point(float(value)) if isinstance(value, int | float) else ALL
         case Field():
-            return FIELDS[expr.kind][expr.field].range
+            return expr.range or FIELDS[expr.kind][expr.field].range
         case Cell():
             return CELLS[expr.space][expr.field].range
         case Named():

@@ -27,15 +27,17 @@ from runner.spec.exchanges import ExchangeDraft, read_exchanges
 from runner.spec.markets import MarketDraft, plan_market, read_markets
 from runner.spec.notify import read_notify
 from runner.spec.params import Given, read_file, read_params
-from runner.spec.plan import ParamPlan, Plan, RiskPlan, RunPlan
+from runner.spec.plan import ParamPlan, Plan, RiskPlan, RunPlan, SourcePlan
 from runner.spec.risk import check_must, read_risk, read_run
 from runner.spec.rules import RuleDraft, first_leg, plan_rule, read_rules
 from runner.spec.secrets import mask_literals
 from runner.spec.shape import check_shape
 from runner.spec.signals import read_signals, read_sizing
+from runner.spec.sources import SourceDraft, finish_sources, read_sources
 from runner.spec.trial_expect import Known
 from runner.spec.trial_plan import TrialPlan
 from runner.spec.trials import read_trials
+from runner.spec.triggers import read_triggers
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +103,21 @@ class _Strategy:
         self.root = root
         ctx = self.ctx = Context(findings)
         self.pegs = _pegs(root)
-        sources = frozenset(e.key.text for e in _later(root, "sources"))
-        ctx.scope = Scope(pegs=peg_map(self.pegs), sources=sources)
+        ctx.scope = Scope(pegs=peg_map(self.pegs))
         self.params: dict[str, ParamPlan] = read_params(root, given, ctx)
         self.exchanges: dict[str, ExchangeDraft] = read_exchanges(root, ctx)
         self.markets: dict[str, MarketDraft] = read_markets(root, self.exchanges, ctx)
         self._names()
+        self.source_drafts: dict[str, SourceDraft] = read_sources(root, self.markets, ctx)
+        ctx.scope = replace(ctx.scope, sources={n: d.scope for n, d in self.source_drafts.items()})
         self.signals: dict[str, Expr | None]
         self.signals, self.signal_texts = read_signals(root, self.markets, ctx)
         self.sizing = read_sizing(root, self.markets, ctx)
+        self.sources: dict[str, SourcePlan] = finish_sources(
+            self.source_drafts, set(self.signals), ctx
+        )
         self.rules: dict[str, RuleDraft] = read_rules(root, self.markets, self.sizing, ctx)
+        self.sources |= read_triggers(self.rules, self.source_drafts, ctx)
         self.risk: RiskPlan = read_risk(root, self.markets, self.exchanges, ctx)
         self.run: RunPlan = read_run(root, ctx)
         self.notify = read_notify(root, ctx)
@@ -119,7 +126,7 @@ class _Strategy:
         facts.check(self.rules, self.exchanges, ctx)
         self.trials: tuple[TrialPlan, ...]
         self.trials = read_trials(
-            root, self.markets, self.rules, Known(self.signals, ctx.scope.sources, ctx)
+            root, self.markets, self.rules, Known(self.signals, frozenset(ctx.scope.sources), ctx)
         )
         unused.check(root, self.signal_texts, ctx)
 
@@ -164,6 +171,7 @@ class _Strategy:
             pegs=self.pegs,
             assumptions=self._assumptions(),
             trials=self.trials,
+            sources=self.sources,
         )
 
     def _assumptions(self) -> tuple[str, ...]:
@@ -183,9 +191,3 @@ def _pegs(root: Mapping) -> tuple[str, ...]:
     if not isinstance(node, Sequence) or node.bad:
         return ()
     return tuple(i.text for i in node.items if isinstance(i, Scalar) and not i.bad)
-
-
-def _later(root: Mapping, key: str) -> Mapping:
-    """Return a section that is not in this version yet, for the names it would define."""
-    node = root.get(key)
-    return node if isinstance(node, Mapping) else Mapping(root.mark)

@@ -78,7 +78,7 @@ def _param(name: str, node: Mapping, given: Given, ctx: Context) -> tuple[ParamS
     path = f"params.{name}"
     type_ = _type(node, ctx, path)
     default = _in_file(node.get("default"), type_, ctx, f"{path}.default")
-    low, high = _range(node, type_, ctx, path)
+    low, high = read_range(node, type_, ctx, path)
     bounds = (low, high)
     at = node.get("default")
     if default is not None and at is not None and not _inside(default, bounds):
@@ -108,7 +108,7 @@ def _type(node: Mapping, ctx: Context, path: str) -> Type:
     return types.amount(ctx.scope.currency(kind))
 
 
-def _range(
+def read_range(
     node: Mapping, type_: Type, ctx: Context, path: str
 ) -> tuple[float | None, float | None]:
     at = node.get("range")

@@ -14,6 +14,12 @@ from typing import Final
 
 from runner.lang.tree import Expr
 from runner.market.instruments import Instrument, Side
+from runner.spec.parts import FIRINGS
+from runner.spec.parts import Quantity as Quantity
+from runner.spec.parts import Rate as Rate
+from runner.spec.parts import SecretRef as SecretRef
+from runner.spec.source_plan import SourcePlan as SourcePlan
+from runner.spec.source_plan import TriggerPlan as TriggerPlan
 from runner.spec.trial_plan import TrialPlan
 
 AMEND_RATES: Final[Mapping[str, float]] = {"binance_usdm": 20.0, "bybit_linear": 10.0}
@@ -39,15 +45,6 @@ class StreamKind(StrEnum):
     MARK = "mark"
     FUNDING = "funding"
     BARS = "bars"
-
-
-@dataclass(frozen=True, slots=True)
-class SecretRef:
-    """Where a secret is: an environment variable or a file; `line` for messages."""
-
-    env: str = ""
-    file: str = ""
-    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +96,6 @@ class MarketPlan:
     streams: Mapping[StreamKind, StreamPlan]
     traded: bool
     line: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """A number with a currency: 500 USDT, 0.002 BTC."""
-
-    value: Decimal
-    unit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,14 +250,6 @@ class QuotePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """So many in so long."""
-
-    count: int
-    per_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class RulePlan:
     """One rule; exactly one of `trade`, `order` and `quote` is set."""
 
@@ -294,7 +275,8 @@ class RulePlan:
     quote: QuotePlan | None = None
     net: bool = False
     """`mode: net`: opposite rules on a market do not exclude each other"""
-    max_firings: Rate = Rate(20, 60_000_000_000)
+    max_firings: Rate = FIRINGS
+    trigger: TriggerPlan | None = None
 
     @property
     def keeps(self) -> bool:
@@ -372,7 +354,7 @@ class RiskPlan:
     """by `all`, an exchange's or a base asset's name"""
     max_open_orders: Mapping[str, int]
     price_collar: float = 0.01
-    max_firings: Rate = Rate(20, 60_000_000_000)
+    max_firings: Rate = FIRINGS
     same_order_within_ns: int = 50_000_000
     max_drawdown: Drawdown | None = None
     max_losing_streak: LosingStreak | None = None
@@ -477,6 +459,8 @@ class Plan:
     assumptions: tuple[str, ...] = ()
     trials: tuple[TrialPlan, ...] = ()
     """the tests that stand beside the rules"""
+    sources: Mapping[str, SourcePlan] = field(default_factory=dict)
+    """by name; the own schedule of a rule as `RULE.cron`"""
 
     @property
     def streams(self) -> dict[str, StreamPlan]:

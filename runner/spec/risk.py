@@ -10,7 +10,8 @@ from runner.market.instruments import Kind, Side
 from runner.spec.context import Context, integer, section, text, word
 from runner.spec.exchanges import ExchangeDraft
 from runner.spec.markets import MarketDraft
-from runner.spec.plan import DailyLoss, Quantity, Rate, RiskPlan, RunPlan
+from runner.spec.parts import FIRINGS
+from runner.spec.plan import DailyLoss, Quantity, RiskPlan, RunPlan
 from runner.spec.rules import RuleDraft
 from runner.spec.suggest import hint, nearest
 from runner.spec.trips import (
@@ -33,7 +34,6 @@ _EXAMPLES = {
     "max_daily_loss": "max_daily_loss: {amount: 20 USDT, then: halt}",
 }
 PRICE_COLLAR = 0.01
-FIRINGS = Rate(20, 60_000_000_000)
 
 
 @dataclass(slots=True)

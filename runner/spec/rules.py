@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from runner.lang import types
 from runner.lang.check import CONDITION, NUMBER, Want
-from runner.lang.diagnostics import Mark
+from runner.lang.diagnostics import Mark, Text
 from runner.lang.nodes import Entry, Mapping, Node, Scalar, Sequence
 from runner.lang.scope import ThisScope
-from runner.lang.tree import Expr, Named, entered_of, streams_of
+from runner.lang.tree import Bool, Expr, Named, entered_of, streams_of
 from runner.market.instruments import Side
 from runner.spec.context import Context, flag, fold, section, text, word
 from runner.spec.markets import MarketDraft
@@ -22,6 +23,7 @@ from runner.spec.plan import (
     SingleOrderPlan,
     SizePlan,
     TradePlan,
+    TriggerPlan,
 )
 from runner.spec.resting import DEFAULT_COLLAR, check_single, read_give_up
 from runner.spec.signals import SizingDraft, size_types
@@ -83,6 +85,7 @@ class RuleDraft:
     max_skew_ns: int | None = None
     cooldown_ns: int = 0
     firings: Rate | None = None
+    trigger: TriggerPlan | None = None
 
     @property
     def markets(self) -> list[MarketDraft]:
@@ -306,7 +309,7 @@ class _Rule:
 def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
     """Make the plan of a rule without error."""
     node = draft.node
-    assert draft.when is not None and draft.size is not None and draft.size.expr is not None
+    assert draft.size is not None and draft.size.expr is not None
     size_expr = draft.size.expr
     size = SizePlan(
         size_expr, size_expr.type.currency or "", draft.size.min, draft.size.max, draft.size.name
@@ -334,7 +337,7 @@ def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
     return RulePlan(
         name=draft.name,
         line=draft.key.line,
-        when=draft.when,
+        when=draft.when if draft.when is not None else _always(draft),
         until=draft.until,
         entered=entered_of(draft.until),
         for_ns=draft.for_ns,
@@ -352,7 +355,14 @@ def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
         until_text=text(node, "until") or "",
         net=word(node, "mode", "exclusive") == "net",
         max_firings=draft.firings or firings,
+        trigger=draft.trigger,
     )
+
+
+def _always(draft: RuleDraft) -> Expr:
+    """Return the condition of a rule that its trigger alone starts."""
+    assert draft.trigger is not None
+    return Bool(types.BOOL, Text("true", draft.node.key("trigger")), 0, 4, 1, 1, True)
 
 
 def _plan_leg(leg: LegDraft) -> LegPlan:

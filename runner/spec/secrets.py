@@ -19,6 +19,7 @@ _LIKE_A_KEY = re.compile(
     r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])[A-Za-z0-9+/_=-]{32,}\Z|AKIA[A-Z0-9]{12,}\Z"
 )
 _AUTH = re.compile(r"exchanges\.[^.]*\.auth\Z")
+_KEY = re.compile(r"sources\.[^.]*\.key\Z")
 _PEM = "-----BEGIN "
 
 
@@ -46,7 +47,8 @@ def _walk(node: Node, path: str, secret: bool, findings: Findings, above: list[i
             else:
                 within = bool(_AUTH.match(path))
                 bare = bool(_AUTH.match(inner)) and not isinstance(entry.value, Mapping)
-                named = bool(_NAMES.match(name)) and isinstance(entry.value, Scalar)
+                secret_name = bool(_NAMES.match(name) or _KEY.match(inner))
+                named = secret_name and isinstance(entry.value, Scalar)
                 hidden = within or bare or named
             _walk(entry.value, inner, hidden, findings, [*above, id(node)])
 

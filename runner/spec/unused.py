@@ -12,6 +12,8 @@ from runner.spec.signals import names_in
 
 _PARAM = re.compile(r"(?<![\w.])params\.(\w+)")
 _DEFINING = ("signals.", "params.", "exchanges.", "markets.", "tests.")
+_READING = re.compile(r"(rules|signals|sizing)\.|sources\.[^.]*\.about")
+_NAME = re.compile(r"(?<![\w.])[a-z]\w*")
 _PROSE = ("about", "tests")
 _SIZING = re.compile(r"(?<![\w.])sizing\.(\w+)")
 
@@ -34,6 +36,12 @@ def check(root: Mapping, signal_texts: dict[str, str], ctx: Context) -> None:
         name = entry.key.text
         if name not in used_sizing and not ctx.has_error(f"sizing.{name}"):
             _report("sizing", name, entry.key.mark, f"sizing.{name}", ctx)
+    said = [text for path, text in _texts(root, "") if _READING.match(path)]
+    read = {name for text in said for name in _NAME.findall(text)}
+    for entry in section(root, "sources"):
+        name = entry.key.text
+        if name not in read and not ctx.has_error(f"sources.{name}"):
+            _report("source", name, entry.key.mark, f"sources.{name}", ctx)
     params = {name for _, text in _texts(root, "") for name in _PARAM.findall(text)}
     for entry in section(root, "params"):
         name = entry.key.text
@@ -50,7 +58,8 @@ def _texts(node: Node, path: str) -> Iterator[tuple[str, str]]:
             yield from _texts(item, path)
     else:
         for entry in node:
-            if entry.key.text not in _PROSE:
+            # `about` is prose, but of a language model what it is told of
+            if entry.key.text not in _PROSE or path.startswith("sources."):
                 yield from _texts(entry.value, f"{path}.{entry.key.text}".lstrip("."))
 
 

@@ -227,7 +227,7 @@ CASES = [
          lambda s: s.engine.desk.gate.reducing_symbols.update(byb="differs")),
     Case(Why.RULE_DISABLED, "run_state",
          lambda s: setattr(s.engine.desk.rules.runs[R1], "state", "disabled") or
-         s.engine.desk.rules._disable(s.engine.desk.rules.runs[R1], "test")),
+         s.engine.desk.rules.disable(s.engine.desk.rules.runs[R1], "test")),
     Case(Why.ID_USED, "identity", resting(cid="used", market="byb", ticks=1),
          bad_order={"cid": "used"}),
     Case(Why.PARENT_BUDGET, "identity", bad_parents=[7]),

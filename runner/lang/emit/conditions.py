@@ -26,6 +26,8 @@ class Conditions(Writing):
                 return str(bool(self.owner.params[expr.name]) is wanted)
             case tree.Cell():
                 return self.cell(expr) if wanted else f"not {self.cell(expr)}"
+            case tree.Field():
+                return f"{self.field(expr)} is {wanted}"
             case tree.Not():
                 return self.truth(expr.operand, not wanted)
             case tree.And():

@@ -98,6 +98,8 @@ class Numbers(Writing):
         return f"({value} if {true} else {other} if {false} else nan)"
 
     def field(self, expr: tree.Field) -> str:
+        if expr.kind == "source":
+            return f"{self.owner.name(('field', f'{expr.key}.{expr.field}'))}.value"
         s = self.owner.name(("stream", expr.key))
         if expr.kind != "book" or expr.field in ("bid", "ask", "bid_qty", "ask_qty"):
             return f"{s}.{expr.field}"

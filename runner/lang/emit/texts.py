@@ -16,6 +16,8 @@ class Texts(Writing):
         match expr:
             case tree.String():
                 return self.owner.name(("text", expr.value))
+            case tree.Field():
+                return self.field(expr)
             case tree.Param():
                 return self.owner.name(("text", str(self.owner.params[expr.name])))
             case tree.IfElse():

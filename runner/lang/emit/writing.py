@@ -14,8 +14,8 @@ from runner.lang.tree import Call, Expr
 from runner.lang.windowing import Params
 
 Ref = tuple[str, str]
-"""what a generated name stands for: stream, account, position, rule, pnl, window or text, and its
-key"""
+"""what a generated name stands for: stream, field (of a source), account, position, rule, pnl,
+window or text, and its key"""
 
 
 class Owner(Protocol):
@@ -109,6 +109,10 @@ class Writing:
 
     def instant(self, expr: Call, wanted: bool) -> str:
         """Write a condition of time."""
+        raise NotImplementedError
+
+    def field(self, expr: tree.Field) -> str:
+        """Write a field of a stream, or of a source."""
         raise NotImplementedError
 
     def cell(self, expr: tree.Cell) -> str:
