@@ -155,9 +155,19 @@ def test(
     coverage: Annotated[
         bool, typer.Option("--coverage", help="which parts of conditions were true and false")
     ] = False,
+    from_: Annotated[
+        list[Path] | None, typer.Option("--from", help="print a moment of this recording as a test")
+    ] = None,
+    at: Annotated[str, typer.Option(help="which: 90s from its start, or 2026-03-01T12:00Z")] = "0s",
+    before: Annotated[str, typer.Option(help="how much before it")] = "2s",
+    after: Annotated[str, typer.Option(help="how much after it")] = "1s",
+    every: Annotated[str, typer.Option(help="the step of its series")] = "100ms",
 ) -> None:
     """Run the tests beside the rules: the real engine and paper fills, in virtual time."""
-    from runner.cli.trial import run
+    from runner.cli.trial import moment, run
+
+    if from_:
+        _leave(moment(files or [], from_, at, set or [], params, (before, after, every)))
 
     _leave(run(files or [], name, set or [], params, junit, coverage))
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Final
 
+from runner import spec
 from runner.app.trial import junit
 from runner.app.trial.coverage import Coverage
 from runner.app.trial.suite import Result, Suite
 from runner.app.trial.text import result_text, summary
-from runner.base.errors import UsageError
+from runner.base.errors import UsageError, WorldError
 from runner.cli.check import print_findings, read_sets, strategy_files
+
+MOST_SAMPLES: Final = 2_000
+"""of a moment that becomes a test"""
 
 
 def run(
@@ -56,3 +62,58 @@ def _run_all(suites: Sequence[Suite], name: str, with_coverage: bool) -> list[Re
         if coverage is not None:
             sys.stdout.write("".join(f"      {line}\n" for line in coverage.lines()))
     return results
+
+
+def moment(
+    files: Sequence[str],
+    recordings: Sequence[Path],
+    at: str,
+    sets: Sequence[str],
+    params: Path | None,
+    spans: tuple[str, str, str],
+) -> int:
+    """Print a moment of recordings as a test to paste. `spans`: before, after, every."""
+    from runner.app.offline import lines_of
+    from runner.app.trial.moment import Window
+    from runner.app.trial.moment import moment as write
+
+    if len(files) != 1:
+        raise UsageError("--from needs one strategy file")
+    for path in recordings:
+        if not path.exists():
+            raise WorldError(f"{path}: there is no such recording")
+    checked = spec.load(Path(files[0]), sets=read_sets(sets), params_file=params)
+    if checked.plan is None:
+        print_findings(checked)
+        return 1
+    before, after, every = (_span(text) for text in spans)
+    if every <= 0 or (before + after) // every > MOST_SAMPLES:
+        raise UsageError(f"--every: at most {MOST_SAMPLES} samples")
+    when, wall = _when(at)
+    window = Window(when, wall, before, after, every)
+    names = ", ".join(path.name for path in recordings)
+    sys.stdout.write(write(checked.plan, lambda: lines_of(recordings, _warn), window, names))
+    return 0
+
+
+def _when(text: str) -> tuple[int, bool]:
+    """Read `--at`: a duration since the first line, or a time with its zone (then wall ns)."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return _span(text), False
+    if when.tzinfo is None:
+        raise UsageError(f"--at {text}: write the zone, e.g. {text}Z")
+    return round(when.timestamp() * 1e6) * 1000, True
+
+
+def _span(text: str) -> int:
+    from runner.cli.run import duration
+
+    found = duration(text)
+    assert found is not None
+    return found
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
