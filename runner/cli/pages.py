@@ -43,15 +43,13 @@ def page(topic: str) -> str:
 def _topics() -> list[str]:
     keys = [path for path, _ in schema.paths()]
     short = [path.rsplit(".", 1)[-1] for path in keys]
-    return [*pages(), *functions.FUNCTIONS, *functions.LATER, *keys, *short]
+    return [*pages(), *functions.FUNCTIONS, *keys, *short]
 
 
 def _function(topic: str) -> str | None:
     name = topic.removesuffix("()")
     if name == "entered":
         return "entered(x)\n\nx as it was when the trade was approved; in `until`.\n"
-    if name in functions.LATER:
-        return f"{functions.LATER[name]}\n\nNot in this version yet (E0207).\n"
     found = functions.FUNCTIONS.get(name)
     if found is None:
         return None

@@ -64,13 +64,13 @@ def reads_cells(expr: Any) -> bool:
 
 
 def reads_time(expr: Any) -> bool:
-    """Whether an expression changes by time alone: `age(..)`, `this.age`, `rule.R.age`."""
+    """Whether an expression changes by time alone: ages, the time to the next funding."""
     if not isinstance(expr, tree.Node):
         return False
     nodes: Iterable[Any] = tree.walk(expr)  # type: ignore[arg-type]
     return any(
-        (isinstance(node, tree.Call) and node.function == "age")
-        or (isinstance(node, tree.Cell | tree.Field) and node.field == "age")
+        (isinstance(node, tree.Call) and node.function in ("age", "carry_cost"))
+        or (isinstance(node, tree.Cell | tree.Field) and node.field in ("age", "next_in"))
         for node in nodes
     )
 

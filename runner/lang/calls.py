@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from runner.lang import parser, resolve, tree, types
 from runner.lang.calendar import time_of_day
 from runner.lang.checking import Checking, operand_of
-from runner.lang.functions import EDGES, FUNCTIONS, LATER, WINDOWS, Function, Take
+from runner.lang.functions import EDGES, FUNCTIONS, WINDOWS, Function, Take
 from runner.lang.parser import Syntax
 from runner.lang.resolve import Unresolved, nearest
 from runner.lang.tree import Expr, Window
@@ -25,13 +25,10 @@ class Calls(Checking):
         place = (name, syntax.start)
         if name == "entered":
             return self.entered(syntax)
-        if name in LATER:
-            self.report(resolve.later(f"`{name}`", place))
-            return self.broken(syntax)
         function = FUNCTIONS.get(name)
         if function is None:
             self.report(Unresolved("E0311", f"no function is named `{name}`", place,
-                                   nearest(name, [*FUNCTIONS, *LATER, "entered"])))  # fmt: skip
+                                   nearest(name, [*FUNCTIONS, "entered"])))  # fmt: skip
             return self.broken(syntax)
         if not self.arity(function, syntax):
             return self.broken(syntax)
@@ -80,6 +77,8 @@ class Calls(Checking):
             return self.condition(syntax, f"`{name}` needs")
         if take is Take.TIME:
             return self.time(name, syntax)
+        if take is Take.FUNDED:
+            return self.funded(name, syntax)
         expr = self.visit(syntax)
         wanted = Sort.STREAM if take is Take.STREAM else Sort.SIDE
         if expr.type.sort is not wanted and not expr.type.unknown:
@@ -88,6 +87,24 @@ class Calls(Checking):
         elif name == "fill_price" and isinstance(expr, tree.StreamArg) and expr.kind != "book":
             self.fault("E0316", f"`fill_price` needs a book, found `{expr.key}`", syntax)
         return expr
+
+    def funded(self, name: str, syntax: Syntax) -> Expr:
+        """Check the name of a market that has a stream of funding."""
+        parts = syntax.parts if isinstance(syntax, parser.NameSyntax) else ()
+        market = self.scope.markets.get(parts[0][0]) if len(parts) == 1 else None
+        if market is None:
+            self.fault("E0316", f"`{name}` needs the name of a market", syntax,
+                       help_=f"one of: {', '.join(sorted(self.scope.markets))}")  # fmt: skip
+            return self.broken(syntax)
+        try:
+            kind = resolve.stream_kind(market, ("funding", syntax.start))
+        except Unresolved as fault:
+            fault.end = syntax.end
+            self.report(fault)
+            return self.broken(syntax)
+        return tree.StreamArg(
+            *self.base(syntax, types.STREAM), f"{market.name}.{kind}", market.name, kind
+        )
 
     def time(self, name: str, syntax: Syntax) -> Expr:
         """Check a time of day: a text written out, for its instant is known before the run."""

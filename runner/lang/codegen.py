@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from math import exp, log, sqrt
 from typing import Any
 
-from runner.lang import calendar, missing, tree
+from runner.lang import calendar, funding, missing, tree
 from runner.lang.emit import Body, Ref
 from runner.lang.ranges import point
 from runner.lang.spans import Ranges
@@ -50,8 +50,9 @@ class Code:
             "exp": exp, "sqrt": sqrt, "log": log, "least": missing.least,
             "greatest": missing.greatest, "clamp": missing.clamp, "sign": missing.sign,
             "round_to": missing.round_to, "kelly": missing.kelly, "within": calendar.within,
-            "outside": calendar.outside, "weekday": calendar.weekday, "abs": abs, "len": len,
-            "__builtins__": {},
+            "next_in": funding.next_in, "interval": funding.interval, "yearly": funding.yearly,
+            "carry_cost": funding.carry_cost, "outside": calendar.outside,
+            "weekday": calendar.weekday, "abs": abs, "len": len, "__builtins__": {},
         }  # fmt: skip
         source = _SHORT.sub(lambda word: _CONSTANTS[word.group()], self.source)
         exec(compile(source, "<strategy>", "exec"), scope)

@@ -18,6 +18,7 @@ from runner.lang.unit_rules import (
     UnitRule,
     alike,
     always,
+    carry_unit,
     clamped,
     default_unit,
     either,
@@ -48,6 +49,8 @@ class Take(StrEnum):
     """a number, a bool or a text"""
     STREAM = "stream"
     SIDE = "side"
+    FUNDED = "funded"
+    """a market with a stream of funding, by its name"""
     CONDITION = "condition"
     TIME = "time"
     """a time of day, written out"""
@@ -193,6 +196,10 @@ FUNCTIONS: Mapping[str, Function] = {
                  "share to stake when a win of `odds` times the stake has probability p: "
                  "p - (1 - p)/odds, 0 when that is negative; missing unless 0 <= p <= 1 and "
                  "odds > 0"),
+        Function("carry_cost", "carry_cost(market, sell, 8h)",
+                 (Take.FUNDED, Take.SIDE, V), carry_unit, plain,
+                 "the funding that a position of this side pays (+) or receives (-) at all "
+                 "payments from now to then, as a ratio of its notional, at the present rate"),
         Function("fill_price", "fill_price(market.book, buy, 500 USDT)",
                  (Take.STREAM, Take.SIDE, V), first_unit, lambda r: POSITIVE,
                  "average price of taking that much from the book (buy walks the asks), "
@@ -205,9 +212,6 @@ FUNCTIONS: Mapping[str, Function] = {
                  "x, or y while x is missing"),
     )
 }  # fmt: skip
-
-LATER: Mapping[str, str] = {"carry_cost": "carry_cost(market, side, 8h)"}
-"""functions of the language that this version does not have yet (E0207)"""
 
 
 class Measure(StrEnum):
@@ -255,7 +259,13 @@ FIELDS: Mapping[str, Mapping[str, FieldSpec]] = {
     },
     "trades": {"last": _price("price of the last trade"), "qty": _base("amount of it")},
     "mark": {"price": _price("the exchange's mark price")},
-    "funding": {"rate": FieldSpec(Measure.RATIO, ALL, "the next funding rate")},
+    "funding": {
+        "interval": FieldSpec(Measure.SECONDS, POSITIVE,
+                              "time between two payments (8h, 4h, 1h), once it is known"),
+        "next_in": FieldSpec(Measure.SECONDS, NOT_NEGATIVE, "time to the next payment"),
+        "rate": FieldSpec(Measure.RATIO, ALL, "the next funding rate; positive: longs pay"),
+        "yearly": FieldSpec(Measure.RATIO, ALL, "rate x 365d / interval"),
+    },
     "bars": {
         "close": _price("close of the last closed bar"),
         "high": _price("high of it"),
@@ -270,7 +280,6 @@ LIVE_FIELD: Mapping[str, str] = {
     "book": "bid", "trades": "last", "mark": "price", "funding": "rate", "bars": "close",
 }  # fmt: skip
 """a field that is known just while the stream is live"""
-LATER_FIELDS: Mapping[str, tuple[str, ...]] = {"funding": ("interval", "next_in", "yearly")}
 
 CELLS: Mapping[str, Mapping[str, FieldSpec]] = {
     "account": {

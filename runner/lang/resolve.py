@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from runner.lang import types
-from runner.lang.functions import CELLS, FIELDS, LATER_FIELDS, SHORT, FieldSpec, Measure
+from runner.lang.functions import CELLS, FIELDS, SHORT, FieldSpec, Measure
 from runner.lang.lexer import Fault
 from runner.lang.parser import NameSyntax
 from runner.lang.scope import MarketScope, Scope
@@ -81,8 +81,6 @@ def stream_field(market: MarketScope, kind: str, field: Part) -> FieldSpec:
     spec = FIELDS[kind].get(field[0])
     if spec is not None:
         return spec
-    if field[0] in LATER_FIELDS.get(kind, ()):
-        raise later(f"`{kind}.{field[0]}`", field)
     raise lacks(f"{market.name}.{kind}", field, FIELDS[kind])
 
 

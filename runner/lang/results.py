@@ -35,6 +35,28 @@ def arithmetic(op: str, left: float | None, right: float | None) -> float | None
     return finite(left / right) if right else None
 
 
+def funding(field: str, rate: float, next_at: int, interval: int, wall: int) -> float | None:
+    """Return a field of funding; times are ns, 0 where they are not known."""
+    if not math.isfinite(rate):
+        return None
+    if field == "rate":
+        return rate
+    if field == "next_in":
+        return max(0.0, (next_at - wall) * 1e-9) if next_at > 0 and wall > 0 else None
+    if interval <= 0:
+        return None
+    if field == "interval":
+        return interval * 1e-9
+    return finite(rate * (365 * 86_400 * 10**9 / interval))
+
+
+def payments(wait: float, seconds: float, interval: int) -> float | None:
+    """Return how often funding is paid within `seconds` when it is next paid after `wait`."""
+    if seconds < wait:
+        return 0
+    return 1 + (seconds - wait) // (interval * 1e-9) if interval > 0 else None
+
+
 def positive_quotient(left: float, right: float) -> float | None:
     """Return `left / right`, None unless the divisor is a positive number."""
     return finite(left / right) if 0.0 < right < math.inf else None

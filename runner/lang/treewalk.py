@@ -48,7 +48,7 @@ def evaluate(expr: Expr, env: Env) -> Value:
             bound = env.params[expr.name]
             return float(bound) if expr.type.numeric else bound
         case tree.Field():
-            return _field(env.streams[expr.key], expr)
+            return _field(env.streams[expr.key], expr, env)
         case tree.Cell():
             return _cell(expr, env)
         case tree.StreamArg():
@@ -135,10 +135,13 @@ def _compare(op: str, left: Value, right: Value) -> bool | None:
     return left > right if op == ">" else left >= right
 
 
-def _field(stream: Any, expr: tree.Field) -> Value:
+def _field(stream: Any, expr: tree.Field, env: Env) -> Value:
     if expr.kind == "source":
         value: Value = stream.cells[expr.field].value
         return value if isinstance(value, str | bool) or value is None else finite(value)
+    if expr.kind == "funding":
+        wall = env.cells["clock", ""].wall
+        return results.funding(expr.field, stream.rate, stream.next_at, stream.interval, wall)
     if expr.kind != "book":
         return finite(getattr(stream, expr.field))
     bid, ask = finite(stream.bid), finite(stream.ask)
@@ -186,6 +189,8 @@ def _call(expr: Call, env: Env) -> Value:
         return evaluate(args[1], env) if value is None else value
     if name == "fill_price":
         return _fill_price(expr, env)
+    if name == "carry_cost":
+        return _carry_cost(expr, env)
     if name == "age":
         assert isinstance(args[0], tree.StreamArg)
         stream = env.streams[args[0].key]
@@ -198,6 +203,20 @@ def _call(expr: Call, env: Env) -> Value:
     numbers = [_number(arg, env) for arg in args]
     known = [number for number in numbers if number is not None]
     return results.plain(name, known) if len(known) == len(numbers) else None
+
+
+def _carry_cost(expr: Call, env: Env) -> float | None:
+    stream, side, horizon = expr.args
+    assert isinstance(stream, tree.StreamArg) and isinstance(side, tree.SideArg)
+    funding, wall = env.streams[stream.key], env.cells["clock", ""].wall
+    seconds = _number(horizon, env)
+    wait = results.funding("next_in", funding.rate, funding.next_at, funding.interval, wall)
+    if seconds is None or wait is None or seconds < 0:
+        return None
+    payments = results.payments(wait, seconds, funding.interval)
+    if payments is None:
+        return None
+    return finite(payments * float(funding.rate) * (1.0 if side.buy else -1.0))
 
 
 def _fill_price(expr: Call, env: Env) -> float | None:

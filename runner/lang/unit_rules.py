@@ -178,6 +178,13 @@ def odds_unit(operands: Sequence[Operand]) -> Type:
     return types.NUMBER
 
 
+def carry_unit(operands: Sequence[Operand]) -> Type:
+    """Give a ratio, over a duration."""
+    if operands[-1].type.dims != types.DURATION.dims:
+        raise Mismatch(f"`carry_cost` needs a duration such as `8h`, found {operands[-1].type}")
+    return types.RATIO
+
+
 def like_loss(ranges: Sequence[Interval]) -> Interval:
     """Return the range of a loss over a distance: never negative where the loss is not."""
     return NOT_NEGATIVE if ranges[0].low >= 0 else ALL

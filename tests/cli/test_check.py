@@ -12,7 +12,7 @@ import pytest
 
 from runner.base.errors import UsageError
 from runner.cli import check, pages
-from runner.lang.functions import FUNCTIONS, LATER
+from runner.lang.functions import FUNCTIONS
 from runner.lang.pages import pages as code_pages
 from runner.spec import schema
 from tests.patience import PATIENCE_S
@@ -180,7 +180,7 @@ def test_every_key_is_explained() -> None:
             assert part["description"].split()[0] in pages.page(path), path
 
 
-@pytest.mark.parametrize("name", [*FUNCTIONS, *LATER, "entered"])
+@pytest.mark.parametrize("name", [*FUNCTIONS, "entered"])
 def test_every_function_is_explained(name: str) -> None:
     assert pages.page(name).startswith(f"{name}(")
 

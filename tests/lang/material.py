@@ -76,6 +76,7 @@ class FakeStream:
         self.last = self.qty = self.price = self.rate = nan
         self.open = self.high = self.low = self.close = self.volume = nan
         self.closed = 0
+        self.next_at = self.interval = 0
         self.aged = 0
         self.depth = inf
         self.slope = 0.0

@@ -10,7 +10,7 @@ from runner.lang import check as checking
 from runner.lang import tree, types
 from runner.lang.check import Want
 from runner.lang.diagnostics import Mark, Text
-from runner.lang.functions import FUNCTIONS, LATER
+from runner.lang.functions import FUNCTIONS
 from runner.lang.scope import MarketScope, Scope, pegs
 from tests.lang.material import SCOPE, findings, tree_of
 
@@ -62,7 +62,13 @@ from tests.lang.material import SCOPE, findings, tree_of
          "`fill_price` needs a book, found `bin.trades`", ""),
         ("age(bin.mid) > 1s", "E0316", 4, 11,
          "`age` needs a stream such as `bin.book`, found price in USDT/BTC", ""),
-        ("bin.funding.yearly", "E0207", 12, 18, "`funding.yearly` is not in this version yet", ""),
+        ("bin.funding.yearlyy", "E0304", 12, 19, "`bin.funding` has no field `yearlyy`",
+         "did you mean `yearly`?"),
+        ("carry_cost(bin.book, sell, 8h)", "E0316", 11, 19,
+         "`carry_cost` needs the name of a market", "one of: bin, byb, eth"),
+        ("carry_cost(byb, sell, 8h)", "E0304", 11, 14, "market `byb` has no stream `funding`", ""),
+        ("carry_cost(bin, sell, 3)", "E0306", 0, 24,
+         "`carry_cost` needs a duration such as `8h`, found number", ""),
         ("min(bin.bid, 15bps)", "E0306", 0, 19,
          "`min` needs values of one unit, found price in USDT/BTC and ratio", ""),
         ("bin.book.imbalance > 15bps", "E0306", 0, 26, "cannot compare number with ratio",
@@ -102,12 +108,6 @@ def test_a_mistake_gives_one_diagnostic(
     assert (only.code, only.message) == (code, message)
     assert only.mark == Mark(1, start + 1, end + 1)
     assert told == "" or told in (only.label, *only.help)
-
-
-@pytest.mark.parametrize("name", sorted(LATER))
-def test_a_function_of_later_is_named_as_such(name: str) -> None:
-    _, found = findings(f"bin.bid > 0 and {name}(bin.mid, 1m)")
-    assert [(d.code, d.mark.column) for d in found] == [("E0207", 17)]
 
 
 def test_two_mistakes_in_one_expression_are_two_diagnostics() -> None:

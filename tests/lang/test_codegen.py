@@ -41,6 +41,7 @@ PRICES = [
 ]  # fmt: skip
 NUMBERS = [
     "params.enter", "params.zero", "2", "0", "-1.5", "bin.book.imbalance", "1", "0.5",
+    "(bin.funding.next_in / 1h)", "(bin.funding.interval / 1h)",
     "zscore(bin.mid, 1s)", "corr(bin.mid, byb.mid, 1s)", "position.bin.open_orders",
     "beta(bin.mid, byb.mid, 1s)", "count(bin.book, 1s)", "rsi(bin.bars.close, 1bars)",
     "(rate(bin.mid, 1s) / (1 USDT / 1 BTC / 1s))", "(risk_size(5 USDT, bin.ask, byb.bid) / 1 BTC)",
@@ -49,7 +50,8 @@ NUMBERS = [
 RATIOS = [
     "g", "gap(bin.bid, byb.ask)", "params.profit", "this.cost", "this.exit_return", "15bps",
     "bin.book.spread", "bin.funding.rate", "ret(bin.mid, 1s)", "vol(bin.mid, 1s)",
-    "account.binance.margin_used", "position.bin.liq_gap",
+    "account.binance.margin_used", "position.bin.liq_gap", "bin.funding.yearly",
+    "carry_cost(bin, sell, 9h)", "carry_cost(bin, buy, bin.funding.next_in + 1s)",
     "gap(fill_price(bin.book, sell, params.clip), fill_price(byb.book, buy, params.clip))",
 ]  # fmt: skip
 
@@ -137,6 +139,8 @@ def fill(world: World, program: Program, random: Random) -> int:
             else:
                 stream.last = stream.price = stream.rate = stream.close = values[0]
                 stream.closed += random.randint(0, 1)
+                stream.next_at = random.choice([0, 10, random.randrange(10**18)])
+                stream.interval = random.choice([0, 3_600_000_000_000, 28_800_000_000_000])
         world.rule.cost, world.rule.worth = any_value(random), any_value(random)
         world.rule.active = random.random() < 0.5
         world.rule.entered = [any_value(random)] * random.randint(0, 2)

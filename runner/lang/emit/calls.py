@@ -27,6 +27,8 @@ class Calls(Numbers):
                 return f"least({self.listed(args)})"
             case "max":
                 return f"greatest({self.listed(args)})"
+            case "carry_cost":
+                return self.carry_cost(*args)
             case "risk_size":
                 return self.risk_size(*args)
             case "clamp" | "sign" | "round_to" | "kelly":
@@ -76,6 +78,12 @@ class Calls(Numbers):
         name = self.locals.kept[self.key(tree.unwrap(size))]
         both = ("nan", name) if notional else (name, "nan")
         return f"({s}.fill_price({side.buy}, {both[0]}, {both[1]}) if 0.0 < {code} < I else nan)"
+
+    def carry_cost(self, stream: Expr, side: Expr, horizon: Expr) -> str:
+        assert isinstance(stream, tree.StreamArg) and isinstance(side, tree.SideArg)
+        s, clock = self.owner.name(("stream", stream.key)), self.owner.name(("clock", ""))
+        funding = f"{s}.rate, {s}.next_at, {s}.interval, {clock}.wall"
+        return f"carry_cost({funding}, {not side.buy}, {self.num(horizon)})"
 
     def risk_size(self, loss: Expr, entry: Expr, stop: Expr) -> str:
         v = self.locals.new()

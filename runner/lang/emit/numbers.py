@@ -101,6 +101,8 @@ class Numbers(Writing):
         if expr.kind == "source":
             return f"{self.owner.name(('field', f'{expr.key}.{expr.field}'))}.value"
         s = self.owner.name(("stream", expr.key))
+        if expr.kind == "funding" and expr.field != "rate":
+            return self.funding(expr, s)
         if expr.kind != "book" or expr.field in ("bid", "ask", "bid_qty", "ask_qty"):
             return f"{s}.{expr.field}"
         if expr.field == "mid":
@@ -112,6 +114,11 @@ class Numbers(Writing):
         if expr.field == "imbalance":
             return f"(({s}.bid_qty - {s}.ask_qty) / {v} if {total} else nan)"
         return f"(({s}.bid * {s}.ask_qty + {s}.ask * {s}.bid_qty) / {v} if {total} else nan)"
+
+    def funding(self, expr: tree.Field, s: str) -> str:
+        if expr.field == "next_in":
+            return f"next_in({s}.rate, {s}.next_at, {self.owner.name(('clock', ''))}.wall)"
+        return f"{expr.field}({s}.rate, {s}.interval)"
 
     def counter(self, expr: tree.StreamArg) -> str:
         """Write how many updates a stream had, missing while it is not live."""
