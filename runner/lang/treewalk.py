@@ -214,8 +214,8 @@ def _carry_cost(expr: Call, env: Env) -> float | None:
     if seconds is None or wait is None or seconds < 0:
         return None
     payments = results.payments(wait, seconds, funding.interval)
-    if payments is None:
-        return None
+    if not payments:
+        return payments
     return finite(payments * float(funding.rate) * (1.0 if side.buy else -1.0))
 
 
