@@ -29,6 +29,7 @@ from runner.app import control_answers, startup
 from runner.app.alarm import Alarm
 from runner.app.assembly import Parts, assemble, facts_event, host_of
 from runner.app.driver import Agenda, Driver
+from runner.app.history import read_history
 from runner.app.host import Host, Orders
 from runner.app.links import Link, add_feed, add_orders, connect, read_facts
 from runner.app.live_orders import LiveOrders
@@ -258,7 +259,7 @@ class LiveRun:
 
     async def _warm(self) -> None:
         """Fill windows from bars, then wait: a task of the run does not end before it."""
-        history = await startup.read_history(
+        history = await read_history(
             self.links, self.parts, self.clock, self.folder.windows, self._warn
         )
         if history is not None:

@@ -154,6 +154,17 @@ class MarketReplay:
             self.host.feed(reading)
         self.driver.feed(event)
 
+    def _history(self, event: History) -> History:
+        """Return what a recorded run knew of the past, of the markets that this one has."""
+        markets = self.plan.markets
+        return History(
+            closes={m: rows for m, rows in event.closes.items() if m in markets},
+            bars={key: rows for key, rows in event.bars.items() if key in self.plan.streams},
+            funding={m: rows for m, rows in event.funding.items() if m in markets},
+            t=event.t,
+            wall=event.wall,
+        )
+
     def _recorded(self, event: Event) -> None:
         """Of a recorded run's own events, those that speak of the market count."""
         if isinstance(event, MarketEvent):
@@ -162,8 +173,7 @@ class MarketReplay:
                 self.driver.feed(event)
         elif isinstance(event, History):
             self.driver.advance(event.t, event.wall)
-            known = {m: c for m, c in event.closes.items() if m in self.plan.markets}
-            self.host.feed(History(closes=known, t=event.t, wall=event.wall))
+            self.host.feed(self._history(event))
         elif isinstance(event, ClockReading | Facts) and event.exchange in self.plan.exchanges:
             if isinstance(event, ClockReading):
                 self._has_clock.add(event.exchange)

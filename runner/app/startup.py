@@ -1,4 +1,4 @@
-"""What a start finds out before the first decision: account settings, key, fees, window history.
+"""What a start finds out before the first decision: account settings, key, fees.
 
 Settings are read and compared; they are changed only when the account is flat in that symbol
 (trading.md, section 4). A key that may withdraw is refused (R-70).
@@ -6,23 +6,17 @@ Settings are read and compared; they are changed only when the account is flat i
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from runner.app.assembly import Parts
 from runner.app.links import Link
-from runner.base.clock import NS_PER_S, Clock
 from runner.base.errors import ExchangeError, Rejected, WorldError
-from runner.engine.events import Bar, History, InstrumentFacts
+from runner.engine.events import InstrumentFacts
 from runner.exchanges.api import HttpRequest, KeyFacts, OrderCodec
 from runner.market.instruments import Kind
 from runner.spec.plan import Network, Plan
-from runner.store.past import SavedState
 
-MINUTE_NS = 60 * NS_PER_S
-_MOST_BARS = 1000
 _SOON_MS = 7 * 86_400_000
 
 Warn = Callable[[str], None]
@@ -141,48 +135,3 @@ async def _with_fees(
         warn(f"{link.plan.name}: fees of {market.symbol} are the catalogue's ({error.code})")
         return fact
     return msgspec.structs.replace(fact, maker=maker, taker=taker, fee_source="account")
-
-
-async def read_history(
-    links: Mapping[str, Link],
-    parts: Parts,
-    clock: Clock,
-    saved: SavedState | None,
-    warn: Warn,
-) -> History | None:
-    """Fetch what fills windows: their saved state, and bars for those over mids; None: nothing.
-
-    What cannot be had is told, and the windows fill live.
-    """
-    needed = parts.engine.desk.program.history_ns
-    if not needed and saved is None:
-        return None
-    count = min(_MOST_BARS, needed // MINUTE_NS + 2) if needed else 0
-    markets = parts.plan.markets.values()
-    closes = await asyncio.gather(
-        *(_closes(links[m.exchange], m.name, count, clock, warn) for m in markets if count)
-    )
-    return History(
-        closes={m.name: c for m, c in zip(markets, closes, strict=False) if c},
-        state=msgspec.json.decode(saved.value) if saved is not None else {},
-        gap=clock.wall() - saved.wall if saved is not None else 0,
-        t=clock.mono(),
-        wall=clock.wall(),
-    )
-
-
-async def _closes(
-    link: Link, market: str, count: int, clock: Clock, warn: Warn
-) -> list[tuple[int, float]]:
-    """Return (monotonic ns of the close, close) of closed one-minute bars."""
-    try:
-        body = await link.rest.fetch(link.codec.bars(market, MINUTE_NS, count))
-    except ExchangeError as error:
-        warn(f"{link.plan.name}: no bars of {market} to warm windows with: {error}")
-        return []
-    to_mono = clock.mono() - clock.wall()
-    return [
-        (event.open_at + event.every + to_mono, event.close)
-        for event in link.codec.parse_bars(market, MINUTE_NS, body)
-        if isinstance(event, Bar) and event.closed
-    ]

@@ -51,6 +51,7 @@ from runner.engine.events import (
     Unknown,
 )
 from runner.engine.gate import Gate
+from runner.engine.history import past_of
 from runner.engine.ledger import Ledgers
 from runner.engine.limits import Limits
 from runner.engine.reading import (
@@ -412,7 +413,10 @@ class Engine:
         program, now = self.desk.program, self.desk.now
         if event.state:
             program.restore(event.state, now, event.gap)
-        program.warm_up(event.closes, now)
+        changed = self.market.on_history(event)
+        program.warm_up(past_of(event, self.market.streams), now)
+        for stream in changed:
+            self._stream_changed(stream)
 
     def _on_signal(self, event: Signal) -> None:
         accepted = self.sources.on_signal(event)

@@ -280,14 +280,20 @@ class Host(Event, tag="host", kw_only=True):
 
 
 class History(Event, tag="history", kw_only=True):
-    """What windows can be warmed with: their own state of `gap` ns ago, and past bars.
+    """What windows can be warmed with: their own state of `gap` ns ago, past bars and funding.
 
-    `closes` by market: (monotonic ns of a one-minute bar's close, close).
+    `closes` by market: (monotonic ns of a one-minute bar's close, close). `bars` by stream key:
+    (wall ns at which a closed bar opened, open, high, low, close, volume). `funding` by market:
+    (wall ns of a payment, its rate), the last one yet to come. All from old to new.
     """
 
     closes: dict[str, list[tuple[int, float]]]
     state: dict[str, Any] = msgspec.field(default_factory=dict)
     gap: int = 0
+    bars: dict[str, list[tuple[int, float, float, float, float, float]]] = msgspec.field(
+        default_factory=dict
+    )
+    funding: dict[str, list[tuple[int, float]]] = msgspec.field(default_factory=dict)
 
 
 SignalValue = str | float | bool | None

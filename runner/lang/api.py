@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from runner.lang.warming import Past
 
 Test = Callable[[int], bool]
 Number = Callable[[int], float]
@@ -231,6 +234,6 @@ class ProgramApi(Protocol):
         """Take back a saved state when the gap allows it; return the windows restored."""
         ...
 
-    def warm_up(self, bars: Mapping[str, list[tuple[int, float]]], now: int) -> list[str]:
-        """Fill windows over mids from (monotonic ns of the bar's close, close) per market."""
+    def warm_up(self, past: Past, now: int) -> list[str]:
+        """Fill windows that are not full from what was before the start; return their ids."""
         ...

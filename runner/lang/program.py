@@ -24,7 +24,7 @@ from runner.lang.probes import Probe, Sources, probes, reads
 from runner.lang.tree import Call, Expr
 from runner.lang.treewalk import Env
 from runner.lang.types import Sort
-from runner.lang.warming import history_ns, warm_up
+from runner.lang.warming import Past, history_ns, warm_up
 from runner.lang.watching import arming, times_of, told_of_frames, told_of_instants
 from runner.lang.windowing import AnyWindow, WindowSpec, is_bool, window_spec
 from runner.market.edges import Held
@@ -275,13 +275,15 @@ class Program:
         self.due = self._next_due()
         return restored
 
-    def warm_up(self, bars: Mapping[str, list[tuple[int, float]]], now: int) -> list[str]:
-        """Fill windows over mids from (monotonic ns of the bar's close, close) per market.
+    def warm_up(self, past: Past, now: int) -> list[str]:
+        """Fill windows that are not full from what was before; return the windows filled.
 
-        Windows under 5 min fill by themselves soon enough and are left alone, and so are those
-        that hold something already. Returns the windows filled.
+        Windows under 5 min fill by themselves soon enough and are left alone.
         """
-        filled = warm_up(self._layout.specs, self._layout.params, self._windows, bars, now)
+        filled = warm_up(self._layout.specs, self._layout.params, self._windows, past, now)
+        for spec in self._layout.specs:
+            if spec.bars and spec.id in filled:
+                self._windows[spec.id].counted = self._streams[spec.stream].closed
         self.due = self._next_due()
         return filled
 

@@ -127,23 +127,25 @@ def _reads_this(args: tuple[Expr, ...]) -> bool:
 
 def reads_only_mids(spec: WindowSpec) -> bool:
     """Return whether its inputs are made of books' mids alone, so that closes can stand in."""
-    if spec.bars:
+    if spec.bars or needs_every_event(spec):
         return False
     nodes = [node for arg in spec.args for node in tree.walk(arg)]
     fields = [node for node in nodes if isinstance(node, tree.Field)]
     if not fields or any(f.kind != "book" or f.field != "mid" for f in fields):
         return False
-    if any(isinstance(node, tree.StreamArg | tree.Cell | tree.Entered) for node in nodes):
-        return False
-    calls = [node for node in nodes if isinstance(node, Call)]
-    return not any(c.function in _OF_THE_DAY or _needs_the_world(c) for c in calls)
+    return not any(isinstance(n, Call) and n.window and n.window.stream for n in nodes)
 
 
-def _needs_the_world(call: Call) -> bool:
-    """Return whether a call needs more than closes: bars, or every event."""
-    if call.window is None:
-        return False
-    return bool(call.window.stream) or FUNCTIONS[call.function].state in WATCHERS
+def needs_every_event(spec: WindowSpec) -> bool:
+    """Return whether it remembers what no history tells: our own state, times, single updates."""
+    for node in (node for arg in spec.args for node in tree.walk(arg)):
+        if isinstance(node, tree.StreamArg | tree.Cell | tree.Entered):
+            return True
+        if isinstance(node, Call) and node.function in _OF_THE_DAY:
+            return True
+        if isinstance(node, Call) and FUNCTIONS[node.function].state in WATCHERS:
+            return True
+    return False
 
 
 def is_bool(expr: Expr) -> bool:

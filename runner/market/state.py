@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from runner.market.book import Step
 from runner.market.events import (
@@ -30,6 +30,7 @@ from runner.market.events import (
 )
 from runner.market.freshness import FAR, SECOND, Link
 from runner.market.streams import (
+    NEVER,
     AnyStream,
     BarsStream,
     BookStream,
@@ -57,6 +58,15 @@ class StreamWant:
     max_age_ns: int | None = None
     every_ns: int | None = None
     deep: bool = False
+
+
+class Past(Protocol):
+    """What a history tells of streams; see the event `History`."""
+
+    t: int
+    wall: int
+    bars: dict[str, list[tuple[int, float, float, float, float, float]]]
+    funding: dict[str, list[tuple[int, float]]]
 
 
 class MarketState:
@@ -173,6 +183,24 @@ class MarketState:
             if stream.exchange == reading.exchange and self._settle(stream, reading.t)
         ]
 
+    def on_history(self, history: Past) -> list[AnyStream]:
+        """Take the last closed bars and the last payments of before; return what changed.
+
+        They prove no stream: values show once a frame has come.
+        """
+        for key, rows in history.bars.items():
+            stream = self.streams.get(key)
+            if isinstance(stream, BarsStream) and rows and rows[-1][0] > stream.open_at:
+                stream.open_at = rows[-1][0]
+                stream.closed += 1
+                stream.new = rows[-1][1:]
+        for market, payments in history.funding.items():
+            funding = self._funding.get(market)
+            paid = [at for at, _ in payments if at <= history.wall]
+            if funding is not None and paid:
+                funding.paid(paid[-1])
+        return [s for s in self.streams.values() if s.t != NEVER and self._settle(s, history.t)]
+
     def _add(self, want: StreamWant) -> None:
         age = FAR if want.max_age_ns is None else want.max_age_ns
         stream: AnyStream
@@ -251,8 +279,7 @@ class MarketState:
         if stream is not None:
             self._stamp(stream, event)
             stream.new = event.rate
-            stream.next_at = event.next_at
-            stream.interval = event.interval or stream.interval
+            stream.schedule(event.next_at, event.interval, event.wall)
             self._count(stream, event.t)
         return stream
 

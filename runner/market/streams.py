@@ -30,6 +30,8 @@ from runner.market.freshness import FAR, Link
 
 NEVER: Final = -FAR
 ENOUGH: Final = 1.0 - 1e-9
+_MINUTE: Final = 60_000_000_000
+_LONGEST_INTERVAL: Final = 1440 * _MINUTE
 """share of an amount that counts as all of it, for the rounding of float sums"""
 
 
@@ -241,15 +243,48 @@ class MarkStream(Stream):
         self.price = nan
 
 
-class FundingStream(Stream):
-    """`M.funding`: rate of the running interval; `next_at` wall ns, `interval` ns (0 unknown)."""
+def whole_minutes(ns: int) -> int:
+    """Round a time between payments of funding, whose stamps are some ms off."""
+    return (ns + _MINUTE // 2) // _MINUTE * _MINUTE
 
-    __slots__ = ("interval", "new", "next_at", "rate")
+
+class FundingStream(Stream):
+    """`M.funding`: rate of the running interval; `next_at` wall ns, `interval` ns (0 unknown).
+
+    Where the exchange does not tell the interval (Binance), it is the time from the last payment
+    to the next: the last is known from history, or when one has passed.
+    """
+
+    __slots__ = ("interval", "last_paid", "new", "next_at", "rate")
 
     def __init__(self, key: str, market: str, exchange: str, max_age: int) -> None:
         super().__init__(key, market, exchange, max_age)
         self.rate = self.new = nan
         self.next_at = self.interval = 0
+        self.last_paid = 0
+        """wall ns of the last payment, 0 unknown"""
+
+    def schedule(self, next_at: int, interval: int, wall: int) -> None:
+        """Take the time of the next payment at `wall`; `interval` 0: the exchange does not say."""
+        if next_at != self.next_at:
+            if 0 < self.next_at <= wall and next_at > self.next_at:
+                self.last_paid = self.next_at
+            self.next_at = next_at
+            self._measure()
+        if interval:
+            self.interval = interval
+
+    def paid(self, at: int) -> None:
+        """Learn when funding was last paid."""
+        if at > self.last_paid:
+            self.last_paid = at
+            if not self.interval:
+                self._measure()
+
+    def _measure(self) -> None:
+        between = self.next_at - self.last_paid
+        if self.last_paid and 0 < between <= _LONGEST_INTERVAL:
+            self.interval = whole_minutes(between)
 
     def _show(self) -> None:
         self.rate = self.new

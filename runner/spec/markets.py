@@ -20,6 +20,10 @@ BARS_NS = {
     60_000_000_000 * minutes for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720, 1440, 10080)
 }
 """lengths of bars that both Binance and Bybit publish"""
+EIGHT_HOURS = 480 * 60_000_000_000
+"""bars that Binance alone has"""
+MOST_BARS = 1000
+"""of a warm-up: what one request gives"""
 
 _KINDS = frozenset(kind.value for kind in StreamKind)
 
@@ -191,15 +195,21 @@ def _stream(draft: MarketDraft, kind: StreamKind, entry: Entry, ctx: Context) ->
         mark = at.mark if at is not None else entry.key.mark
         ctx.add("E0203", "`max_age` lies between 1ms and 7d", mark, "", f"{path}.max_age")
     every = None if bad else ctx.duration(node, "every", path)
-    if every is not None and every not in BARS_NS:
+    if every is not None and every not in _lengths(draft):
         at = node.get("every")
         assert at is not None
         notes = ("bars come in 1m 3m 5m 15m 30m 1h 2h 4h 6h 12h 1d 1w",)
         message = "no exchange publishes bars of this length"
         ctx.add("E0203", message, at.mark, "", f"{path}.every", notes=notes)
     depth = integer(node, "depth")
-    warmup = 0 if bad else _warmup(node, path, ctx)
-    plan = StreamPlan(f"{draft.name}.{kind}", draft.name, kind, max_age, depth, every, warmup)
+    warmup = warmup_ns = 0
+    if kind is StreamKind.BARS and not bad:
+        warmup = _warmup(node, path, ctx)
+    elif kind is StreamKind.FUNDING and not bad:
+        warmup_ns = ctx.duration(node, "warmup", path) or 0
+    plan = StreamPlan(
+        f"{draft.name}.{kind}", draft.name, kind, max_age, depth, every, warmup, warmup_ns
+    )
     draft.streams[kind] = plan
     if "max_age" in node or bad:
         _too_short(draft, kind, max_age, node, ctx)
@@ -221,11 +231,21 @@ def _too_short(
     ctx.add("W0411", message, at.mark, "", path, help=help)
 
 
+def _lengths(draft: MarketDraft) -> set[int]:
+    type_ = (draft.exchange.type if draft.exchange else None) or ""
+    return BARS_NS | {EIGHT_HOURS} if type_.startswith("binance") else BARS_NS
+
+
 def _warmup(node: Mapping, path: str, ctx: Context) -> int:
     found = ctx.constant(
         node.get("warmup"), Want((types.COUNT,), "a count of bars"), f"{path}.warmup"
     )
-    return 0 if found is None else max(0, round(found[0]))
+    count = 0 if found is None else round(found[0])
+    at = node.get("warmup")
+    if at is not None and not 0 <= count <= MOST_BARS:
+        message = f"`warmup` lies between 0 and {MOST_BARS}bars"
+        ctx.add("E0203", message, at.mark, "one request's worth", f"{path}.warmup")
+    return count
 
 
 def plan_market(draft: MarketDraft, traded: bool) -> MarketPlan:

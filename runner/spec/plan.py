@@ -72,7 +72,10 @@ class ExchangePlan:
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
-    """One stream of a market; `key` is `bin.book`. `every_ns` and `warmup` belong to bars."""
+    """One stream of a market; `key` is `bin.book`.
+
+    `every_ns` and `warmup` (how many) belong to bars, `warmup_ns` to funding.
+    """
 
     key: str
     market: str
@@ -81,6 +84,7 @@ class StreamPlan:
     depth: int | None = None
     every_ns: int | None = None
     warmup: int = 0
+    warmup_ns: int = 0
     implied: bool = False
     """added by us (mark and funding of every traded perpetual), not written in the file"""
 

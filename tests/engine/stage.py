@@ -194,7 +194,7 @@ class FakeProgram:
     def restore(self, state: Mapping[str, Any], now: int, gap_ns: int) -> list[str]:
         return []
 
-    def warm_up(self, bars: Mapping[str, Any], now: int) -> list[str]:
+    def warm_up(self, past: Any, now: int) -> list[str]:
         return []
 
 

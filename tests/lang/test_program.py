@@ -8,6 +8,7 @@ import math
 import pytest
 
 from runner.lang.program import Program
+from runner.lang.warming import Past
 from runner.market.windows import Ema
 from tests.lang.material import World
 
@@ -179,7 +180,7 @@ def test_windows_over_mids_are_filled_from_bars() -> None:
         "bin": [((i - 260) * MINUTE, price) for i, price in enumerate(closes)],
         "byb": [((i - 260) * MINUTE, price * 0.999) for i, price in enumerate(closes)],
     }
-    filled = program.warm_up(bars, 0)
+    filled = program.warm_up(Past(bars), 0)
     assert len(filled) == 3 and not any("micro" in name for name in filled)
     world.streams["bin.book"].quote(60_300.0, 60_301.0)
     world.streams["byb.book"].quote(60_240.0, 60_241.0)
@@ -187,13 +188,13 @@ def test_windows_over_mids_are_filled_from_bars() -> None:
     program.on_timer(1)
     assert program.signal("basis", 1) == pytest.approx(1 / 0.999 - 1, rel=1e-3)
     assert program._windows[filled[0]].warmed and not program.warm("r")
-    assert program.warm_up({}, 0) == []
+    assert program.warm_up(Past(), 0) == []
 
 
 def test_a_gap_in_the_bars_is_missing_not_flat() -> None:
     world = World()
     program = world.program({"m": "sma(bin.mid, 30m)"}, when="m > 0")
     bars = [(i * MINUTE, 100.0) for i in range(-60, 0) if not -20 < i < -5]
-    program.warm_up({"bin": bars}, 0)
+    program.warm_up(Past({"bin": bars}), 0)
     world.streams["bin.book"].quote(100.0, 100.0)
     assert program.signal("m", 0) is None

@@ -275,6 +275,18 @@ class BinanceMarket:
             )  # fmt: skip
         return bars
 
+    def payments(self, market: str, since_ms: int) -> HttpRequest | None:
+        """Return the request for the funding paid since then; None on spot."""
+        if not self._dialect.futures:
+            return None
+        query = f"symbol={self._symbols[market]}&startTime={since_ms}&limit=1000"
+        return self._get("/fundingRate", query, 1)
+
+    def parse_payments(self, market: str, body: bytes) -> list[tuple[int, float]]:
+        """Return (wall ns, rate) of each payment, oldest first."""
+        rows = parse(body, list[wire.Paid], f"{self.type} fundingRate")
+        return sorted((row.fundingTime * MS, row.fundingRate) for row in rows)
+
     def mark(self, market: str) -> HttpRequest | None:
         """Return the request for mark price and funding; None on spot."""
         if not self._dialect.futures:

@@ -147,6 +147,13 @@ class ExchangeInfo(msgspec.Struct):
     symbols: list[Symbol]
 
 
+class Paid(msgspec.Struct):
+    """A row of GET fundingRate."""
+
+    fundingTime: Millis
+    fundingRate: Num
+
+
 class PremiumIndex(msgspec.Struct):
     """GET premiumIndex of one symbol."""
 

@@ -263,6 +263,19 @@ class BybitMarket:
             )  # fmt: skip
         return bars
 
+    def payments(self, market: str, since_ms: int) -> HttpRequest | None:
+        """Return the request for the last 200 payments (no start without an end); None on spot."""
+        if self._category != "linear":
+            return None
+        return self._get("/v5/market/funding/history", self._query(market, "&limit=200"))
+
+    def parse_payments(self, market: str, body: bytes) -> list[tuple[int, float]]:
+        """Return (wall ns, rate) of each payment, oldest first."""
+        rows = self._result(body, wire.Listing[wire.Paid], "funding/history").rows
+        if not all(row.fundingRateTimestamp.isdigit() for row in rows):
+            raise ExchangeError(f"{self.type} funding/history: a payment without a time")
+        return sorted((int(r.fundingRateTimestamp) * MS, number(r.fundingRate)) for r in rows)
+
     def mark(self, market: str) -> HttpRequest | None:
         """Return the request for mark price and funding; None on spot."""
         if self._category != "linear":

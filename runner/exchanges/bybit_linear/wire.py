@@ -155,6 +155,13 @@ class Ticker(msgspec.Struct):
     nextFundingTime: str = ""
 
 
+class Paid(msgspec.Struct):
+    """A row of GET funding/history."""
+
+    fundingRate: str
+    fundingRateTimestamp: str
+
+
 class Klines(msgspec.Struct):
     """Result of GET kline: [start, open, high, low, close, volume, turnover], newest first."""
 

@@ -129,9 +129,10 @@ def funding_rates(venue: Venue, params: Params) -> Any:
     symbol = instrument_of(venue, params).symbol
     mark = venue.instruments[symbol].price(venue.mark(symbol))
     last = venue.next_funding_ms()
-    count = whole(params, "limit", 100, 1000)
+    count, start = whole(params, "limit", 100, 1000), int(params.get("startTime", "0"))
+    times = [last - k * FUNDING_EVERY_S * 1000 for k in range(1000, 0, -1)]
+    times = [time for time in times if time >= start][:count] if start else times[-count:]
     return [
-        {"symbol": symbol, "fundingTime": last - k * FUNDING_EVERY_S * 1000,
-         "fundingRate": funding_rate(), "markPrice": mark}
-        for k in range(count, 0, -1)
+        {"symbol": symbol, "fundingTime": time, "fundingRate": funding_rate(), "markPrice": mark}
+        for time in times
     ]  # fmt: skip
