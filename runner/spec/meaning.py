@@ -7,7 +7,7 @@ from itertools import combinations
 
 from runner.lang.tree import key as tree_key
 from runner.lang.tree import streams_of
-from runner.spec import firing
+from runner.spec import blindness, firing
 from runner.spec.context import Context, word
 from runner.spec.markets import MarketDraft
 from runner.spec.plan import RiskPlan, StreamKind
@@ -33,6 +33,8 @@ def check(
         if rule.verb == "trade" and not ctx.has_error(rule.path):
             _says_how_it_closes(rule, ctx)
             _same_moment(rule, ctx)
+    for rule in rules.values():
+        blindness.check(rule, markets, ctx)
     _fights(rules, ctx)
 
 

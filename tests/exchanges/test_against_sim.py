@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from math import nan
 
 import aiohttp
@@ -57,6 +58,7 @@ from tests.patience import PATIENCE_S
 TYPES = ["binance_usdm", "bybit_linear"]
 CLOCK = SystemClock()
 MINUTE = 60_000_000_000
+DAY = 1440 * MINUTE
 
 
 @pytest.fixture(scope="module")
@@ -246,8 +248,15 @@ def test_market_data_of_the_simulator(sim: Running, type: str) -> None:
             if type in TYPES:
                 body = await wire.body(codec.mark("m"))
                 assert len(codec.parse_mark("m", body, 0, 0)) == 2
+                asked_paid = codec.payments("m", (CLOCK.wall() - 3 * DAY) // 1_000_000)
+                assert asked_paid is not None
+                paid = codec.parse_payments("m", await wire.body(asked_paid))
+                assert len(paid) >= 9 and CLOCK.wall() - paid[-1][0] < DAY // 3 + MINUTE
+                assert {b - a for (a, _), (b, _) in pairwise(paid)} == {DAY // 3}
                 await wire.until(lambda: streams["m.mark"].seq > 0, "mark price")
                 await wire.until(lambda: streams["m.funding"].seq > 0, "funding rate")
+            else:
+                assert codec.payments("m", 0) is None
             await wire.until(lambda: streams["m.trades"].seq > 0, "trade", 20)
             book = wire.book
             assert book.state is StreamState.LIVE and book.bid < book.ask

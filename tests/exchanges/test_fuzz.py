@@ -128,7 +128,8 @@ def test_rest_answers_of_any_bytes_raise_the_declared_error_only(body: bytes) ->
         lambda: USDM.parse_time(body), lambda: USDM.parse_bars("m", 60_000_000_000, body),
         lambda: USDM.parse_mark("m", body, 0, 0), lambda: BYBIT.parse_instruments([body]),
         lambda: BYBIT.parse_time(body), lambda: BYBIT.parse_bars("m", 60_000_000_000, body),
-        lambda: BYBIT.parse_mark("m", body, 0, 0),
+        lambda: BYBIT.parse_mark("m", body, 0, 0), lambda: USDM.parse_payments("m", body),
+        lambda: BYBIT.parse_payments("m", body),
         *(
             parser
             for each in (USDM_ORDERS, BYBIT_ORDERS)

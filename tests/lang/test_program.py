@@ -198,3 +198,78 @@ def test_a_gap_in_the_bars_is_missing_not_flat() -> None:
     program.warm_up(Past({"bin": bars}), 0)
     world.streams["bin.book"].quote(100.0, 100.0)
     assert program.signal("m", 0) is None
+
+
+def hours_of(rates: list[float], every: int, now: int) -> list[tuple[int, float, int]]:
+    """Rates of payments that end with the one after `now`."""
+    first = now - (len(rates) - 1) * every
+    return [(first + i * every - every // 4, rate, every) for i, rate in enumerate(rates)]
+
+
+def test_windows_over_funding_are_filled_from_what_was_paid() -> None:
+    """Each rate counts for the time before its payment; the last one runs still."""
+    world = World()
+    hour = 60 * MINUTE
+    program = world.program(
+        {
+            "slow": "ema(bin.funding.yearly, 1d)",
+            "even": "sma(bin.funding.rate, 1d)",
+            "mixed": "sma(bin.funding.rate + gap(bin.mid, byb.mid), 1d)",
+        },
+        when="slow > 0 and even > 0 and mixed > 0",
+    )
+    rates = [0.0001] * 3 + [0.0003] * 3
+    filled = program.warm_up(Past(funding={"bin.funding": hours_of(rates, 8 * hour, 0)}), 0)
+    assert len(filled) == 2 and not any("gap" in name for name in filled)
+    stream = world.streams["bin.funding"]
+    stream.rate, stream.interval = 0.0003, 8 * hour
+    program.on_stream["bin.funding"](1)
+    # The day before now: 2 h of the running interval and 16 h at 0.0003, 6 h at 0.0001.
+    assert program.signal("even", 1) == pytest.approx((18 * 0.0003 + 6 * 0.0001) / 24, rel=1e-2)
+    kept = math.exp(-18 / 24) * 0.0002
+    assert program.signal("slow", 1) == pytest.approx((0.0003 - kept) * 3 * 365, rel=1e-2)
+    assert all(program._windows[name].full for name in filled)
+
+
+def test_windows_of_bars_are_filled_and_go_on_with_the_next_bar() -> None:
+    world = World()
+    program = world.program(
+        {
+            "index": "rsi(bin.bars.close, 14bars)",
+            "mean": "sma(bin.bars.close, 3bars)",
+            "slow": "ema(bin.bars.close, 30m)",
+        },
+        when="index > 50 and mean > 0 and slow > 0",
+    )
+    closes = [100.0 + 3 * math.sin(i) + 0.1 * i for i in range(60)]
+    rows = [((i - 59) * MINUTE, c, c, c, c, 1.0) for i, c in enumerate(closes)]
+    bars = world.streams["bin.bars"]
+    bars.close, bars.closed = closes[-1], 7
+    assert len(program.warm_up(Past(bars={"bin.bars": rows}), 0)) == 3
+    program.on_stream["bin.bars"](1)  # the bar that the history held already
+    assert program.signal("mean", 1) == pytest.approx(sum(closes[-3:]) / 3)
+    index = program.signal("index", 1)
+    assert isinstance(index, float) and 50 < index < 100
+    slow = program.signal("slow", 1)
+    assert isinstance(slow, float) and min(closes) < slow < max(closes)
+    bars.close, bars.closed = 200.0, 8
+    program.on_stream["bin.bars"](MINUTE)
+    assert program.signal("mean", MINUTE) == pytest.approx((closes[-2] + closes[-1] + 200) / 3)
+
+
+def test_a_window_of_minutes_costs_no_years_of_daily_bars() -> None:
+    """Slots begin as long ago as the window needs, not where the history begins."""
+    world = World()
+    program = world.program({"m": "sma(bin.bars.close, 5m)"}, when="m > 0")
+    rows = [((i - 999) * 1440 * MINUTE, 5.0, 5.0, 5.0, 5.0, 1.0) for i in range(1000)]
+    pushed = []
+    (window,) = program._windows.values()
+    made = type(window).push
+    try:
+        type(window).push = lambda self, x: (pushed.append(x), made(self, x))[1]  # type: ignore[method-assign, assignment, misc, union-attr]
+        program.warm_up(Past(bars={"bin.bars": rows}), 0)
+    finally:
+        type(window).push = made  # type: ignore[method-assign]
+    assert len(pushed) < 600
+    world.streams["bin.bars"].close = 5.0
+    assert program.signal("m", 0) == 5.0

@@ -6,6 +6,7 @@ from math import isnan, nan
 
 import pytest
 
+from runner.engine.events import History
 from runner.market.events import (
     Bar,
     ClockReading,
@@ -324,6 +325,41 @@ def test_trades_mark_and_funding_are_values_with_an_age() -> None:
     assert isinstance(funding, FundingStream) and (funding.rate, funding.next_at) == (-0.0001, 7)
     assert len(state.on_timer(AGE + 1)) == 3
     assert isnan(trades.last) and isnan(mark.price) and isnan(funding.rate)
+
+
+def test_the_interval_of_funding_is_told_or_measured_between_payments() -> None:
+    hour = 3600 * SECOND
+    stream = FundingStream("m.funding", "m", "x", AGE)
+    stream.schedule(16 * hour, 0, 9 * hour)
+    assert stream.interval == 0, "nobody knows yet"
+    stream.paid(8 * hour + 3 * MS)
+    assert stream.interval == 8 * hour
+    stream.schedule(24 * hour, 0, 16 * hour + SECOND)  # paid at 16:00
+    assert (stream.last_paid, stream.interval) == (16 * hour, 8 * hour)
+    stream.schedule(20 * hour, 0, 17 * hour)  # every 4 h from now on
+    assert stream.interval == 4 * hour
+    stream.schedule(20 * hour, hour, 17 * hour)
+    assert stream.interval == hour, "what the exchange says stands over what we measure"
+    late = FundingStream("m.funding", "m", "x", AGE)
+    late.paid(hour)
+    late.schedule(16 * 24 * hour, 0, 17 * hour)
+    assert late.interval == 0, "no two weeks lie between payments: the history was old"
+
+
+def test_past_bars_are_values_once_a_frame_has_come() -> None:
+    state = market("bars")
+    stream = state.streams["m.bars"]
+    assert isinstance(stream, BarsStream)
+    minute = 60 * SECOND
+    rows = [(WALL + i * minute, 1.0, 2.0, 0.5, float(i), 9.0) for i in range(3)]
+    assert state.on_history(History(closes={}, bars={"m.bars": rows, "x.bars": rows})) == []
+    assert stream.closed == 1 and isnan(stream.close)
+    running = Bar(market="m", every=minute, open_at=WALL + 3 * minute, open=1.0, high=1.0, low=1.0,
+                  close=7.0, volume=1.0, closed=False, t=1, wall=WALL + 1, conn=0)  # fmt: skip
+    state.apply(running)
+    assert (stream.close, stream.closed) == (2.0, 1), "the last closed one, not the one that runs"
+    assert state.on_history(History(closes={}, bars={"m.bars": rows})) == []
+    assert stream.closed == 1
 
 
 def test_only_closed_bars_become_values_and_each_counts_once() -> None:
