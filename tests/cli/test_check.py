@@ -194,7 +194,7 @@ def test_every_function_is_explained(name: str) -> None:
         ("book.imbalance", "bid_qty"),
         ("this.exit_return", "until"),
         ("stop", "needs this process"),
-        ("carry_cost", "Not in this version"),
+        ("carry_cost", "pays (+)"),
     ],
 )
 def test_topics(topic: str, says: str) -> None:
