@@ -125,9 +125,8 @@ class _Strategy:
         check_must(root, self.rules, ctx)
         facts.check(self.rules, self.exchanges, ctx)
         self.trials: tuple[TrialPlan, ...]
-        self.trials = read_trials(
-            root, self.markets, self.rules, Known(self.signals, frozenset(ctx.scope.sources), ctx)
-        )
+        known = Known(self.signals, {**dict.fromkeys(self.source_drafts), **self.sources}, ctx)
+        self.trials = read_trials(root, self.markets, self.rules, known)
         unused.check(root, self.signal_texts, ctx)
 
     def _names(self) -> None:

@@ -17,6 +17,7 @@ from runner.lang.types import Sort, Type
 from runner.spec.context import Context, exact, flag, section, text
 from runner.spec.markets import MarketDraft
 from runner.spec.rules import RuleDraft
+from runner.spec.source_plan import SourcePlan
 from runner.spec.suggest import hint
 from runner.spec.trial_plan import Bound, Expected, Never, OrderWanted
 
@@ -32,10 +33,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Names of the file that tests may use; signals in error have no tree."""
+    """Names of the file that tests may use; signals in error have no tree, sources no plan."""
 
     signals: Dict[str, Expr | None]
-    sources: frozenset[str]
+    sources: Dict[str, SourcePlan | None]
     ctx: Context
 
 

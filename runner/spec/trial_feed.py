@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
 from runner.lang import types
@@ -18,7 +19,9 @@ from runner.spec.series import (
     units_of_ratio,
     units_of_time,
 )
+from runner.spec.source_plan import SourcePlan
 from runner.spec.suggest import hint
+from runner.spec.trial_message import read_message
 from runner.spec.trial_plan import Levels, SeriesPlan, TickPlan, Value
 
 SETTABLE = {
@@ -53,7 +56,7 @@ class Feeds:
     """Reads one test's happenings."""
 
     def __init__(
-        self, markets: dict[str, MarketDraft], sources: frozenset[str], ctx: Context
+        self, markets: dict[str, MarketDraft], sources: Dict[str, SourcePlan | None], ctx: Context
     ) -> None:
         self.markets = markets
         self.sources = sources
@@ -123,13 +126,18 @@ class Feeds:
     def _tick(self, entry: Entry, t: int, path: str) -> TickPlan | None:
         key, inner = entry.key.text, f"{path}.{entry.key.text}"
         if key in self.sources:
-            return self._signal(entry, t, inner)
+            plan = self.sources[key]
+            return None if plan is None else read_message(entry, plan, t, inner, self.ctx)
         market, _, kind = key.partition(".")
         known = self._stream(market, kind, entry.key.mark, inner)
         if known is None or entry.value.bad:
             return None
         line = entry.key.mark.line
         if isinstance(entry.value, Scalar):
+            if entry.value.text == "up":
+                help = ("a stream is up again with its next update",)
+                mark = entry.value.mark
+                self.ctx.add("E0203", "only a source comes `up`", mark, "", inner, help=help)
             return TickPlan(t, f"{market}.{known}", line, state=entry.value.text)
         if not isinstance(entry.value, Mapping):
             return None
@@ -193,17 +201,6 @@ class Feeds:
         if not found:
             self.ctx.add("E0203", "levels are a list of [price, amount]", node.mark, "", path)
         return tuple(found)
-
-    def _signal(self, entry: Entry, t: int, path: str) -> TickPlan | None:
-        """A message of a source: its fields are checked where they are read."""
-        self.ctx.add(
-            "E0207",
-            f"source `{entry.key.text}` in a test is not in this version yet",
-            entry.key.mark,
-            "",
-            path,
-        )
-        return None
 
     # -- names
 

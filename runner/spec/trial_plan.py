@@ -28,17 +28,19 @@ class SeriesPlan:
 class TickPlan:
     """One update at a time: of a stream (`key` is `bin.book`) or of a source.
 
-    `state` is `stale` or `down` where that is what happens; `bids` and `asks` are whole levels.
+    `state` is `stale`, `down` or `up` where that is what happens; `bids` and `asks` are whole
+    levels; a message of a source was sent `old_ns` before it came.
     """
 
     t: int
     key: str
     line: int
-    values: Mapping[str, Value] = field(default_factory=dict)
+    values: Mapping[str, Value | None] = field(default_factory=dict)
     state: str = ""
     bids: Levels = ()
     asks: Levels = ()
     source: bool = False
+    old_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from runner.spec import load
 from runner.spec.schema import find
 from runner.spec.trial_expect import RULE_STATES
 from runner.spec.trial_feed import NEEDED, SETTABLE
-from runner.spec.trial_plan import TrialPlan
+from runner.spec.trial_plan import TickPlan, TrialPlan
 
 ARB = (Path(__file__).parents[2] / "strategies" / "arb.yaml").read_text(encoding="utf-8")
 HEAD = ARB[: ARB.index("\ntests:")]
@@ -234,3 +234,52 @@ def test_words_are_those_of_the_engine_and_of_the_schema() -> None:
 def test_every_kind_of_stream_can_be_fed() -> None:
     assert SETTABLE.keys() == NEEDED.keys() == FIELDS.keys()
     assert all(set(NEEDED[kind]) <= set(SETTABLE[kind]) for kind in SETTABLE)
+
+
+SIGNAL = (Path(__file__).parents[2] / "strategies" / "signal.yaml").read_text(encoding="utf-8")
+SIGNAL_HEAD = SIGNAL[: SIGNAL.index("\ntests:")]
+
+
+def said(message: str) -> tuple[list[tuple[str, str]], list[TickPlan]]:
+    """Check a test in which the source says this; return codes and messages, and its ticks."""
+    block = f"    ticks: [{{t: 1s, voc: {message}}}]\n    expect: [{{t: 2s, orders: []}}]\n"
+    checked = load(f"{SIGNAL_HEAD}\ntests:\n  one:\n{block}")
+    ticks = list(checked.plan.trials[0].ticks) if checked.plan is not None else []
+    return [(d.code, d.message) for d in checked.findings], ticks
+
+
+def test_a_message_of_a_source_is_typed_as_at_the_door() -> None:
+    found, (tick,) = said("{id: 7, action: close, symbol: BTCUSDT, confidence: 1, old: 12s}")
+    assert found == [] and tick.source and (tick.t, tick.old_ns) == (10**9, 12 * 10**9)
+    assert dict(tick.values) == {
+        "id": "7", "action": "close", "symbol": "BTCUSDT", "stop": None, "confidence": 1.0,
+    }  # fmt: skip
+    found, (tick,) = said("down")
+    assert found == [] and tick.source and tick.state == "down"
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        (
+            "{id: a, action: sell, symbol: S}",
+            ("E0203", "`sell` is not a value of `action`"),
+        ),
+        ("{id: a, action: long}", ("E0203", "a message of `voc` lacks `symbol`")),
+        (
+            "{id: a, action: long, symbol: S, stopp: 1}",
+            ("E0304", "`voc` has no field `stopp`"),
+        ),
+        (
+            "{id: a, action: long, symbol: S, confidence: 2}",
+            ("E0203", "`confidence` is out of its range: the door would refuse it"),
+        ),
+        (
+            "{id: a, action: long, symbol: S, stop: 5s}",
+            ("E0316", "price in USDT/BTC is needed here, found duration"),
+        ),
+        ("stale", ("E0203", "a source is `down` or `up`")),
+    ],
+)
+def test_a_mistake_in_a_message_is_told(message: str, found: tuple[str, str]) -> None:
+    assert said(message)[0] == [found]

@@ -24,11 +24,14 @@ from runner.engine.events import (
     Funding,
     Mark,
     MarketEvent,
+    Pulse,
+    Signal,
     SocketState,
     Top,
     Trade,
 )
 from runner.spec.plan import Plan, StreamKind, StreamPlan
+from runner.spec.source_plan import SourceType
 from runner.spec.trial_plan import SeriesPlan, TickPlan, TrialPlan, Value
 
 CLOCK_EVERY: Final = 30 * NS_PER_S
@@ -204,9 +207,27 @@ class Timeline:
     def _ticks(self) -> Iterator[Event]:
         for tick in self.trial.ticks:
             self.ticks += 1
+            if tick.source:
+                yield self._message(tick)
+                continue
             event = self._tick(self.wires[tick.key], tick)
             if event is not None:
                 yield event
+
+    def _message(self, tick: TickPlan) -> Event:
+        """Return a message of a source as the door hands it on, or what befell the source."""
+        t, wall = tick.t, self.trial.starts_ns + tick.t
+        if tick.state:
+            up = tick.state == "up"
+            return Pulse(source=tick.key, ok=up, reason="" if up else "down", t=t, wall=wall)
+        plan = self.plan.sources[tick.key]
+        by = plan.dedupe.by if plan.dedupe is not None else "id"
+        sent = wall - tick.old_ns
+        values = dict(tick.values)
+        id_ = str(values.get(by) or "")
+        if plan.type is SourceType.SCHEDULE:
+            id_ = str(sent // NS_PER_S)
+        return Signal(source=tick.key, id=id_, fields=values, sent_at=sent, t=t, wall=wall)
 
     def _tick(self, wire: Wire, tick: TickPlan) -> Event | None:
         if tick.state == "down":
@@ -255,5 +276,5 @@ class _Columns:
         return self.wire.late(t) if stale else self.wire.event(t)
 
 
-def _put(values: dict[str, Any], given: Mapping[str, Value]) -> None:
+def _put(values: dict[str, Any], given: Mapping[str, Value | None]) -> None:
     values.update(given)
