@@ -26,7 +26,7 @@ from runner.app.listen_key import ListenKey
 from runner.app.market_feed import Sink, Stages
 from runner.app.pictures import Pictures
 from runner.app.private_socket import Opener, PrivateSocket
-from runner.app.readiness import judge
+from runner.app.readiness import KeyHold, judge
 from runner.app.rest import Rest
 from runner.app.sending import Sender
 from runner.base.clock import NS_PER_S, Clock
@@ -78,8 +78,9 @@ class OrderLink:
         self._opener = opener
         self._errands = Errands()
         self._sender = Sender(
-            codec, by_rest, rest, sync, clock, self._errands, self._tell, self.notice, stages
-        )
+            codec, by_rest, rest, sync, clock, self._errands, self._tell, self.notice, stages,
+            self._key_refused,
+        )  # fmt: skip
         self._reader = AccountReader(
             name, codec, rest, sync, clock, symbols, self._tell, self.notice
         )
@@ -88,6 +89,7 @@ class OrderLink:
         self._asking: set[str] = set()
         self._answers = False
         self._refused = ""
+        self._hold = KeyHold()
         self._complete_once = False
         self._down_since: dict[str, int] = {}
         self._closed = asyncio.Event()
@@ -144,6 +146,8 @@ class OrderLink:
         while not self._closed.is_set():
             now = self.clock.mono()
             self._sender.expire(now)
+            if self._hold.over(now):
+                self._judge()
             self.rest.pace.tell_changes()
             for socket in self.sockets:
                 socket.look(now)
@@ -287,6 +291,12 @@ class OrderLink:
         self.sync.again()
         self._judge()
 
+    def _key_refused(self, why: str) -> None:
+        """An order was refused for the key: a person must act; it is tried again later."""
+        self._hold.begin(why, self.clock.mono())
+        self.notice(why)
+        self._judge()
+
     def socket_changed(self, socket: PrivateSocket, state: SocketState, reason: str) -> None:
         """Follow a socket: what was in flight on a lost trade socket is of unknown outcome."""
         t, wall = self.clock.mono(), self.clock.wall()
@@ -320,7 +330,9 @@ class OrderLink:
     def _judge(self) -> None:
         facts = [each.facts for each in self.sockets]
         self._complete_once = self._complete_once or all(each.ready for each in facts)
-        state, reason = judge(facts, self._complete_once, self._answers, self._refused)
+        state, reason = judge(
+            facts, self._complete_once, self._answers, self._hold.why or self._refused
+        )
         if state is not self.readiness:
             self.readiness = state
             self._tell(Ready(exchange=self.name, state=state, reason=reason))

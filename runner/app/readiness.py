@@ -1,7 +1,7 @@
 """Whether an exchange may be traded, from what is known of its sockets.
 
 Theory of operation. `judge` is a function of facts; nothing is remembered but whether the order
-side was ever complete.
+side was ever complete, and how long an order that was refused for the key holds everything.
 
     STARTING      it never was
     RECONCILING   up, but not read since; or one of the sockets is down and REST or the other socket
@@ -15,8 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from runner.base.clock import NS_PER_S
 from runner.engine.events import Readiness
+
+_FIRST_HOLD: Final = 60 * NS_PER_S
+_LONGEST_HOLD: Final = 900 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,33 @@ class SocketFacts:
     reconciled: bool
     refused: str = ""
     """why the exchange did not let us in the last time; "" when it did"""
+
+
+class KeyHold:
+    """After an order that was refused for the key: how long nothing new is begun (R-39).
+
+    Reading the account may still succeed with such a key, so a picture does not end it. Each
+    refusal soon after the last one holds twice as long.
+    """
+
+    def __init__(self) -> None:
+        self.why = ""
+        self._until = 0
+        self._length = _FIRST_HOLD
+
+    def begin(self, why: str, now: int) -> None:
+        """Hold from now on."""
+        again = self._until and now - self._until < _LONGEST_HOLD
+        if not self.why:
+            self._length = min(2 * self._length, _LONGEST_HOLD) if again else _FIRST_HOLD
+        self.why, self._until = why, now + self._length
+
+    def over(self, now: int) -> bool:
+        """Whether it has just ended."""
+        if not self.why or now < self._until:
+            return False
+        self.why = ""
+        return True
 
 
 def judge(

@@ -30,6 +30,7 @@ from runner.engine.commands import Cancel, CancelAll, Purpose
 from runner.engine.events import AmendReply, CancelReply, Event, OrderEvent, Reject, Unknown
 from runner.engine.proof import Journaled
 from runner.exchanges.api import HttpRequest, OrderCodec, Outcome, Request, SocketRequest
+from runner.exchanges.errors import KEY_REFUSED
 from runner.net.budget import Cost, Priority
 from runner.net.doors import REFUSING
 from runner.net.timesync import TimeSync
@@ -65,8 +66,10 @@ class Sender:
         tell: Callable[[Event], None],
         notice: Callable[[str], None],
         stages: Stages | None = None,
+        key_refused: Callable[[str], None] = lambda why: None,
     ) -> None:
         self.trade: PrivateSocket | None = None
+        self._key_refused = key_refused
         self._codec = codec
         self._by_rest = by_rest
         self._rest = rest
@@ -268,6 +271,8 @@ class Sender:
             if isinstance(event, OrderEvent) and not event.cid:
                 event.cid = pending.cid
             self._tell(event)
+            if isinstance(event, Reject) and event.code in KEY_REFUSED:
+                self._key_refused(f"an order was refused for the key: {event.code} {event.text}")
         if pending.operation == "cancel_all" and outcome is not Outcome.ACCEPTED:
             self._notice(f"cancelling all orders was not accepted: {outcome}")
         elif not events and outcome is not Outcome.ACCEPTED:

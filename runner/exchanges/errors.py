@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from runner.exchanges.api import Outcome
+
+KEY_REFUSED: Final = frozenset("-1022 -2014 -2015 10003 10004 10005 10010 33004".split())
+"""codes, of whatever exchange, that say of the key itself that it is not accepted"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pytest
 
 from runner.app.order_link import PICTURE_EVERY, POLL_EVERY
 from runner.app.sending import ANSWER_WITHIN
+from runner.base.clock import NS_PER_S
 from runner.base.errors import Down, UnknownOutcome
 from runner.engine.commands import Purpose
 from runner.engine.events import (
@@ -256,6 +257,40 @@ def test_a_refused_time_stamp_is_a_no_and_has_the_clock_measured(type: str) -> N
         lab.trade.push(refused(type, cid, -1021 if type == BINANCE else 10002))
         assert [e.outcome for e in lab.all(Reject)] == ["clock"]
         assert lab.sync._wanted.is_set()
+
+    scenario(type, play)
+
+
+@BOTH
+def test_an_order_refused_for_the_key_freezes_at_once_and_a_picture_does_not_thaw(
+    type: str,
+) -> None:
+    async def play(lab: Lab) -> None:
+        for minutes in (1, 2, 4):
+            cid = send(lab, order())
+            lab.trade.push(refused(type, cid, -2015 if type == BINANCE else 10005))
+            assert [e.cid for e in lab.all(Reject)] == [cid]
+            assert lab.states == [Readiness.FROZEN], "before anything else happens"
+            assert lab.link.admit([order()]) == "the exchange is frozen"
+            lab.link.reconcile()
+            await lab.until(lambda: bool(lab.all(Reconciled)))
+            assert lab.link.readiness is Readiness.FROZEN, "the account can still be read"
+            lab.clock.advance(minutes * 60 * NS_PER_S - 1)
+            lab.link._hold.over(lab.clock.mono())
+            assert lab.link.readiness is Readiness.FROZEN
+            lab.clock.advance(1)
+            await lab.until(lambda: lab.link.readiness is Readiness.READY)
+            lab.events.clear()
+
+    scenario(type, play)
+
+
+@BOTH
+def test_an_order_refused_for_another_reason_freezes_nothing(type: str) -> None:
+    async def play(lab: Lab) -> None:
+        cid = send(lab, order())
+        lab.trade.push(refused(type, cid, -2019 if type == BINANCE else 110007))
+        assert lab.all(Reject) and lab.states == []
 
     scenario(type, play)
 
