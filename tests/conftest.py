@@ -20,7 +20,7 @@ os.environ["RUNNER_INSTRUMENTS"] = "/nonexistent/instruments.json"
 """no test sees what the person who runs it has learned"""
 _WHOLE_PROGRAMS = re.compile(
     r"tests/app/test_"
-    r"(bad_input|bench|crash|dry_run_is_dry|load|online|operator|real_data|signed_faults|storm)\.py"
+    r"(bad_input|bench|crash|dead_man|dry_run_is_dry|load|online|operator|real_data|signed_faults|storm)\.py"
 )
 """modules whose tests run the program as a process: one after the other, on one worker"""
 

@@ -135,6 +135,7 @@ def add_orders(
         link.options,
         notice,
         stages,
+        dead_man_ns=exchange.dead_man_ns,
     )
     return link.orders
 

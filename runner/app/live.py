@@ -58,6 +58,7 @@ from runner.engine.events import (
 )
 from runner.engine.events import Host as HostEvent
 from runner.engine.limits import STICKY, STOP
+from runner.engine.orders import OrderState
 from runner.exchanges.api import Credentials
 from runner.spec.plan import Plan
 
@@ -65,6 +66,9 @@ _FLUSH_S = 0.002
 """short, so that an order finds little before it that must be committed with it"""
 _SAVE_WINDOWS_S = 60.0
 _LOOK_S = 0.05
+_WORKING = (OrderState.OPEN, OrderState.PARTIAL)
+_CLEAN = (0, 4)
+"""codes of a stop that left nothing unresolved"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,8 @@ class LiveRun:
             self._assemble()
             with settled():
                 await self._trade()
+            if self.ending.code in _CLEAN:
+                await asyncio.gather(*(x.orders.disarm() for x in self.links.values() if x.orders))
         finally:
             for link in self.links.values():
                 await link.close()
@@ -394,8 +400,16 @@ class LiveRun:
                 return
 
     def _settled(self) -> bool:
+        flat = self.plan.run.on_stop != "flatten" or self.parts.engine.flat
+        return flat and not self._unresolved()
+
+    def _unresolved(self) -> bool:
+        """Whether an order has no end, or, where the file keeps them, is not surely working."""
         engine = self.parts.engine
-        return engine.quiet and (self.plan.run.on_stop != "flatten" or engine.flat)
+        if self.plan.run.on_stop != "keep":
+            return not engine.quiet
+        orders = engine.desk.orders.open.values()
+        return any(o.cancel_asked or o.state not in _WORKING for o in orders)
 
     def _died(self, task: asyncio.Task[None]) -> None:
         """A task that must live has ended: say so in the journal, then fail loudly."""
@@ -417,7 +431,7 @@ class LiveRun:
             return
         self.ending.reason = self._stop_reason
         halts = [c for key, c in limits.causes.items() if c.mode in STICKY and key != STOP]
-        if not engine.quiet:
+        if self._unresolved():
             self.ending = Ending(5, "orders are unresolved")
         elif self.plan.run.on_stop == "flatten" and not engine.flat:
             self.ending = Ending(5, "positions are open that `on_stop: flatten` did not want")

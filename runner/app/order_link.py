@@ -4,7 +4,7 @@ Theory of operation. Orders and cancels go through `sending`, questions through 
 this module owns the sockets they use and the tasks that keep them honest:
 
     each socket     connects, logs in, subscribes, reconnects                   (private_socket)
-    look after      what is late, the listen key, the budget's word to the engine: 20 times a s
+    look after      what is late, listen key, dead-man switch, the budget's word: 20 times a s
     pictures        open orders, fills and account: when the engine asks, when a socket changed,
                     every 30 s, every 3 s while the private stream is down      (pictures)
     errands         single questions and requests by HTTP                       (errands)
@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from runner.app.account_reader import AccountReader
+from runner.app.dead_man import DeadMan
 from runner.app.errands import Errands
 from runner.app.listen_key import ListenKey
 from runner.app.market_feed import Sink, Stages
@@ -64,6 +65,7 @@ class OrderLink:
         notice: Callable[[str, str], None],
         stages: Stages | None = None,
         opener: Opener = WebSocket,
+        dead_man_ns: int | None = None,
     ) -> None:
         self.name = name
         self.codec = codec
@@ -86,6 +88,7 @@ class OrderLink:
         )
         self._pictures = Pictures(self, self._picture, clock)
         self._key = ListenKey(codec, rest, clock, self._key_lost, self.notice)
+        self._dead_man = DeadMan(codec, rest, sync.now_ms, clock, symbols, dead_man_ns, self.notice)
         self._asking: set[str] = set()
         self._answers = False
         self._refused = ""
@@ -131,6 +134,10 @@ class OrderLink:
         for socket in self.sockets:
             socket.wire.close()
 
+    async def disarm(self) -> None:
+        """Turn the dead-man switch off, after a stop that left nothing unresolved."""
+        await self._dead_man.disarm()
+
     def _make_sockets(self) -> None:
         """Make the sockets of the codec; a private one gets its listen key when it connects."""
         for spec in self.codec.private_sockets("" if self._key.needed else None):
@@ -154,6 +161,8 @@ class OrderLink:
                 self._tell_of_outage(socket, now)
             if self._key.due(now):
                 self._errands.start(self._key.keep())
+            if self._dead_man.due(now):
+                self._errands.start(self._dead_man.refresh())
             try:
                 async with asyncio.timeout(_LOOK_S):
                     await self._closed.wait()

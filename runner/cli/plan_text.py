@@ -167,7 +167,7 @@ def _death(plan: Plan) -> Iterator[str]:
 
 def _after_death(exchange: ExchangePlan) -> str:
     if exchange.dead_man_ns:
-        return f"{exchange.name} cancels entries after {format_duration(exchange.dead_man_ns)}"
+        return f"{exchange.name} cancels what rests after {format_duration(exchange.dead_man_ns)}"
     return f"{exchange.name} keeps what rests"
 
 

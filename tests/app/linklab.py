@@ -50,6 +50,7 @@ BODIES: dict[str, Said] = {
     "GET /fapi/v3/account": (
         '{"totalMarginBalance":"100","totalMaintMargin":"0","assets":[],"positions":[]}'
     ),
+    "POST /fapi/v1/countdownCancelAll": "{}",
     "GET /v5/order/realtime": EMPTY,
     "GET /v5/order/history": EMPTY,
     "GET /v5/execution/list": EMPTY,
@@ -150,7 +151,11 @@ class Lab:
     """One link, on virtual time; `events` is what the engine would hear."""
 
     def __init__(
-        self, type: str = BINANCE, entry: str = "websocket", rules: tuple[BudgetRule, ...] = ()
+        self,
+        type: str = BINANCE,
+        entry: str = "websocket",
+        rules: tuple[BudgetRule, ...] = (),
+        dead_man_ns: int | None = None,
     ) -> None:
         self.type = type
         self.clock = VirtualClock()
@@ -182,6 +187,7 @@ class Lab:
             SocketOptions.make(self.numbers, seeded("x")),
             lambda name, text: self.notices.append(text),
             opener=self._open,
+            dead_man_ns=dead_man_ns,
         )
 
     def _open(self, source: Source, listener: Listener, *rest: Any) -> LabSocket:

@@ -94,6 +94,8 @@ class Lab:
     hold: str = "300ms"
     day: str = "00:00 UTC"
     text: str = CHURN
+    extra: str = ""
+    """more keys of the first exchange"""
     environment: dict[str, str] = field(default_factory=dict)
 
     def write(self) -> Path:
@@ -106,6 +108,7 @@ class Lab:
             urls = ", ".join(f'{key}: "{url}"' for key, url in place.items() if key != "sapi")
             exchanges.append(
                 f"  {name}: {{type: {kind}, network: custom, leverage: 2, endpoints: {{{urls}}}, "
+                f"{self.extra if name == 'bin' else ''}"
                 f"auth: {{key: {{env: {name.upper()}_KEY}}, "
                 f"secret: {{env: {name.upper()}_SECRET}}}}}}"
             )

@@ -394,6 +394,12 @@ class BinanceUsdmOrders:
         query = f"symbol={symbol}&marginType={MARGIN_MODES[mode]}"
         return self._signer.signed("POST", "/fapi/v1/marginType", query, now_ms)
 
+    def dead_man(self, symbol: str, ms: int, now_ms: int) -> HttpRequest | None:
+        """Return the request that starts a symbol's countdown anew, or ends it (0)."""
+        query = f"symbol={symbol}&countdownTime={ms}"
+        path = "/fapi/v1/countdownCancelAll"
+        return self._signer.signed("POST", path, query, now_ms, weight=10)
+
     def set_position_mode(self, mode: str, now_ms: int) -> HttpRequest | None:
         """Return the request that sets the account's position mode: one_way or hedge."""
         query = f"dualSidePosition={'true' if mode == 'hedge' else 'false'}"

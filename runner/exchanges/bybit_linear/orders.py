@@ -391,6 +391,9 @@ class BybitLinearOrders:
         body = f'{{"setMarginMode":"{MARGIN_MODES[mode]}"}}'
         return self._signer.post("/v5/account/set-margin-mode", body, now_ms)
 
+    def dead_man(self, symbol: str, ms: int, now_ms: int) -> HttpRequest | None:
+        """Return None: an ordinary account has no such switch (E0512)."""
+
     def set_position_mode(self, mode: str, now_ms: int) -> HttpRequest | None:
         """Return the request that sets the position mode: of the symbol, or of all USDT ones."""
         symbols = list(self._by_symbol)
