@@ -13,7 +13,15 @@ from runner.cli.plan_limits import refusing, tripping
 from runner.exchanges.api import SocketSpec
 from runner.exchanges.registry import market_codec
 from runner.market.instruments import Kind
-from runner.spec.plan import ExchangePlan, MarketPlan, Network, Plan, RulePlan
+from runner.spec.plan import (
+    ExchangePlan,
+    MarketPlan,
+    Network,
+    Plan,
+    QuotePlan,
+    RulePlan,
+    excludes,
+)
 
 _WIDTH = 110
 _COLUMN = 12
@@ -105,8 +113,11 @@ def _rule(plan: Plan, rule: RulePlan) -> str:
         parts[0] += f" for {format_duration(rule.for_ns)}"
     if rule.max_skew_ns is not None:
         parts.append(f"books within {format_duration(rule.max_skew_ns)} of each other")
-    legs = " and ".join(f"{leg.side} {leg.market}" for leg in rule.legs)
-    parts.append(f"then {legs}")
+    if rule.quote is not None:
+        parts += _quoting(rule, rule.quote)
+    else:
+        legs = " and ".join(f"{leg.side} {leg.market}" for leg in rule.legs)
+        parts.append(f"then {legs}")
     if rule.trade is not None:
         leaves = [f"when {rule.until_text}"] if rule.until_text else []
         if rule.max_hold_ns is not None:
@@ -130,11 +141,19 @@ def _rule(plan: Plan, rule: RulePlan) -> str:
     return "; ".join(parts)
 
 
-def excludes(one: RulePlan, two: RulePlan) -> bool:
-    """Return whether two rules may hold opposite sides of one market and so exclude each other."""
-    if one.name == two.name or (one.net and two.net):
-        return False
-    return any(a.market == b.market and a.side is not b.side for a in one.legs for b in two.legs)
+def _quoting(rule: RulePlan, quote: QuotePlan) -> Iterator[str]:
+    sides = " and ".join(n for n, x in (("bid", quote.bid), ("ask", quote.ask)) if x is not None)
+    own, limit = quote.inventory, quote.inventory.limit
+    yield f"then quotes {sides} of {quote.leg.market}, holding at most {limit.value} {limit.unit}"
+    every = format_duration(quote.at_most_every_ns)
+    yield f"follows a move of {format_ratio(quote.when_moved)}, a side at most every {every}"
+    out = [f"when {rule.until_text}"] if rule.until_text else []
+    if own.max_age_ns is not None:
+        out.append(f"inventory after {format_duration(own.max_age_ns)}")
+    if own.stop is not None:
+        out.append(f"inventory that lost {own.stop:g}")
+    if out:
+        yield f"leaves {' or '.join(out)}, {own.on_leave}"
 
 
 def _costs(plan: Plan) -> Iterator[str]:

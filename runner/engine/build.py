@@ -16,6 +16,7 @@ from runner.lang.api import ProgramApi
 from runner.lang.calendar import WallClock
 from runner.lang.cells import AccountCell, PnlCell, PositionCell, RuleCell
 from runner.lang.program import ProgramRequest, RuleExprs, compile_program
+from runner.lang.tree import Expr
 from runner.market.instruments import Fees, Instrument
 from runner.market.state import StreamWant
 from runner.spec.plan import Plan, RulePlan, StreamKind
@@ -151,17 +152,26 @@ def compiled(plan: Plan) -> Builder:
 
 def _exprs(rule: RulePlan) -> RuleExprs:
     verb = rule.trade if rule.trade is not None else rule.order
-    assert verb is not None
+    size = verb.size if verb is not None else None
     guard = rule.trade.guard if rule.trade is not None else None
     return RuleExprs(
         when=rule.when,
         until=rule.until,
         entered=rule.entered,
-        size=verb.size.expr,
-        size_unit=verb.size.unit,
-        size_min=verb.size.min,
-        size_max=verb.size.max,
+        size=size.expr if size is not None else None,
+        size_unit=size.unit if size is not None else "",
+        size_min=size.min if size is not None else None,
+        size_max=size.max if size is not None else None,
         weights=tuple(leg.weight for leg in rule.legs),
         prices=tuple(leg.order.price for leg in rule.legs),
         stop=guard.price if guard is not None else None,
+        quotes=_quotes(rule),
     )
+
+
+def _quotes(rule: RulePlan) -> tuple[Expr | None, ...]:
+    """Return price and quantity of a quote's bid, then of its ask; empty for other verbs."""
+    if rule.quote is None:
+        return ()
+    sides = (rule.quote.bid, rule.quote.ask)
+    return tuple(x for s in sides for x in ((s.price, s.qty) if s is not None else (None, None)))

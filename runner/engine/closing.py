@@ -90,7 +90,7 @@ class Closing:
         self.desk.rules.groups.watch_doubt(run)
         if self._unsettled(run):
             return
-        if not self._left(trade):
+        if not self.left_of(trade):
             self.desk.rules.left(run)
             return
         trade.leaving.tries += 1
@@ -111,7 +111,7 @@ class Closing:
                 if not order.immediate and not order.cancel_asked and not order.terminal:
                     cancel_order(self.desk, order)
             return
-        left = self._left(trade)
+        left = self.left_of(trade)
         if not left:
             self.desk.rules.left(run)
         elif self.desk.limits.mode is Mode.FROZEN:
@@ -197,7 +197,7 @@ class Closing:
 
     # -- what a leg can do
 
-    def _left(self, trade: Trade) -> list[Leg]:
+    def left_of(self, trade: Trade) -> list[Leg]:
         """Return the legs with something left that can be sold or bought back."""
         only = trade.leaving.only if trade.leaving is not None else ""
         legs = []
@@ -228,7 +228,7 @@ class Closing:
         desk, leaving = self.desk, trade.leaving
         assert leaving is not None
         side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
-        offer = Offer(leg, side, self._closable(leg), Can.BLOCKED)
+        offer = Offer(leg, side, self.closable(leg), Can.BLOCKED)
         venue = desk.venue_of(leg.market)
         mid = leg.listed.mid()
         if mid == mid:
@@ -282,7 +282,7 @@ class Closing:
         offer.can, offer.type, offer.ticks = Can.GO, OrderType.MARKET, 0
         offer.price = offer.leg.listed.last_mid()
 
-    def _closable(self, leg: Leg) -> int:
+    def closable(self, leg: Leg) -> int:
         """Return what the ledger holds, but never more than the exchange says we hold."""
         lots = abs(leg.ledger.lots)
         if leg.listed.max_lots:
@@ -309,4 +309,5 @@ def _share(offer: Offer) -> float:
 
 
 def _close(trade: Trade) -> ClosePlan:
-    return trade.rule.trade.close if trade.rule.trade is not None else ClosePlan()
+    verb = trade.rule.trade or trade.rule.quote
+    return verb.close if verb is not None else ClosePlan()

@@ -285,7 +285,10 @@ class Engine:
     @property
     def flat(self) -> bool:
         """Whether no rule holds a trade."""
-        return all(run.trade is None for run in self.desk.rules.runs.values())
+        runs = self.desk.rules.runs.values()
+        return all(
+            run.trade is None or (run.plan.quote is not None and run.trade.empty) for run in runs
+        )
 
     def snapshot(self) -> Saved:
         """Return all lasting state, as the journal's youngest rows would give it."""

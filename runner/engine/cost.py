@@ -31,6 +31,8 @@ def round_trip(rule: RulePlan, markets: dict[str, Listed], weights: list[float])
     for leg, weight in zip(rule.legs, weights, strict=True):
         instrument = markets[leg.market].instrument
         fee = open_fee(leg.order, instrument)
+        if rule.quote is not None:
+            fee += open_fee(leg.order, instrument)
         if rule.trade is not None:
             passive = rule.trade.close.tif == "post_only"
             fee += instrument.fees.maker if passive else instrument.fees.taker

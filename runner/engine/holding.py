@@ -50,6 +50,9 @@ class Holding:
         else:
             self.watch(run)
             self.desk.rules.guards.look(run)
+        if run.plan.quote is not None and run.trade is trade:
+            self.desk.rules.quoting.watch(run, trade)
+            self.desk.rules.look(run)
 
     def watch(self, run: RuleRun) -> None:
         """Set the timers of an active trade."""

@@ -174,7 +174,7 @@ def on_amend_reply(desk: Desk, event: AmendReply) -> None:
         return
     order.keep()
     desk.record("amend_refused", cid=event.cid, code=event.code, text=event.text)
-    desk.rules.amend_refused(order, event.code)
+    desk.rules.amend_answered(order, False)
     if not order.settled and event.code != "not_sent":
         desk.orders.ask(order)
     desk.rules.on_order(order, filled=False)
@@ -190,7 +190,8 @@ def on_amended(desk: Desk, event: Amended) -> None:
 def amended(desk: Desk, order: Order) -> None:
     """Let everybody know that an order is another now."""
     desk.orders.changed(order)
-    desk.record("amended", cid=order.intent.cid, lots=order.lots, ticks=order.ticks)
+    desk.record("changed", cid=order.intent.cid, lots=order.lots, ticks=order.ticks)
+    desk.rules.amend_answered(order, True)
     desk.rules.on_order(order, filled=False)
 
 

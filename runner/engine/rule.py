@@ -12,7 +12,7 @@ from runner.engine.reading import entered_keys, reads_time
 from runner.engine.sources import Pending
 from runner.engine.trade import Trade
 from runner.lang.api import RuleProgram
-from runner.spec.plan import RulePlan
+from runner.spec.plan import RulePlan, excludes
 
 
 class RuleState(StrEnum):
@@ -84,7 +84,9 @@ class RuleRun:
     def watch(self) -> None:
         """Choose the test of the present state."""
         state, when = self.state, self.program.when
-        if self.plan.trigger is not None and state in (RuleState.IDLE, RuleState.PENDING):
+        if self.plan.quote is not None and state in (RuleState.ACTIVE, RuleState.LEAVING):
+            self.test = _always
+        elif self.plan.trigger is not None and state in (RuleState.IDLE, RuleState.PENDING):
             self.test = _never  # only its trigger starts it
         elif state is RuleState.IDLE:
             self.test = when.true if self.armed else when.false
@@ -110,8 +112,4 @@ class RuleRun:
 
 def opposed(a: RuleRun, b: RuleRun) -> bool:
     """Whether two rules can hold opposite sides of one market (language.md, section 4)."""
-    if a.plan.net and b.plan.net:
-        return False
-    return any(
-        x.market == y.market and x.side is not y.side for x in a.plan.legs for y in b.plan.legs
-    )
+    return excludes(a.plan, b.plan)

@@ -35,6 +35,7 @@ from runner.engine.holding import Holding
 from runner.engine.limits import Mode
 from runner.engine.losses import LossStop
 from runner.engine.orders import Order
+from runner.engine.quoting import Quoting
 from runner.engine.reading import identity
 from runner.engine.rule import HOLDING, RuleRun, RuleState, opposed
 from runner.engine.setbacks import forget_refusals, moved_outside, note_refusal
@@ -71,6 +72,7 @@ class Rules:
         self.groups = Groups(desk)
         self.closing = Closing(desk)
         self.holding = Holding(desk)
+        self.quoting = Quoting(desk)
         self.guards = Guards(desk)
         self.triggers = Triggers(desk, sources)
         self.dirty: dict[str, None] = {}
@@ -114,6 +116,8 @@ class Rules:
             self._active(run, hold)
         elif run.state is RuleState.COOLDOWN and not run.armed:
             self._rearm(run)
+        elif run.state is RuleState.LEAVING and not hold:
+            self._still_leaving(run)
 
     def step_all(self, hold: bool = False) -> None:
         """Look at every rule: something that no stream tells has changed."""
@@ -154,7 +158,7 @@ class Rules:
             run.retry_at = 0
             self._move(run, RuleState.PENDING, "when", quiet=True)
             if run.plan.for_ns:
-                self.desk.timers.at(now + run.plan.for_ns, self._look, run)
+                self.desk.timers.at(now + run.plan.for_ns, self.look, run)
 
     def _pending(self, run: RuleRun, hold: bool) -> None:
         now = self.desk.now
@@ -169,14 +173,17 @@ class Rules:
     def _active(self, run: RuleRun, hold: bool) -> None:
         now, until = self.desk.now, run.program.until
         stopped = run.stop is not None and run.stop.hit(now)
-        if not stopped and (until is None or not until.true(now)):
+        over = until is not None and until.true(now)
+        if not stopped and not over and run.plan.quote is None:
             return
         if hold:
             self.deferred[run.plan.name] = run
-        elif self.desk.limits.mode not in (Mode.KEPT, Mode.FROZEN):
+        elif (stopped or over) and self.desk.limits.mode not in (Mode.KEPT, Mode.FROZEN):
             if stopped:
                 self._tell_stop(run)
             self.leave(run, "stop" if stopped else "until")
+        elif run.plan.quote is not None:
+            self.quoting.step(run)
 
     def _tell_stop(self, run: RuleRun) -> None:
         assert run.stop is not None
@@ -201,11 +208,12 @@ class Rules:
             self.disable(run, refusal.text)
             return
         run.retry_at = now + RETRY
-        self.desk.timers.at(run.retry_at, self._look, run)
+        self.desk.timers.at(run.retry_at, self.look, run)
 
     def attempt(self, run: RuleRun) -> Refusal | None:
         """Enter if nothing opposes it and the gate approves; the refusal otherwise."""
-        return self._opposing(run) or self.guards.standing(run) or self.groups.enter(run)
+        enter = self.groups.enter if run.plan.quote is None else self.quoting.begin
+        return self._opposing(run) or self.guards.standing(run) or enter(run)
 
     def _opposing(self, run: RuleRun) -> Refusal | None:
         for other in run.opposed:
@@ -213,8 +221,8 @@ class Rules:
                 return Refusal(Why.OPPOSED, f"opposed {other.plan.name}")
         return None
 
-    def _look(self, run: RuleRun) -> None:
-        """A timer of a rule that is idle or pending."""
+    def look(self, run: RuleRun) -> None:
+        """Look at a rule because its time has come."""
         if run.test(self.desk.now):
             self.step(run)
 
@@ -226,6 +234,14 @@ class Rules:
         run.inbox, run.outbox = None, []
         run.cell.entered = trade.entered
         self._move(run, RuleState.ENTERING, "approved")
+
+    def quoting_began(self, run: RuleRun, trade: Trade) -> None:
+        """The gate approved the first quote of a rule."""
+        run.trade = trade
+        run.cell.entered, run.cell.active = trade.entered, True
+        self.desk.traces.funnels[run.plan.name].entries += 1
+        self._move(run, RuleState.ACTIVE, "quoting")
+        self.holding.watch(run)
 
     def activate(self, run: RuleRun, cause: str) -> None:
         """The legs are settled and match (or are kept as they are)."""
@@ -258,11 +274,26 @@ class Rules:
         if run.trade is None or run.plan.keeps:
             return
         if run.state is RuleState.LEAVING and not commanded:
+            if reason != "until":
+                self.quoting.hasten(run, reason)
             return
         if run.state is not RuleState.LEAVING:
             run.cell.active = False
             self._move(run, RuleState.LEAVING, reason)
-        self.closing.begin(run, reason, commanded=commanded, only=only)
+        begin = self.closing.begin if run.plan.quote is None else self.quoting.leave
+        begin(run, reason, commanded=commanded, only=only)
+
+    def go_on_leaving(self, run: RuleRun) -> None:
+        """Take the next step of a rule that is leaving."""
+        if run.plan.quote is None:
+            self.closing.step(run)
+        else:
+            self.quoting.step_leaving(run)
+
+    def _still_leaving(self, run: RuleRun) -> None:
+        """Follow the touch with what leaves passively; a close has its own times."""
+        if run.trade is not None and run.trade.leaving is not None and run.trade.leaving.passive:
+            self.quoting.step_leaving(run)
 
     def leave_all(self, reason: str) -> None:
         """Close all trades (halt, flatten)."""
@@ -352,7 +383,7 @@ class Rules:
         """The rest of a rule is over."""
         if run.state is RuleState.COOLDOWN and self.desk.now >= run.cooldown_until:
             self._move(run, RuleState.IDLE, "rested")
-            self._look(run)
+            self.look(run)
 
     def begin(self, run: RuleRun, cause: str) -> None:
         """A trigger is being tried."""
@@ -378,7 +409,7 @@ class Rules:
         elif run.state is RuleState.ACTIVE:
             self.holding.take_up(run)
         elif run.state is RuleState.LEAVING:
-            self.closing.step(run)
+            self.go_on_leaving(run)
         elif run.state is RuleState.COOLDOWN:
             self.desk.timers.at(max(run.cooldown_until, self.desk.now), self.cooled, run)
 
@@ -396,15 +427,20 @@ class Rules:
         note_refusal(self.desk, run, order, filled)
         if filled:
             self.guards.look(run)
-        if run.state is RuleState.ENTERING:
+        if run.plan.quote is not None and run.trade is not None:
+            self.quoting.on_order(run, order, filled)
+        elif run.state is RuleState.ENTERING:
             self.groups.on_order(run, order)
         elif run.state is RuleState.LEAVING:
             self.closing.on_order(run)
         elif filled:
             moved_outside(self.desk, run, f"late fill of {order.intent.cid}")
 
-    def amend_refused(self, order: Order, code: str) -> None:
-        """The exchange did not take a change of an order."""
+    def amend_answered(self, order: Order, taken: bool) -> None:
+        """The exchange took a change of an order, or did not."""
+        run = self.runs.get(order.intent.rule)
+        if run is not None and run.plan.quote is not None and run.trade is not None:
+            self.quoting.amend_answered(run, order, taken)
 
     # -- the operator, and others' questions
 

@@ -38,7 +38,7 @@ def note_refusal(desk: Desk, run: RuleRun, order: Order, filled: bool) -> None:
         return
     if filled:
         forget_refusals(desk, run, trade)
-    elif order.state is OrderState.REJECTED and not order.filled:
+    elif order.state is OrderState.REJECTED and not order.filled and not order.by_terms:
         _refused(desk, run, trade, order)
 
 
@@ -76,7 +76,7 @@ def moved_outside(desk: Desk, run: RuleRun, cause: str) -> None:
             trade.incompletable = True  # what others took is not bought back
             _judge(desk, run)
         elif run.state is RuleState.LEAVING:
-            desk.rules.closing.step(run)
+            desk.rules.go_on_leaving(run)
         else:
             run.trade = trade
             trade.leaving = None
@@ -87,7 +87,7 @@ def moved_outside(desk: Desk, run: RuleRun, cause: str) -> None:
     elif run.state is RuleState.ENTERING:
         _judge(desk, run)
     elif run.state is RuleState.LEAVING:
-        desk.rules.closing.step(run)
+        desk.rules.go_on_leaving(run)
 
 
 def _even(desk: Desk, run: RuleRun, trade: Trade, cause: str) -> None:

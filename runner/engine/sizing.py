@@ -126,6 +126,7 @@ def misfit(listed: Listed, lots: int, price: float, reduce_only: bool) -> Refusa
 
 def _size(program: RuleProgram, now: int) -> tuple[float, str] | Refusal:
     size = program.size
+    assert size is not None, "only verbs with a size are sized"
     value = size.value(now)
     if not math.isfinite(value):
         return Refusal(Why.MISSING_SIZE, "missing size")

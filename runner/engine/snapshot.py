@@ -332,6 +332,7 @@ def _trade(trade: Trade) -> dict[str, Any]:
         "attempt": trade.attempt,
         "failed": trade.failed,
         "rejected": trade.rejected,
+        "held": [trade.held_sign, trade.held_since + trade.wall - trade.t],
         "given_up": trade.given_up,
         "then_sent": trade.then_sent,
         "legs": [
@@ -354,6 +355,7 @@ def _trade(trade: Trade) -> dict[str, Any]:
             "reason": leaving.reason,
             "only": leaving.only,
             "commanded": leaving.commanded,
+            "passive": leaving.passive,
             "mids": leaving.mids,
         }
     return row
@@ -377,6 +379,8 @@ def _read_trade(desk: Desk, run: RuleRun, row: dict[str, Any], to_mono: int) -> 
         attempt=row["attempt"],
         failed=row["failed"],
         rejected=row["rejected"],
+        held_sign=row.get("held", (0, 0))[0],
+        held_since=row.get("held", (0, 0))[1] + to_mono,
         given_up=row.get("given_up", False),
         given_up_at=desk.now,
         then_sent=row.get("then_sent", False),
@@ -390,6 +394,7 @@ def _read_trade(desk: Desk, run: RuleRun, row: dict[str, Any], to_mono: int) -> 
             desk.now,
             only=saved["only"],
             commanded=saved["commanded"],
+            passive=saved.get("passive", False),
             mids=saved["mids"],
         )
     return trade

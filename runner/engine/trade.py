@@ -69,6 +69,8 @@ class Leaving:
     """waiting because not all legs can go; told"""
     only: str = ""
     """close this market alone (the operator's word)"""
+    passive: bool = False
+    """a quote's inventory leaves by an order at the touch"""
     commanded: bool = False
     """the operator asked for it: goes on while the run is halted"""
     stuck_since: int = -1
@@ -118,6 +120,10 @@ class Trade:
     failed: bool = False
     """a repair ended it: `when` must become false before the next entry"""
     rejected: str = ""
+    held_sign: int = 0
+    """of a quote's inventory: 1 long, -1 short, 0 none"""
+    held_since: int = 0
+    """since when it is on that side, monotonic ns"""
     given_up: bool = False
     """what rested was given up (`working`)"""
     given_up_at: int = 0

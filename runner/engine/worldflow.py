@@ -90,7 +90,7 @@ class World:
         for run in self.desk.rules.runs.values():
             leaving = run.trade is not None and run.trade.leaving is not None
             if leaving and self.desk.rules.known_to_all(run):
-                self.desk.rules.closing.step(run)
+                self.desk.rules.go_on_leaving(run)
 
     def on_budget(self, event: Budget) -> None:
         """A rate budget's use."""

@@ -132,7 +132,9 @@ class RuleProgram(Protocol):
     def until(self) -> Condition | None: ...
 
     @property
-    def size(self) -> SizeProgram: ...
+    def size(self) -> SizeProgram | None:
+        """None where the verb has no `size`"""
+        ...
 
     @property
     def weights(self) -> tuple[Number | None, ...]:
@@ -142,6 +144,11 @@ class RuleProgram(Protocol):
     @property
     def prices(self) -> tuple[Number | None, ...]:
         """one per leg, None where the file has no `price`"""
+        ...
+
+    @property
+    def quotes(self) -> tuple[Number | None, ...]:
+        """price and quantity of a quote's bid, then of its ask; empty for other verbs"""
         ...
 
     @property

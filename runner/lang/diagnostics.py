@@ -32,7 +32,8 @@ class Diagnostic:
     """One finding. `path` is the dotted place in the file (`rules.b.until`).
 
     `cause` joins diagnostics that have one cause: only the first is shown, with a count.
-    `masked` lists places whose text must not be shown (secrets).
+    `masked` lists places whose text must not be shown (secrets). `severe`: a warning's code that
+    is an error here.
     """
 
     code: str
@@ -46,11 +47,12 @@ class Diagnostic:
     cause: str = ""
     masked: tuple[Mark, ...] = ()
     more_places: int = 0
+    severe: bool = False
 
     @property
     def is_error(self) -> bool:
         """Whether it stops a run."""
-        return self.code.startswith("E")
+        return self.severe or self.code.startswith("E")
 
 
 @dataclass(slots=True)

@@ -33,18 +33,22 @@ from runner.market.windows import NEVER, next_due
 
 @dataclass(frozen=True, slots=True)
 class RuleExprs:
-    """The trees of one rule; `weights` and `prices` have one entry per leg."""
+    """The trees of one rule; `weights` and `prices` have one entry per leg.
+
+    `quotes` are price and quantity of a quote's bid, then of its ask; empty for other verbs.
+    """
 
     when: Expr
     until: Expr | None
     entered: tuple[Expr, ...]
-    size: Expr
+    size: Expr | None
     size_unit: str
     size_min: Expr | None
     size_max: Expr | None
     weights: tuple[Expr | None, ...]
     prices: tuple[Expr | None, ...]
     stop: Expr | None = None
+    quotes: tuple[Expr | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,14 @@ class Rule:
 
     when: Condition
     until: Condition | None
-    size: Size
+    size: Size | None
     weights: tuple[Number | None, ...]
     prices: tuple[Number | None, ...]
     enter: Callable[[int], list[float]]
     when_streams: tuple[str, ...]
     until_streams: tuple[str, ...]
     stop: Number | None = None
+    quotes: tuple[Number | None, ...] = ()
 
 
 Functions = Mapping[str, Callable[..., Any]]
@@ -363,13 +368,16 @@ class _Layout:
                 exprs.size_unit,
                 found.get(f"{prefix}_size_min"),
                 found.get(f"{prefix}_size_max"),
-            ),
+            )
+            if exprs.size is not None
+            else None,
             legs("weight", exprs.weights),
             legs("price", exprs.prices),
             found[f"{prefix}_enter"],
             tree.streams_of(*_entering(exprs)),
             tree.streams_of(exprs.until),
             found.get(f"{prefix}_stop"),
+            legs("quote", exprs.quotes),
         )
 
 
@@ -386,7 +394,7 @@ def _conditions(request: ProgramRequest) -> dict[tuple[str, str], tuple[Expr, Se
 def _entering(exprs: RuleExprs) -> list[Expr]:
     """Return the trees that must be known to enter."""
     found = [exprs.when, exprs.size, exprs.size_min, exprs.size_max, exprs.stop]
-    found += [*exprs.entered, *exprs.weights, *exprs.prices]
+    found += [*exprs.entered, *exprs.weights, *exprs.prices, *exprs.quotes]
     return [expr for expr in found if expr is not None]
 
 
@@ -412,12 +420,14 @@ def _add_rule(generator: Generator, prefix: str, rule: str, exprs: RuleExprs) ->
     generator.condition(f"{prefix}_when", exprs.when, rule)
     if exprs.until is not None:
         generator.condition(f"{prefix}_until", exprs.until, rule, exprs.entered)
-    generator.number(f"{prefix}_size", exprs.size, rule)
+    if exprs.size is not None:
+        generator.number(f"{prefix}_size", exprs.size, rule)
     if exprs.size_min is not None:
         generator.number(f"{prefix}_size_min", exprs.size_min, rule)
     if exprs.size_max is not None:
         generator.number(f"{prefix}_size_max", exprs.size_max, rule)
-    for part, values in (("weight", exprs.weights), ("price", exprs.prices)):
+    parts = (("weight", exprs.weights), ("price", exprs.prices), ("quote", exprs.quotes))
+    for part, values in parts:
         for i, value in enumerate(values):
             if value is not None:
                 generator.number(f"{prefix}_{part}_{i}", value, rule)

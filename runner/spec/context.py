@@ -47,11 +47,13 @@ class Context:
         notes: Iterable[str] = (),
         help: Iterable[str] = (),
         cause: str = "",
+        severe: bool = False,
     ) -> None:
         """Report a finding."""
         found = Diagnostic(
-            code, message, mark, label, path, tuple(related), tuple(notes), tuple(help), cause
-        )
+            code, message, mark, label, path, tuple(related), tuple(notes), tuple(help), cause,
+            severe=severe,
+        )  # fmt: skip
         self.findings.add(found)
 
     def secret(self, node: Scalar, message: str, path: str) -> None:

@@ -298,6 +298,21 @@ class RulePlan:
         return (self.order.leg,)
 
 
+def excludes(one: RulePlan, two: RulePlan) -> bool:
+    """Return whether two rules may hold opposite sides of one market and so exclude each other.
+
+    A quote may hold either side.
+    """
+    if one.name == two.name or (one.net and two.net):
+        return False
+    either = one.quote is not None or two.quote is not None
+    return any(
+        a.market == b.market and (either or a.side is not b.side)
+        for a in one.legs
+        for b in two.legs
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class DailyLoss:
     """The loss at which the day is over; `day_start_ns` is the offset of the day from 00:00 UTC."""

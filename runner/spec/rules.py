@@ -25,6 +25,7 @@ from runner.spec.plan import (
     TradePlan,
     TriggerPlan,
 )
+from runner.spec.quotes import QuoteDraft, check_quote, plan_quote, read_quote
 from runner.spec.resting import DEFAULT_COLLAR, check_single, read_give_up
 from runner.spec.signals import SizingDraft, size_types
 from runner.spec.stops import StopDraft, read_stop
@@ -64,7 +65,7 @@ class SizeDraft:
 
 @dataclass(slots=True)
 class RuleDraft:
-    """A rule. `verb` is `trade` or `order`; None when it is missing or not there yet."""
+    """A rule. `verb` is `trade`, `order` or `quote`; None when it is missing or not there yet."""
 
     name: str
     key: Mark
@@ -80,6 +81,7 @@ class RuleDraft:
     hedge: HedgePlan | None = None
     close: ClosePlan | None = None
     stop: StopDraft | None = None
+    quote: QuoteDraft | None = None
     for_ns: int = 0
     max_hold_ns: int | None = None
     max_skew_ns: int | None = None
@@ -99,14 +101,16 @@ class RuleDraft:
         bounds = [size.expr, size.max, size.min] if size else []
         legs = [e for leg in self.legs for e in (leg.weight, leg.order.price)]
         stop = self.stop.price if self.stop is not None else None
-        return [e for e in (self.when, self.until, *bounds, *legs, stop) if e is not None]
+        quote = self.quote.exprs if self.quote is not None else []
+        found = (self.when, self.until, *bounds, *legs, stop, *quote)
+        return [e for e in found if e is not None]
 
 
 def first_leg(node: Mapping) -> str | None:
     """Return the name of the market of a rule's first leg, before anything is checked."""
     trade = section(node, "trade")
     legs = trade.get("legs")
-    at: Node | None = section(node, "order")
+    at: Node | None = section(node, "order" if "order" in node else "quote")
     if isinstance(legs, Sequence) and legs.items:
         at = legs.items[0]
     return text(at, "market") if isinstance(at, Mapping) else None
@@ -152,7 +156,7 @@ class _Rule:
         draft.max_hold_ns = ctx.duration(node, "max_hold", path)
         draft.max_skew_ns = ctx.duration(node, "max_skew", path)
         draft.firings = ctx.rate(node, "max_firings", path)
-        for verb in ("trade", "order"):
+        for verb in ("trade", "order", "quote"):
             at = node.get(verb)
             if isinstance(at, Mapping) and not at.bad:
                 draft.verb, draft.verb_node, draft.verb_key = verb, at, node.key(verb)
@@ -170,6 +174,9 @@ class _Rule:
 
     def _verb(self, node: Mapping, path: str) -> None:
         draft = self._draft
+        if draft.verb == "quote":
+            self._quote(node, path)
+            return
         if draft.verb == "order":
             draft.legs = [self._leg(node, path, node, path)]
             draft.size = self._size(node, path)
@@ -191,6 +198,18 @@ class _Rule:
         draft.hedge = self._hedge(node, path)
         draft.close = self._close(node, path)
         draft.stop = read_stop(node, path, draft.markets, self._entering, self._ctx)
+
+    def _quote(self, node: Mapping, path: str) -> None:
+        draft, market = self._draft, self._reference(node, path)
+        draft.legs = [LegDraft(market, Side.BUY, node.mark, order=OrderPlan("limit", "post_only"))]
+        draft.quote = read_quote(node, path, market, self._entering, self._ctx)
+        draft.close = self._close(node, path)
+        check_quote(draft.name, draft.verb_key, node, path, market, draft.quote, self._ctx)
+        for key in ("max_hold", "max_skew"):
+            if key in draft.node:
+                message = f"`{key}` belongs to `trade`; a quote has `inventory: {{max_age: ..}}`"
+                at = draft.node.key(key)
+                self._ctx.add("E0203", message, at, "", f"{draft.path}.{key}")
 
     def _leg(self, node: Mapping, path: str, order: Mapping, order_path: str) -> LegDraft:
         market = self._reference(node, path)
@@ -309,25 +328,22 @@ class _Rule:
 def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
     """Make the plan of a rule without error."""
     node = draft.node
-    assert draft.size is not None and draft.size.expr is not None
-    size_expr = draft.size.expr
-    size = SizePlan(
-        size_expr, size_expr.type.currency or "", draft.size.min, draft.size.max, draft.size.name
-    )
+    assert draft.verb_node is not None
     legs = tuple(_plan_leg(leg) for leg in draft.legs)
-    trade = order = None
+    trade = order = quote = None
+    close = draft.close or ClosePlan()
+    if close.worst < 0:
+        worst = max(price_collar, close.collar)
+        close = ClosePlan(close.tif, close.collar, close.retry_ns, worst, close.then)
     if draft.verb == "trade":
-        close = draft.close or ClosePlan()
-        if close.worst < 0:
-            worst = max(price_collar, close.collar)
-            close = ClosePlan(close.tif, close.collar, close.retry_ns, worst, close.then)
         guard = draft.stop.guard if draft.stop is not None else None
         loss = draft.stop.loss if draft.stop is not None else None
-        trade = TradePlan(size, legs, draft.hedge, close, guard, loss)
+        trade = TradePlan(_plan_size(draft), legs, draft.hedge, close, guard, loss)
+    elif draft.quote is not None:
+        quote = plan_quote(draft.quote, draft.verb_node, legs[0].market, close)
     else:
-        assert draft.verb_node is not None
         order = SingleOrderPlan(
-            size,
+            _plan_size(draft),
             legs[0],
             flag(draft.verb_node, "reduce_only"),
             word(draft.verb_node, "keep", "true") == "true",
@@ -349,6 +365,7 @@ def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
         once=flag(node, "once"),
         trade=trade,
         order=order,
+        quote=quote,
         when_streams=streams_of(*sizes),
         until_streams=streams_of(draft.until),
         when_text=text(node, "when") or "",
@@ -363,6 +380,12 @@ def _always(draft: RuleDraft) -> Expr:
     """Return the condition of a rule that its trigger alone starts."""
     assert draft.trigger is not None
     return Bool(types.BOOL, Text("true", draft.node.key("trigger")), 0, 4, 1, 1, True)
+
+
+def _plan_size(draft: RuleDraft) -> SizePlan:
+    size = draft.size
+    assert size is not None and size.expr is not None
+    return SizePlan(size.expr, size.expr.type.currency or "", size.min, size.max, size.name)
 
 
 def _plan_leg(leg: LegDraft) -> LegPlan:

@@ -37,7 +37,9 @@ _PLACES = {
     "bars": "a count of bars",
     "any": "an expression",
 }
-_VERBS_HELP = "a rule has one of `trade` (opens, later closes) and `order` (one order)"
+_VERBS_HELP = (
+    "a rule has one of `trade` (opens, later closes), `order` (one order) and `quote` (two-sided)"
+)
 
 
 def check_shape(node: Node, findings: Findings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.spec.load import load
+from runner.spec.load import Checked, load
 from runner.spec.plan import GiveUpPlan, OrderPlan, SingleOrderPlan
 
 TEXT = """
@@ -65,3 +65,68 @@ def test_only_what_rests_is_given_up() -> None:
     text = TEXT.replace("tif: gtc, price: m.bid, GIVE", "give_up: 1m")
     (found,) = load(text, environ={}).findings
     assert (found.code, "an order that rests" in found.message) == ("E0203", True)
+
+
+QUOTE = """
+version: 1
+name: quoting
+exchanges:
+  x: {type: TYPE, network: sim}
+markets:
+  m: {exchange: x, symbol: BTCUSDT, streams: {book: {max_age: 1s}}}
+rules:
+  make:
+    when: m.book.spread < 5bps
+    quote:
+      market: m
+      bid: {price: m.mid * (1 - 5bps), qty: 0.004 BTC}
+      ask: {price: m.mid * (1 + 5bps), qty: 250 USDT}
+      requote: {when_moved: 1bps, at_most_every: 300ms}
+      inventory: {limit: 0.01 BTC}
+      MORE
+risk:
+  max_order: 1000 USDT
+  max_position: {m: 1 BTC}
+  max_orders: {count: 400, per: 1m}
+  max_daily_loss: 20 USDT
+"""
+
+
+def quoted(more: str = "unattended: true", type: str = "bybit_linear", **changes: str) -> Checked:
+    text = QUOTE.replace("TYPE", type).replace("MORE", more)
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    return load(text, environ={})
+
+
+def test_a_quote_becomes_a_plan() -> None:
+    plan = quoted().plan
+    assert plan is not None
+    quote = plan.rules["make"].quote
+    assert quote is not None and quote.bid is not None and quote.ask is not None
+    assert (quote.bid.unit, quote.ask.unit) == ("BTC", "USDT")
+    assert quote.join and quote.post_only and quote.inventory.on_leave == "passive"
+    assert (quote.at_most_every_ns, quote.close.worst) == (300_000_000, 0.01)
+
+
+def test_quotes_rest_guarded_or_say_that_they_do_not() -> None:
+    assert [d.code for d in quoted("").findings] == ["E0512"]
+    guarded = quoted("", "binance_usdm", sim="sim, dead_man: 120s")
+    assert guarded.plan is not None
+
+
+@pytest.mark.parametrize(
+    ("more", "changes", "code"),
+    [
+        ("unattended: true\n      post_only: perhaps", {}, "E0203"),
+        ("unattended: true", {"300ms": "0ms"}, "E0203"),
+        ("unattended: true", {"300ms": "240ms"}, "W0506"),
+        ("unattended: true", {"0.004 BTC": "5bps"}, "E0316"),
+        ("unattended: true", {"m.mid * (1 - 5bps)": "5 USDT"}, "E0316"),
+        ("unattended: true", {"limit: 0.01 BTC": "limit: 0.01 BTC, on_leave: run"}, "E0203"),
+    ],
+)
+def test_what_does_not_fit_a_quote_is_said(more: str, changes: dict[str, str], code: str) -> None:
+    checked = quoted(more, **changes)
+    assert [d.code for d in checked.findings if d.is_error] == [code]
+    assert checked.plan is None
