@@ -28,6 +28,8 @@ from runner.app.report_shape import (
     money,
 )
 from runner.app.waterfall import TOLERANCE, ZERO, RuleMoney
+from runner.app.why.answer import misses, shares
+from runner.app.why.shape import RuleStory
 from runner.base.clock import NS_PER_MS, NS_PER_S
 from runner.base.units import plain
 
@@ -76,15 +78,23 @@ def build_report(
     *,
     evaluations: Mapping[str, int] | None = None,
     paper: PaperDesk | None = None,
+    stories: Mapping[str, RuleStory] | None = None,
 ) -> Report:
     """Make the report of a run that has ended.
 
-    funnels: the engine's counts by rule. Values what is open at what closing it costs, and adds
-    to `unaccounted` whatever the figures leave out.
+    funnels: the engine's counts by rule; stories: what stood in their way. Values what is open at
+    what closing it costs, and adds to `unaccounted` whatever the figures leave out.
     """
     books = _Books(collector)
     rules = {
-        name: _rule(books, money_, funnels.get(name), (evaluations or {}).get(name), paper)
+        name: _rule(
+            books,
+            money_,
+            funnels.get(name),
+            (evaluations or {}).get(name),
+            paper,
+            (stories or {}).get(name),
+        )
         for name, money_ in sorted(collector.rules.items())
     }
     return Report(
@@ -149,6 +159,7 @@ def _rule(
     funnel: FunnelLike | None,
     evaluations: int | None,
     paper: PaperDesk | None,
+    story: RuleStory | None,
 ) -> RuleReport:
     pieces = rule.pieces
     settled = pieces.fees + pieces.funding
@@ -160,6 +171,8 @@ def _rule(
         no_fill=funnel.no_fill if funnel else 0,
         rejected=funnel.rejected if funnel else 0,
         refusals={str(code): n for code, n in sorted(funnel.refusals.items())} if funnel else {},
+        blocked=shares(story) if story is not None else {},
+        nearest=misses(story) if story is not None else {},
         fills=rule.fills,
         volume=money(rule.volume),
         fees=money(-pieces.fees),

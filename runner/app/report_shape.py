@@ -44,6 +44,10 @@ class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
     no_fill: int
     rejected: int
     refusals: dict[str, int]
+    blocked: dict[str, float]
+    """share of the time by what stood in the way (`runner why`), the largest first"""
+    nearest: dict[str, dict[str, str]]
+    """by comparison that was never or not always true: by how little it was missed, and when"""
     fills: int
     volume: str
     fees: str

@@ -7,6 +7,10 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from runner.app.report_shape import SIMULATED, Report, RuleReport
+from runner.app.why.text import label
+
+_REASONS = 3
+"""told in the text; the JSON and `runner why` have all"""
 
 _PIECES = (
     ("edge", "edge at decision"),
@@ -81,7 +85,7 @@ def _rule(name: str, rule: RuleReport) -> list[str]:
         f" {rule.no_fill} without fill, {rule.rejected} rejected",
     ]
     if not rule.fills:
-        return [*lines, *_refusals(rule), "  no fills"]
+        return [*lines, *_refusals(rule), *_blocked(rule), "  no fills"]
     rows = [(label, short(rule.waterfall[key])) for key, label in _PIECES]
     return [
         *lines,
@@ -90,6 +94,7 @@ def _rule(name: str, rule: RuleReport) -> list[str]:
         f" the best three made {float(rule.best_three_share):.0%} of the gains",
         *(f"  fees {market}: {rate}" for market, rate in rule.fee_rates.items()),
         *_refusals(rule),
+        *_blocked(rule),
         *(f"  residual {market}: {qty}" for market, qty in rule.residual.items()),
         *table(rows, indent="    "),
     ]
@@ -104,6 +109,18 @@ def _refusals(rule: RuleReport) -> list[str]:
         return []
     most = sorted(rule.refusals.items(), key=lambda item: (-item[1], item[0]))
     return ["  refused: " + ", ".join(f"{code} x{n}" for code, n in most)]
+
+
+def _blocked(rule: RuleReport) -> list[str]:
+    """Say what stood in its way longest, and how near it came."""
+    lines = []
+    for reason, share in list(rule.blocked.items())[:_REASONS]:
+        kind, _, subject = reason.partition(" ")
+        near = rule.nearest.get(subject)
+        missed = f"; nearest miss {near['by']}" if near is not None else ""
+        words = f"{share:.1%} {label({'kind': kind, 'subject': subject})}{missed}"
+        lines += textwrap.wrap(words, 98, initial_indent="  kept out: ", subsequent_indent="    ")
+    return lines
 
 
 def _haircuts(report: Report) -> list[str]:

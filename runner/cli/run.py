@@ -23,6 +23,7 @@ from runner.app.report import SIMULATED, RunFacts, build_report, encode
 from runner.app.report_text import text
 from runner.app.run_folder import RunFolder, open_folder
 from runner.app.run_log import Level
+from runner.app.why.gather import gather
 from runner.base.errors import FileError, RunnerError, UsageError, WorldError
 from runner.base.ids import fingerprint
 from runner.base.secret import Secret, redact
@@ -291,8 +292,9 @@ def write_report(
     """Build the report, keep it beside the run, print it."""
     engine = parts.engine
     report = build_report(
-        parts.collector, facts, engine.funnels, evaluations=engine.evaluations, paper=desk
-    )
+        parts.collector, facts, engine.funnels, evaluations=engine.evaluations, paper=desk,
+        stories={rule: gather(engine, rule, decisions=False) for rule in parts.plan.rules},
+    )  # fmt: skip
     content = encode(report)
     path = folder.write_report(content)
     sys.stdout.write(content.decode() if json else text(report))

@@ -9,6 +9,7 @@ from typing import Any, cast
 from runner.app.collector import Collector
 from runner.app.paper import PaperDesk
 from runner.app.report import SIMULATED, Report, RunFacts, build_report
+from runner.app.why.shape import RuleStory
 from runner.engine import proof
 from runner.engine.commands import Intent, OrderType, Purpose, Send, Tif
 from runner.engine.events import Event, Top
@@ -116,6 +117,7 @@ class RunLab:
         self.count = 0
         self.group = 0
         self.funnel = Funnel()
+        self.stories: dict[str, RuleStory] = {}
 
     def quote(self, market: str, bid: float, ask: float, qty: float = 10.0) -> None:
         """Change a book to one level on each side, and say so."""
@@ -148,7 +150,9 @@ class RunLab:
     def report(self, market: str = SIMULATED) -> Report:
         self.collector.end(self.now, WALL + self.now)
         facts = RunFacts("dry-run", "0abc", market, {"binance": "sim", "bybit": "sim"}, 0, "--for")
-        return build_report(self.collector, facts, {"spread": self.funnel}, paper=self.desk)
+        return build_report(
+            self.collector, facts, {"spread": self.funnel}, paper=self.desk, stories=self.stories
+        )
 
     def _intent(self, purpose: Purpose, market: str, side: str, lots: int, price: str) -> Intent:
         self.count += 1

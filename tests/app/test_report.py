@@ -8,8 +8,10 @@ from pathlib import Path
 
 from runner.app.report import Report, encode
 from runner.app.report_text import text
+from runner.app.why.shape import Reason, RuleStory
 from runner.engine.commands import Notify, Resync, RunState, Trace
 from runner.engine.events import ClockReading, Feed, Fill, SocketState
+from runner.engine.tally import Near, Tallies
 from tests.app.runlab import MS, RunLab, S
 
 GOLDEN = Path(__file__).parent / "golden" / "report.txt"
@@ -18,7 +20,8 @@ KEYS = {
     "exchanges", "streams", "positions", "latency_us", "paper", "unaccounted", "verdict",
 }  # fmt: skip
 RULE_KEYS = {
-    "evaluations", "true", "entries", "exits", "no_fill", "rejected", "refusals", "fills",
+    "evaluations", "true", "entries", "exits", "no_fill", "rejected", "refusals", "blocked",
+    "nearest", "fills",
     "volume", "fees", "funding", "realised", "unrealised", "residual", "waterfall",
 }  # fmt: skip
 
@@ -49,7 +52,24 @@ def trip() -> RunLab:
     lab.run(20 * S)
     lab.funnel.true, lab.funnel.entries, lab.funnel.exits = 7, 1, 1
     lab.funnel.refusals = {"skew": 6}
+    lab.stories = {"spread": story()}
     return lab
+
+
+def story() -> RuleStory:
+    """It was kept out for 15 of 20 s by its threshold, then by a stale book."""
+    tallies = Tallies()
+    tally = tallies.at(0)
+    tally.hold(["false gap(bin.bid, byb.ask) > 15bps"], 15 * S)
+    tally.hold(["stream byb.book stale"], 2 * S)
+    tally.hold(["in_trade"], 3 * S)
+    near = Near(0.00012, "1.2bps", "13.8bps > 15bps", 0, 0)
+    tally.miss("gap(bin.bid, byb.ask) > 15bps", near)
+    reasons = {key: Reason(*key.split(" ", 1), "") for key in tally.time if " " in key}
+    return RuleStory(
+        rule="spread", state="idle", t=20 * S, wall=0, now=[], part="when", reads=[],
+        tallies=tallies, reasons=reasons, counts={}, decisions=[],
+    )  # fmt: skip
 
 
 def test_the_text_of_a_report_is_this() -> None:

@@ -79,6 +79,16 @@ def blocked(story: RuleStory, tally: Tally) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["share"])
 
 
+def shares(story: RuleStory) -> dict[str, float]:
+    """Return the part of the time of each reason, the largest first."""
+    return {row["reason"]: row["share"] for row in blocked(story, story.tallies.since())}
+
+
+def misses(story: RuleStory) -> dict[str, dict[str, str]]:
+    """Return the nearest miss of each comparison."""
+    return {source: _near(near) for source, near in story.tallies.since().near.items()}
+
+
 def stamp(wall: int) -> str:
     """Write wall ns as ISO 8601 UTC with milliseconds."""
     whole = datetime.datetime.fromtimestamp(wall // NS_PER_S, datetime.UTC)
@@ -102,7 +112,7 @@ def _reason(reason: Reason) -> dict[str, Any]:
     }
 
 
-def _near(near: Near) -> dict[str, Any]:
+def _near(near: Near) -> dict[str, str]:
     return {"by": near.shown, "text": near.text, "at": stamp(near.wall)}
 
 
