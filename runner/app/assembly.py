@@ -47,10 +47,17 @@ def assemble(
     *,
     restored: Saved | None = None,
     adopt: bool = False,
+    watching: bool = True,
 ) -> Parts:
-    """Build market state, engine and collector; `facts` by exchange (empty: the catalogue's)."""
+    """Build market state, engine and collector; `facts` by exchange (empty: the catalogue's).
+
+    `watching` False leaves no traces: their cost is measured so.
+    """
     market = MarketState(build.wants(plan, deep=True))
-    engine = Engine(plan, build.compiled(plan), market, run_id, restored=restored, adopt=adopt)
+    engine = Engine(
+        plan, build.compiled(plan), market, run_id, restored=restored, adopt=adopt,
+        watching=watching,
+    )  # fmt: skip
     instruments = {name: each.instrument for name, each in plan.markets.items()}
     for given in facts.values():
         for fact in given:

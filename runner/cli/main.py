@@ -396,7 +396,7 @@ def page(
 @app.command()
 def bench(
     what: Annotated[
-        list[str] | None, typer.Argument(help="order loopback replay journal (all)")
+        list[str] | None, typer.Argument(help="order loopback replay journal traces (all)")
     ] = None,
     json: Json = False,
     budget: Annotated[float | None, typer.Option(help="fail above this ratio")] = None,

@@ -75,11 +75,18 @@ def _journal() -> Figures:
     return journal.run()
 
 
+def _traces() -> Figures:
+    from runner.app.bench import traces
+
+    return traces.run()
+
+
 BENCHES: Final[Mapping[str, Callable[[], Figures]]] = {
     "order": _order,
     "loopback": _loopback,
     "replay": _replay,
     "journal": _journal,
+    "traces": _traces,
 }
 
 

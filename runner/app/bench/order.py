@@ -117,11 +117,11 @@ class Rig:
         return quiet, loud
 
 
-def run(frames: int = FRAMES, warm_up: int = WARM_UP) -> dict[str, Any]:
+def run(frames: int = FRAMES, warm_up: int = WARM_UP, *, watching: bool = True) -> dict[str, Any]:
     """Measure and return frames a second and percentiles per kind of frame (us)."""
     clock = SystemClock()
     plan = plan_of(ORDER_STRATEGY)
-    parts = parts_of(plan, clock)
+    parts = parts_of(plan, clock, watching)
     exchange = plan.exchanges["bin"]
     endpoints = dict(exchange.endpoints or {})
     bindings = bindings_of(plan, "bin")

@@ -41,7 +41,8 @@ _PERP = (
 def run(tops: int = TOPS, frames: int = FRAMES) -> dict[str, Any]:
     """Measure both and return rates a second, and their ratios to the bare loops."""
     plan = plan_of(GAP_STRATEGY)
-    decoded, bare = _decoded(plan, tops)
+    decoded, events = decoded_tops(plan, tops)
+    bare = _bare_tops(events)
     seen, raw, reading = _raw(plan, frames)
     return {
         "tops": tops,
@@ -56,9 +57,10 @@ def run(tops: int = TOPS, frames: int = FRAMES) -> dict[str, Any]:
     }
 
 
-def _decoded(plan: Plan, count: int) -> tuple[float, float]:
+def decoded_tops(plan: Plan, count: int, *, watching: bool = True) -> tuple[float, list[Top]]:
+    """Return how many tops of book a second the engine takes, and the tops."""
     clock = SystemClock()
-    parts = parts_of(plan, clock)
+    parts = parts_of(plan, clock, watching)
     with scratch_journal(clock, plan, parts.run_id) as journal:
         parts.observers.clear()
         host, _ = host_of(parts, NoOrders(), journal, virtual=True, timed=False)
@@ -72,7 +74,7 @@ def _decoded(plan: Plan, count: int) -> tuple[float, float]:
             if handle(event):
                 raise AssertionError("the gap rule was not meant to do anything")
         ours = count * NS_PER_S / (stopwatch_ns() - begin)
-    return ours, _bare_tops(events)
+    return ours, events
 
 
 def _bare_tops(events: list[Top]) -> float:

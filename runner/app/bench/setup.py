@@ -123,10 +123,10 @@ def scratch_journal(clock: SystemClock, plan: Plan, run_id: str) -> Iterator[Jou
             journal.close()
 
 
-def parts_of(plan: Plan, clock: SystemClock) -> Parts:
+def parts_of(plan: Plan, clock: SystemClock, watching: bool = True) -> Parts:
     """Assemble a plan with the catalogue's facts."""
     facts = {name: build.catalogue_facts(plan, name) for name in plan.exchanges}
-    return assemble(plan, new_run_id(clock.wall()), facts)
+    return assemble(plan, new_run_id(clock.wall()), facts, watching=watching)
 
 
 def picture(exchange: str, t: int) -> Reconciled:

@@ -1,0 +1,53 @@
+"""What `why` costs: the same work with traces and without, in pairs (`runner bench traces`).
+
+Each pair runs both, one after the other, the first in turn; the ratio of a pair is free of what the
+machine does meanwhile, more or less, and the median over the pairs of most of the rest. Three
+figures: a frame that decides nothing, a frame that makes an order (its trace is written after the
+order has left), and decoded tops of book in virtual time, where the looks are a part of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from runner.app.bench import order
+from runner.app.bench.replay import decoded_tops
+from runner.app.bench.setup import GAP_STRATEGY, plan_of
+
+PAIRS = 7
+FRAMES = 12_000
+TOPS = 100_000
+
+
+def run(pairs: int = PAIRS, frames: int = FRAMES, tops: int = TOPS) -> dict[str, Any]:
+    """Return the cost with traces over the cost without: medians of the ratios of pairs."""
+    plan = plan_of(GAP_STRATEGY)
+
+    def of_orders(watching: bool) -> tuple[float, ...]:
+        found = order.run(frames, watching=watching)
+        return found["quiet_us"]["p50"], found["order_us"]["p50"], 1 / found["frames_per_s"]
+
+    def of_tops(watching: bool) -> tuple[float, ...]:
+        return (1 / decoded_tops(plan, tops, watching=watching)[0],)
+
+    quiet, decided, whole = _ratios(pairs, of_orders)
+    (replayed,) = _ratios(pairs, of_tops)
+    return {
+        "pairs": pairs,
+        "quiet_frame_ratio": quiet,
+        "order_frame_ratio": decided,
+        "frames_with_answers_ratio": whole,
+        "replayed_tops_ratio": replayed,
+    }
+
+
+def _ratios(pairs: int, cost: Callable[[bool], tuple[float, ...]]) -> tuple[float, ...]:
+    found = []
+    for pair in range(pairs):
+        first = pair % 2 == 0
+        one, other = cost(first), cost(not first)
+        with_traces, without = (one, other) if first else (other, one)
+        found.append([a / b for a, b in zip(with_traces, without, strict=True)])
+    return tuple(round(median(each), 3) for each in zip(*found, strict=True))
