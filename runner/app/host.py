@@ -17,8 +17,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-import msgspec
-
 from runner.base.clock import stopwatch_ns
 from runner.base.crash import crash_point
 from runner.base.errors import RunnerError
@@ -149,7 +147,7 @@ class Host:
             Reconcile: lambda c, t, w: self.orders.reconcile(c, t, w),
             Resync: self._ask_resync,
             Record: self._record,
-            Trace: self._record_trace,
+            Trace: lambda c, t, w: None,  # for those who watch; its row comes with `lasting`
             RunState: self._record_state,
             Notify: self._record_notify,
         }
@@ -306,17 +304,6 @@ class Host:
         if command.kind == "day":
             crash_point("day_roll")
         self.journal.record(command.kind, fields, t, wall)
-
-    def _record_trace(self, command: Trace, t: int, wall: int) -> None:
-        fields: dict[str, Scalar] = {
-            "rule": command.rule,
-            "cause": command.cause,
-            "before": command.before,
-            "after": command.after,
-            "refusal": command.refusal,
-            "trace": msgspec.json.encode(command).decode(),
-        }
-        self.journal.record("trace", fields, t, wall)
 
     def _record_state(self, command: RunState, t: int, wall: int) -> None:
         fields = {"state": command.state, "code": command.code, "text": command.text}

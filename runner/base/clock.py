@@ -70,6 +70,11 @@ class VirtualClock:
         self.set(self._mono + ns)
 
 
+def worked_ns() -> int:
+    """Return the processor time of this process; differences only, free of what others do."""
+    return time.process_time_ns()
+
+
 def stopwatch_ns() -> int:
     """Return a high-resolution reading for latency stamps; differences only."""
     return time.perf_counter_ns()

@@ -168,6 +168,8 @@ class Origin(msgspec.Struct, frozen=True):
 class Trace(Command, frozen=True, kw_only=True, tag="trace"):
     """One decision, for `why`: what caused it, what was read, state before and after, refusal.
 
+    As a command it has no more than its first line; the rest follows as a row of the journal.
+
     conjuncts: (source, true | false | missing, what it compares) of each part of `part`, which is
     `when` or `until`; values: (source, value) of all below; reads: (stream, sequence, age in ns);
     apart: the books' exchange times in ns, -1 for fewer than two books.

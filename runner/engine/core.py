@@ -246,10 +246,11 @@ class Engine:
         return self._take()
 
     def lasting(self) -> Sequence[Command]:
-        """Return the rows of what changed since the last call: rules, trades, the run.
+        """Return the rows of what changed since the last call: traces, rules, trades, the run.
 
         To be called before the journal is written. What a `Send` needs comes with it, before it.
         """
+        self.desk.traces.rows()
         self.desk.rules.flush(whole=True)
         return self._take()
 

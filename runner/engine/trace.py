@@ -1,47 +1,43 @@
-"""Traces: why a rule did what it did, what it was refused, and what stood in its way meanwhile.
+"""Traces: why a rule did what it did, and what it was refused.
 
 Theory of operation. Rings are kept per rule *and* per outcome, so that a million "not true" cannot
 push out the one refusal. A refusal is recorded when its reason differs from the last; otherwise it
 is counted. Changes of state that move nothing lasting (idle and pending, a part of `when` turning
-false) stay in memory; the others are commands, so that the journal has them.
+false) stay in memory; the others are commands, and rows of the journal.
 
 The values of a trace cost more than the decision itself. They are read after the commands of the
-event were handed over and before anything else is touched (`Desk.after`): the same values, off the
-path of the order. A trace that stays in memory keeps the numbers and is put into words when
-somebody asks.
-
-A look, every second, asks what stands in each rule's way and books the time (`tally`); it is a
-timer of the engine that reads and decides nothing.
+event were carried out and before anything else is touched (`Desk.after`): the same values, off the
+path of the order. Only numbers are kept; they are put into words when somebody asks, or when the
+journal is about to be written (`rows`). What an order's answer brought about evaluates nothing and
+keeps no values.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from runner.engine.blocking import Block, Reading, readings, why_not
 from runner.engine.codes import Refusal
 from runner.engine.commands import Origin, Trace
 from runner.engine.events import Event, Operator, OrderEvent
-from runner.engine.limits import STOP
-from runner.engine.rule import RuleRun, RuleState
-from runner.engine.tally import Near, Tallies, Tally
-from runner.engine.timers import MS, SECOND
+from runner.engine.looks import Looks
+from runner.engine.rule import RuleState
+from runner.engine.tally import Tallies
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
 
 RING: Final = 32
-LOOK: Final = 1 * SECOND
-LOOK_FIRST: Final = 250 * MS
-FIRST: Final = 60 * SECOND
-"""in the first minute of a run the looks are closer: a short run is to be told something too"""
-_LEAVES: Final = (RuleState.ACTIVE, RuleState.LEAVING)
-_WAITS: Final = (RuleState.IDLE, RuleState.WARMING)
-_COMPARES: Final = (RuleState.IDLE, RuleState.ACTIVE)
-"""states in which a condition is waited for"""
+MOST_ROWS: Final = 1000
+"""traces that may wait for the journal; of more the oldest are in memory alone"""
+_UNTIL: Final = (RuleState.ACTIVE, RuleState.LEAVING)
+_EVALUATES: Final = (RuleState.WARMING, RuleState.IDLE, RuleState.PENDING, RuleState.ACTIVE)
+Told = Callable[[], list[tuple[str, str]]]
 
 
 @dataclass(slots=True)
@@ -71,56 +67,54 @@ class Moment:
     after: str
     refusal: Refusal | None
     part: str
-    found: list[Reading]
-    reads: tuple[tuple[str, int, int], ...]
-    apart: int
-    values: tuple[tuple[str, str], ...] = ()
+    found: list[Reading] = field(default_factory=list)
+    reads: tuple[tuple[str, int, int], ...] = ()
+    apart: int = -1
+    values: Told | None = None
 
-    def trace(self) -> Trace:
-        """Put it into words."""
+    def brief(self) -> Trace:
+        """Return its first line."""
+        refusal = self.refusal
         return Trace(
             rule=self.rule,
             cause=self.cause,
             before=self.before,
             after=self.after,
-            refusal=self.refusal.text if self.refusal is not None else "",
-            code=self.refusal.code.value if self.refusal is not None else "",
+            refusal=refusal.text if refusal is not None else "",
+            code=refusal.code.value if refusal is not None else "",
+        )
+
+    def trace(self) -> Trace:
+        """Put all of it into words."""
+        return msgspec.structs.replace(
+            self.brief(),
             origin=self.origin,
             part=self.part,
             conjuncts=tuple(each.told for each in self.found),
-            values=self.values,
+            values=tuple(self.values()) if self.values is not None else (),
             reads=self.reads,
             apart=self.apart,
         )
 
 
-@dataclass(slots=True)
-class Present:
-    """What stands in a rule's way since the last look."""
-
-    keys: list[str] = field(default_factory=list)
-    since: int = -1
-    frames: int = 0
-    latest: dict[str, Block] = field(default_factory=dict)
-    """the youngest figures of each reason"""
-    tallies: Tallies = field(default_factory=Tallies)
-
-
 class Traces:
-    """Rings of traces, tallies of time, and the counts beside them.
+    """Rings of traces, and the counts beside them.
 
     `watching` False keeps the counts of the report alone: what tracing costs is measured by it.
     """
 
-    __slots__ = ("_began", "_count", "_desk", "_last", "_present", "_rings", "funnels", "watching")
+    __slots__ = ("_count", "_desk", "_last", "_looks", "_newest", "_rings", "_rows", "_streams",
+                 "funnels", "watching")  # fmt: skip
 
     def __init__(self, desk: Desk, watching: bool = True) -> None:
         self._desk = desk
         self._rings: dict[tuple[str, str], deque[Moment]] = {}
         self._last: dict[str, Refusal] = {}
-        self._present: dict[str, Present] = {rule: Present() for rule in desk.plan.rules}
+        self._newest: dict[str, Moment] = {}
+        self._rows: deque[Moment] = deque(maxlen=MOST_ROWS)
+        self._looks = Looks(desk, self._last, self._changed)
+        self._streams: dict[tuple[str, str], list[tuple[str, Any, bool]]] = {}
         self._count = 0
-        self._began = 0
         self.funnels: dict[str, Funnel] = {rule: Funnel() for rule in desk.plan.rules}
         self.watching = watching
 
@@ -128,13 +122,15 @@ class Traces:
         """Begin to watch; called once the time is known."""
         if not self.watching:
             return
-        for rule, present in self._present.items():
-            for part in ("when", "until"):
-                self._desk.program.probes(rule, part)  # compiled now, not while something happens
-            present.since = self._desk.now
-            self._book(self._desk.rules.runs[rule])
-        self._began = self._desk.now
-        self._desk.timers.at(self._desk.now + LOOK_FIRST, self._look)
+        rules = self._desk.rules
+        for name, run in rules.runs.items():
+            keys = {"when": run.program.when_streams, "until": run.program.until_streams}
+            for part in keys:
+                self._desk.program.probes(name, part)  # compiled now, not while something happens
+                self._streams[name, part] = [
+                    (key, rules.streams[key], key in rules.book_keys) for key in keys[part]
+                ]
+        self._looks.start()
 
     # -- what happens
 
@@ -145,17 +141,25 @@ class Traces:
         last = self._last.get(rule)
         self._last[rule] = refusal
         if self.watching:
-            refusals = self._present[rule].tallies.at(self._desk.now).refusals
-            refusals[code] = refusals.get(code, 0) + 1
+            self._looks.refused(rule, code)
         if last is not None and last.code == code:
             return
         self._desk.record("denied", rule=rule, code=code, text=refusal.text)
-        self._later(rule, "refused", state, state, refusal, code, quiet=False)
+        self._later(rule, "refused", state, state, refusal, quiet=False)
 
     def moved(self, rule: str, cause: str, before: str, after: str, quiet: bool) -> None:
         """Trace a change of a rule's state; a quiet one stays in memory."""
         self._last.pop(rule, None)
-        self._later(rule, cause, before, after, None, after, quiet=quiet)
+        self._later(rule, cause, before, after, None, quiet=quiet)
+
+    def rows(self) -> None:
+        """Write what waits for the journal as rows."""
+        while self._rows:
+            moment = self._rows.popleft()
+            text = msgspec.json.encode(moment.trace()).decode()
+            self._desk.record("trace", rule=moment.rule, t=moment.t, wall=moment.wall, trace=text)
+
+    # -- what is asked
 
     def present(self, rule: str) -> list[Block]:
         """Return what stands in a rule's way now."""
@@ -168,7 +172,13 @@ class Traces:
 
     def latest(self, rule: str) -> dict[str, Block]:
         """Return the youngest figures of each reason that ever stood in a rule's way."""
-        return self._present[rule].latest
+        return self._looks.of[rule].latest
+
+    def tallies(self, rule: str) -> Tallies:
+        """Return a rule's time by reason, up to now."""
+        if self.watching:
+            self._looks.book(self._desk.rules.runs[rule])
+        return self._looks.of[rule].tallies
 
     def last(self, rule: str, count: int) -> list[tuple[int, int, Trace]]:
         """Return the youngest traces of a rule over all outcomes: (monotonic, wall ns, trace)."""
@@ -179,125 +189,69 @@ class Traces:
         kept = [row for (name, _), ring in self._rings.items() if name == rule for row in ring]
         return sorted(kept, key=lambda row: row.number)
 
-    def tallies(self, rule: str) -> Tallies:
-        """Return a rule's time by reason, up to now."""
-        self._book(self._desk.rules.runs[rule])
-        return self._present[rule].tallies
-
     # -- keeping
 
     def _later(
-        self, rule: str, cause: str, before: str, after: str, refusal: Refusal | None,
-        outcome: str, *, quiet: bool,
+        self, rule: str, cause: str, before: str, after: str, refusal: Refusal | None, *,
+        quiet: bool,
     ) -> None:  # fmt: skip
         if not self.watching:
             return
         by = self._desk.cause
 
         def build() -> None:
-            self._keep(rule, cause, by, before, after, refusal, outcome, quiet)
-            self._count_move(rule, before, after)
-            self._book(self._desk.rules.runs[rule])
+            moment = self._moment(rule, cause, by, before, after, refusal)
+            self._keep(moment, after if refusal is None else refusal.code)
+            if not quiet:
+                self._rows.append(moment)
+                self._desk.emit(moment.brief())
+            self._looks.moved(self._desk.rules.runs[rule], before, after)
 
         self._desk.after.append(build)
 
-    def _keep(
-        self, rule: str, cause: str, by: Any, before: str, after: str, refusal: Refusal | None,
-        outcome: str, quiet: bool,
-    ) -> None:  # fmt: skip
+    def _changed(self, rule: str, state: str, first: Block) -> None:
+        """Something else stands first in a rule's way, as a look found."""
+        moment = self._moment(rule, first.text, None, state, state, None)
+        self._keep(moment, first.key)
+
+    def _moment(
+        self, rule: str, cause: str, by: Any, before: str, after: str, refusal: Refusal | None
+    ) -> Moment:
         desk = self._desk
-        plan = desk.plan.rules[rule]
-        part = "until" if before in _LEAVES and plan.until is not None else "when"
-        keys = plan.until_streams if part == "until" else plan.when_streams
-        reads = tuple(
-            (key, stream.seq, stream.age(desk.now))
-            for key in keys
-            if (stream := desk.rules.streams.get(key)) is not None
-        )
+        until = before in _UNTIL and (rule, "until") in self._streams
+        part = "until" if until and desk.plan.rules[rule].until is not None else "when"
         self._count += 1
         moment = Moment(
-            desk.now, desk.wall, self._count, rule, cause, _origin(by), before, after, refusal,
-            part, readings(desk, rule, part), reads, self._apart(keys),
-        )  # fmt: skip
-        ring = self._rings.get((rule, outcome))
+            desk.now, desk.wall, self._count, rule, cause, _origin(by), before, after, refusal, part
+        )
+        if refusal is not None or before in _EVALUATES:
+            self._evaluate(moment)
+        return moment
+
+    def _evaluate(self, moment: Moment) -> None:
+        """Read what the decision read; two decisions on one event have read the same."""
+        desk, rule, part, now = self._desk, moment.rule, moment.part, moment.t
+        streams = self._streams[rule, part]
+        moment.reads = tuple([(key, stream.seq, stream.age(now)) for key, stream, _ in streams])
+        last = self._newest.get(rule)
+        if (
+            last is not None
+            and (last.t, last.part, last.reads) == (now, part, moment.reads)
+            and last.origin == moment.origin
+        ):
+            moment.found, moment.apart, moment.values = last.found, last.apart, last.values
+            return
+        self._newest[rule] = moment
+        moment.found = readings(desk, rule, part)
+        moment.values = desk.program.worth(rule, part, now)
+        times = [stream.t - stream.lag for _, stream, book in streams if book and stream.seq]
+        moment.apart = max(times) - min(times) if len(times) > 1 else -1
+
+    def _keep(self, moment: Moment, outcome: str) -> None:
+        ring = self._rings.get((moment.rule, outcome))
         if ring is None:
-            ring = self._rings[rule, outcome] = deque(maxlen=RING)
+            ring = self._rings[moment.rule, outcome] = deque(maxlen=RING)
         ring.append(moment)
-        if not quiet:
-            moment.values = tuple(desk.program.explain(rule, part, desk.now))
-            desk.emit(moment.trace())
-
-    def _apart(self, keys: Sequence[str]) -> int:
-        """Return how far apart the exchanges' times of the books are, in ns; -1 for under two."""
-        rules = self._desk.rules
-        moments = [
-            rules.streams[key].t - rules.streams[key].lag
-            for key in keys
-            if key in rules.book_keys and rules.streams[key].seq
-        ]
-        return max(moments) - min(moments) if len(moments) > 1 else -1
-
-    def _count_move(self, rule: str, before: str, after: str) -> None:
-        tally = self._present[rule].tallies.at(self._desk.now)
-        if after == RuleState.PENDING:
-            tally.true += before == RuleState.IDLE
-        elif after == RuleState.ENTERING:
-            tally.entered += before == RuleState.PENDING
-
-    # -- looking
-
-    def _look(self, _: Any) -> None:
-        for run in self._desk.rules.runs.values():
-            name, present = run.plan.name, self._present[run.plan.name]
-            before = present.keys
-            self._book(run)
-            if (
-                present.keys
-                and present.keys != before
-                and run.state in (RuleState.IDLE, RuleState.WARMING)
-            ):
-                first = present.latest[present.keys[0]]
-                self._keep(
-                    name, first.text, None, run.state, run.state, None, first.key, quiet=True
-                )
-        now = self._desk.now
-        every = LOOK_FIRST if now - self._began < FIRST else LOOK
-        self._desk.timers.at(now + every, self._look)
-
-    def _book(self, run: RuleRun) -> None:
-        """Book the time since the last look on what was found then, and look again."""
-        desk, name = self._desk, run.plan.name
-        present = self._present[name]
-        tally = present.tallies.at(desk.now)
-        if present.keys:
-            tally.hold(present.keys, desk.now - present.since)
-        present.since = desk.now
-        streams = desk.rules.streams
-        frames = 0
-        for key in run.program.when_streams:
-            frames += streams[key].seq
-        tally.evaluations += frames - present.frames
-        present.frames = frames
-        part = "until" if run.state is RuleState.ACTIVE else "when"
-        found = readings(desk, name, part) if run.state in _COMPARES else []
-        blocks = why_not(desk, run, self._last.get(name), found)
-        over = desk.limits.code == STOP  # the run ends: nobody asks why it does not trade
-        present.keys = [] if over else [block.key for block in blocks]
-        for block in blocks:
-            present.latest[block.key] = block
-        for reading in found:
-            if reading.verdict is False:
-                self._note_miss(tally, "until: " if part == "until" else "", reading)
-
-    def _note_miss(self, tally: Tally, mark: str, reading: Reading) -> None:
-        probe, values = reading.probe, reading.values
-        for link in probe.links:
-            by = link.missed_by(values)
-            known = tally.near.get(mark + link.source)
-            if by is not None and (known is None or by < known.distance):
-                now, wall = self._desk.now, self._desk.wall
-                near = Near(by, link.shown(by), link.figures(values), now, wall)
-                tally.near[mark + link.source] = near
 
 
 def _origin(by: Any) -> Origin:

@@ -229,6 +229,10 @@ class ProgramApi(Protocol):
         """Return (source text, value) of each sub-expression of `when` or `until`."""
         ...
 
+    def worth(self, rule: str, part: str, now: int) -> Callable[[], list[tuple[str, str]]]:
+        """Read the same values now; they are put into words by the call of what it returns."""
+        ...
+
     def signal(self, name: str, now: int) -> float | str | bool | None:
         """Return a signal's value; None when missing."""
         ...

@@ -8,6 +8,7 @@ them) and costs five times as much.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from runner.lang import treewalk
@@ -15,10 +16,13 @@ from runner.lang.codegen import Generator
 from runner.lang.display import show
 from runner.lang.emit import Ref
 from runner.lang.tree import Expr
+from runner.lang.types import Type
 from runner.lang.windowing import Params
 
-Rows = Callable[[int], list[tuple[str, str]]]
-"""(source text, value) of each part at an instant, outer first"""
+Told = Callable[[], list[tuple[str, str]]]
+"""puts the values of one instant into words: (source text, value) of each part, outer first"""
+Rows = Callable[[int], Told]
+"""reads all values of a condition at an instant"""
 
 
 def explainers(
@@ -38,8 +42,14 @@ def explainers(
 def _rows(parts: Sequence[Expr], values: Callable[[int], list[treewalk.Value]]) -> Rows:
     named = [(part.source, part.type) for part in parts]
 
-    def rows(now: int) -> list[tuple[str, str]]:
-        told = zip(named, values(now), strict=True)
-        return [(source, show(value, type_)) for (source, type_), value in told]
+    def rows(now: int) -> Told:
+        return partial(_words, named, values(now))
 
     return rows
+
+
+def _words(
+    named: Sequence[tuple[str, Type]], values: Sequence[treewalk.Value]
+) -> list[tuple[str, str]]:
+    told = zip(named, values, strict=True)
+    return [(source, show(value, type_)) for (source, type_), value in told]

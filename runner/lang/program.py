@@ -19,7 +19,7 @@ from runner.lang.api import Lack, Number, Test
 from runner.lang.calendar import WallClock, until_next
 from runner.lang.cells import AccountCell, ClockCell, PnlCell, PositionCell, RuleCell
 from runner.lang.codegen import Code, Generator
-from runner.lang.explain import explainers
+from runner.lang.explain import Told, explainers
 from runner.lang.probes import Probe, Sources, probes, reads
 from runner.lang.tree import Call, Expr
 from runner.lang.treewalk import Env
@@ -237,8 +237,12 @@ class Program:
 
     def explain(self, rule: str, part: str, now: int) -> list[tuple[str, str]]:
         """Return (source text, value) of each sub-expression of `when` or `until`."""
+        return self.worth(rule, part, now)()
+
+    def worth(self, rule: str, part: str, now: int) -> Told:
+        """Read the same values now; they are put into words by the call of what it returns."""
         rows = self._explain.get((rule, part))
-        return [] if rows is None else rows(now)
+        return list if rows is None else rows(now)
 
     def signal(self, name: str, now: int) -> float | str | bool | None:
         """Return a signal's value; None when missing. Raises KeyError for no such signal."""

@@ -133,7 +133,8 @@ def read_events(db: sqlite3.Connection, cid: str) -> list[Event]:
 def read_traces(db: sqlite3.Connection, run: str, most: int) -> Iterator[tuple[int, int, str]]:
     """Yield (monotonic ns, wall ns, JSON) of the youngest traces of a run, the oldest first."""
     rows = db.execute(
-        "SELECT t, wall, json_extract(data, '$.trace') FROM events"
+        "SELECT json_extract(data, '$.t'), json_extract(data, '$.wall'),"
+        " json_extract(data, '$.trace') FROM events"
         " WHERE run=? AND kind='trace' ORDER BY seq DESC LIMIT ?",
         (run, most),
     ).fetchall()

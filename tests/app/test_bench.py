@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from runner.app.bench import journal, loopback, main, order, replay
+from runner.app.bench import journal, loopback, main, order, replay, traces
 from runner.base.errors import UsageError
 
 SAMPLE = {"n", "p50", "p95", "p99", "most"}
@@ -35,6 +35,12 @@ def test_replay_reads_what_it_has_written_and_never_fires() -> None:
     result = replay.run(tops=2_000, frames=2_000)
     assert result["tops_ratio"] > 0 and result["frames_ratio"] > 0
     assert result["frames_decoded"] == 2_000
+
+
+def test_traces_are_paired_with_their_absence() -> None:
+    result = traces.run(pairs=2, frames=400, tops=1_000)
+    assert result["pairs"] == 2
+    assert all(ratio > 0 for key, ratio in result.items() if key.endswith("_ratio"))
 
 
 def test_the_journal_commits_groups_that_the_gate_approved() -> None:

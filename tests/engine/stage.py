@@ -185,6 +185,9 @@ class FakeProgram:
     def explain(self, rule: str, part: str, now: int) -> list[tuple[str, str]]:
         return [(part, "...")]
 
+    def worth(self, rule: str, part: str, now: int) -> Callable[[], list[tuple[str, str]]]:
+        return lambda: self.explain(rule, part, now)
+
     def signal(self, name: str, now: int) -> None:
         return None
 

@@ -180,7 +180,7 @@ def test_every_transition_but_idle_and_pending_is_traced_with_its_values() -> No
     s.run(20 * MS)
     moves = [(t.before, t.after) for t in s.commands(Trace) if t.rule == R1]
     assert moves == [("pending", "entering"), ("entering", "active")]
-    trace = s.commands(Trace)[0]
+    trace = next(t for _, _, t in s.engine.why(R1, 9) if t.after == "entering")
     assert trace.values and {key for key, _, _ in trace.reads} == {"bin.book", "byb.book"}
     assert [t.after for _, _, t in s.engine.why(R1, 3)] == ["pending", "entering", "active"]
 

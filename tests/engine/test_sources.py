@@ -7,7 +7,7 @@ from math import inf, nan
 import msgspec
 import pytest
 
-from runner.engine.commands import Send, Trace
+from runner.engine.commands import Send
 from runner.engine.events import AnyEvent, Operator, Signal
 from runner.engine.snapshot import Saved
 from runner.engine.timers import MS, SECOND
@@ -23,7 +23,7 @@ def test_a_signal_opens_a_trade_and_a_close_ends_it() -> None:
     s.run(50 * MS)
     assert [(i.market, i.side) for i in s.sent] == [("btc", Side.BUY)]
     assert s.state(RULE) == "active"
-    trace = next(t for t in s.commands(Trace) if t.after == "entering")
+    trace = next(t for _, _, t in s.engine.why(RULE, 9) if t.after == "entering")
     values = dict(trace.values)
     assert values["voc.action"] == '"long"' and values["voc.stop"] == "59400"
     voc(s, "a2", "close", symbol="ETHUSDT")

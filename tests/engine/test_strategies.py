@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.engine.build import compiled
-from runner.engine.commands import Purpose, Trace
+from runner.engine.commands import Purpose
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.spec.load import load
@@ -41,7 +41,7 @@ def test_a_dislocation_over_the_basis_opens_and_closes_both_legs_alike() -> None
     assert (s.truth("bin"), s.truth("byb")) == (0, 0)
     assert s.engine.funnels[RULE].exits == 1
     assert s.engine.desk.limits.day_loss < 0, "it was a profit, after all fees"
-    trace = next(t for t in s.commands(Trace) if t.after == "entering")
+    trace = next(t for _, _, t in s.engine.why(RULE, 9) if t.after == "entering")
     assert any("sell_bin" in text for text, _ in trace.values)
 
 

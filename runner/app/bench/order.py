@@ -7,7 +7,8 @@ every 20th makes the rule fire. What would have been sent is thrown away, and th
 Market time advances by 20 us a frame, as at 50,000 frames a second, whatever the machine takes:
 the same frames make the same decisions on every machine, and what is measured is only their cost.
 A frame's figure is from its bytes to the return of the callback: for an order frame that is the
-decision, the commit of its intent and the signed message. Answers and the journal's flush every
+decision, the commit of its intent, the signed message, and then its traces; `signed` ends where the
+message is there. Answers and the journal's flush every
 15 ms of market time are work between frames: they count in `frames_per_s`, not in a frame's figure.
 """
 
@@ -54,12 +55,15 @@ class Sink:
     codec: OrderCodec
     sent: int = 0
     size: int = 0
+    signed_at: int = 0
+    """stopwatch when the last order was signed"""
     unanswered: list[str] = field(default_factory=list)
 
     def send(self, orders: list[Journaled], t: int, wall: int) -> None:
         for order in orders:
             request = self.codec.place(order, wall // NS_PER_MS, order.intent.cid)
             self.sent += 1
+            self.signed_at = stopwatch_ns()
             self.size += len(getattr(request, "frame", b""))
             self.unanswered.append(order.intent.cid)
 
@@ -87,6 +91,8 @@ class Rig:
     journal: Journal
     clock: SystemClock
     out: Decoded = field(default_factory=Decoded)
+    signed: list[int] = field(default_factory=list)
+    """ns from a frame's bytes to the signed order"""
 
     def play(self, messages: list[bytes], t: int, wall: int) -> tuple[list[int], list[int]]:
         """Feed frames from `t` on; return the ns of quiet frames and of order frames."""
@@ -104,6 +110,8 @@ class Rig:
             for event in events:
                 feed(event)
             took = stopwatch_ns() - start
+            if sink.signed_at > start:
+                self.signed.append(sink.signed_at - start)
             if number % EVERY == EVERY - 1:
                 loud.append(took)
             else:
@@ -138,6 +146,7 @@ def run(frames: int = FRAMES, warm_up: int = WARM_UP, *, watching: bool = True) 
         messages = _frames(warm_up + frames, wall)
         rig.play(messages[:warm_up], t, wall)
         warm = sink.sent
+        rig.signed.clear()
         begin = stopwatch_ns()
         passed = warm_up * STEP_NS
         quiet, loud = rig.play(messages[warm_up:], t + passed, wall + passed)
@@ -150,6 +159,7 @@ def run(frames: int = FRAMES, warm_up: int = WARM_UP, *, watching: bool = True) 
         "all_us": asdict(every),
         "quiet_us": asdict(Figures.of(quiet)),
         "order_us": asdict(orders),
+        "signed_us": asdict(Figures.of(rig.signed)),
         "all_p99_over_p50": round(every.p99 / every.p50, 2),
         "order_p99_over_p50": round(orders.p99 / orders.p50, 2),
     }

@@ -6,6 +6,7 @@ floats a market and one comparison; for frames, reading the recording and decodi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -57,7 +58,13 @@ def run(tops: int = TOPS, frames: int = FRAMES) -> dict[str, Any]:
     }
 
 
-def decoded_tops(plan: Plan, count: int, *, watching: bool = True) -> tuple[float, list[Top]]:
+def decoded_tops(
+    plan: Plan,
+    count: int,
+    *,
+    watching: bool = True,
+    stopwatch: Callable[[], int] = stopwatch_ns,
+) -> tuple[float, list[Top]]:
     """Return how many tops of book a second the engine takes, and the tops."""
     clock = SystemClock()
     parts = parts_of(plan, clock, watching)
@@ -67,13 +74,13 @@ def decoded_tops(plan: Plan, count: int, *, watching: bool = True) -> tuple[floa
         make_ready(parts, host, 0, _WALL)
         events = _tops(count)
         engine, tick, handle = parts.engine, host.tick, parts.engine.handle
-        begin = stopwatch_ns()
+        begin = stopwatch()
         for event in events:
             if event.t >= engine.due:
                 tick(event.t, event.wall)
             if handle(event):
                 raise AssertionError("the gap rule was not meant to do anything")
-        ours = count * NS_PER_S / (stopwatch_ns() - begin)
+        ours = count * NS_PER_S / (stopwatch() - begin)
     return ours, events
 
 

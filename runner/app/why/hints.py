@@ -21,6 +21,7 @@ _BY_KIND: Final[Mapping[Kind, str]] = {
     Kind.FALSE: "the market, or the number in the file",
     Kind.FOR: "`when` must stay true for as long as `for` says; shorten it, or drop it",
     Kind.COOLDOWN: "a shorter `cooldown`",
+    Kind.TRIGGER: "a message of the source: does its sender run, does it arrive (`runner status`)?",
     Kind.UNARMED: "`when` must be false once; `rearm: level` lifts that",
 }
 _BY_STREAM: Final[Mapping[str, str]] = {
@@ -87,6 +88,18 @@ _BY_CODE: Final[Mapping[Why, str]] = {
     Why.MAX_OPEN_TRADES: "another rule's trade must end, or a larger `risk.max_open_trades`",
     Why.MAX_SPEND: "the window must move on, or a larger `risk.max_spend`",
     Why.DRAWDOWN: "`runner resume --yes`, or a larger `risk.max_drawdown`",
+    Why.NO_SOURCE: "the sender must name a source of the file",
+    Why.BAD_FIELD: "the sender must send what `fields:` of the source says",
+    Why.DUPLICATE: "nothing: this message was heard before",
+    Why.OUT_OF_ORDER: "the sender must count its messages upwards",
+    Why.FUTURE: "a sender whose clock is right",
+    Why.LATE: "a quicker sender, or a larger `max_age` of the source",
+    Why.WARMING: "the rule must be warm when the message comes",
+    Why.COOLDOWN: "a shorter `cooldown`",
+    Why.IN_TRADE: "the rule's trade must have ended when the message comes",
+    Why.RULE_OVER: "`runner resume --rule RULE`, where the rule is disabled",
+    Why.WHEN_FALSE: "the market, or the number in the file",
+    Why.WHEN_MISSING: "whatever `when` reads must be known when the message comes",
     Why.KEY_USED: "another `key`: this one has bought already",
     Why.OPPOSED: "the other rule must have left; `mode: net` on both lifts this",
 }

@@ -22,6 +22,7 @@ _LABELS: Final[Mapping[str, str]] = {
     Kind.SENDING: "true, about to be sent",
     Kind.COOLDOWN: "cooldown",
     Kind.UNARMED: "not armed",
+    Kind.TRIGGER: "waits for a message of {}",
     Kind.DISABLED: "the rule is disabled",
     Kind.DONE: "done",
 }

@@ -1,0 +1,138 @@
+"""Looks: what stands in each rule's way, asked at every change of its state and once a second.
+
+Theory of operation (the measure: `tally`). A look is a timer of the engine that reads and decides
+nothing. It books the time since the last look on what was found then, finds anew, and notes by how
+little the comparisons were missed that are false now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from runner.engine.blocking import Block, Kind, Reading, readings, why_not
+from runner.engine.codes import Refusal
+from runner.engine.limits import STOP
+from runner.engine.rule import HOLDING, RuleRun, RuleState
+from runner.engine.tally import Near, Tallies, Tally
+from runner.engine.timers import MS, SECOND
+
+if TYPE_CHECKING:
+    from runner.engine.desk import Desk
+
+LOOK: Final = 1 * SECOND
+LOOK_FIRST: Final = 250 * MS
+FIRST: Final = 60 * SECOND
+"""in the first minute of a run the looks are closer: a short run is to be told something too"""
+_IN_TRADE: Final = [Kind.TRADE.value]
+_WAITS: Final = (RuleState.IDLE, RuleState.WARMING)
+_COMPARES: Final = (RuleState.IDLE, RuleState.ACTIVE)
+"""states in which a condition is waited for"""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What stands in a rule's way since the last look."""
+
+    keys: list[str] = field(default_factory=list)
+    since: int = 0
+    frames: int = 0
+    latest: dict[str, Block] = field(default_factory=dict)
+    """the youngest figures of each reason"""
+    tallies: Tallies = field(default_factory=Tallies)
+
+
+class Looks:
+    """The looks at all rules.
+
+    `refusals`: the last one of each rule since it became pending; `changed(rule, state, first)` is
+    called when a look finds other reasons than the last, with the first of them.
+    """
+
+    __slots__ = ("_began", "_changed", "_desk", "_refusals", "of")
+
+    def __init__(
+        self,
+        desk: Desk,
+        refusals: Mapping[str, Refusal],
+        changed: Callable[[str, str, Block], None],
+    ) -> None:
+        self._desk = desk
+        self._refusals = refusals
+        self._changed = changed
+        self._began = 0
+        self.of: dict[str, Seen] = {rule: Seen() for rule in desk.plan.rules}
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._began = now = self._desk.now
+        for name, run in self._desk.rules.runs.items():
+            self.of[name].since = now
+            self.book(run)
+        self._desk.timers.at(now + LOOK_FIRST, self._look)
+
+    def refused(self, rule: str, code: str) -> None:
+        """Count a refusal."""
+        refusals = self.of[rule].tallies.at(self._desk.now).refusals
+        refusals[code] = refusals.get(code, 0) + 1
+
+    def moved(self, run: RuleRun, before: str, after: str) -> None:
+        """Count a change of state, and look at once."""
+        tally = self.of[run.plan.name].tallies.at(self._desk.now)
+        if after == RuleState.PENDING:
+            tally.true += before == RuleState.IDLE
+        elif after == RuleState.ENTERING:
+            tally.entered += before == RuleState.PENDING
+        if run.state in HOLDING:
+            seen = self.of[run.plan.name]
+            if seen.keys:
+                tally.hold(seen.keys, self._desk.now - seen.since)
+            seen.since, seen.keys = self._desk.now, _IN_TRADE
+        else:
+            self.book(run)
+
+    def book(self, run: RuleRun) -> None:
+        """Book the time since the last look on what was found then, and look again."""
+        desk, name = self._desk, run.plan.name
+        seen = self.of[name]
+        tally = seen.tallies.at(desk.now)
+        if seen.keys:
+            tally.hold(seen.keys, desk.now - seen.since)
+        seen.since = desk.now
+        streams = desk.rules.streams
+        frames = 0
+        for key in run.program.when_streams:
+            frames += streams[key].seq
+        tally.evaluations += frames - seen.frames
+        seen.frames = frames
+        part = "until" if run.state is RuleState.ACTIVE else "when"
+        found = readings(desk, name, part) if run.state in _COMPARES else []
+        blocks = why_not(desk, run, self._refusals.get(name), found)
+        over = desk.limits.code == STOP  # the run ends: nobody asks why it does not trade
+        seen.keys = [] if over else [block.key for block in blocks]
+        for block in blocks:
+            seen.latest[block.key] = block
+        for reading in found:
+            if reading.verdict is False:
+                self._note_miss(tally, "until: " if part == "until" else "", reading)
+
+    def _look(self, _: Any) -> None:
+        for name, run in self._desk.rules.runs.items():
+            seen = self.of[name]
+            before = seen.keys
+            self.book(run)
+            if seen.keys and seen.keys != before and run.state in _WAITS:
+                self._changed(name, run.state, seen.latest[seen.keys[0]])
+        now = self._desk.now
+        every = LOOK_FIRST if now - self._began < FIRST else LOOK
+        self._desk.timers.at(now + every, self._look)
+
+    def _note_miss(self, tally: Tally, mark: str, reading: Reading) -> None:
+        values, now = reading.values, self._desk.now
+        for link in reading.probe.links:
+            by = link.missed_by(values)
+            known = tally.near.get(mark + link.source)
+            if by is not None and (known is None or by < known.distance):
+                near = Near(by, link.shown(by), link.figures(values), now, self._desk.wall)
+                tally.near[mark + link.source] = near
