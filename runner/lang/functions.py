@@ -276,10 +276,6 @@ FIELDS: Mapping[str, Mapping[str, FieldSpec]] = {
 }  # fmt: skip
 SHORT = ("ask", "bid", "mid")
 """fields of the book that a market has under its own name: `bin.bid`"""
-LIVE_FIELD: Mapping[str, str] = {
-    "book": "bid", "trades": "last", "mark": "price", "funding": "rate", "bars": "close",
-}  # fmt: skip
-"""a field that is known just while the stream is live"""
 
 CELLS: Mapping[str, Mapping[str, FieldSpec]] = {
     "account": {

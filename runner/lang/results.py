@@ -53,7 +53,7 @@ def funding(field: str, rate: float, next_at: int, interval: int, wall: int) -> 
 def payments(wait: float, seconds: float, interval: int) -> float | None:
     """Return how often funding is paid within `seconds` when it is next paid after `wait`."""
     if seconds < wait:
-        return 0
+        return 0.0
     return 1 + (seconds - wait) // (interval * 1e-9) if interval > 0 else None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from runner.lang import instants, results, tree
 from runner.lang.calendar import weekday
-from runner.lang.functions import CELLS, LIVE_FIELD
+from runner.lang.functions import CELLS
 from runner.lang.results import arithmetic, finite
 from runner.lang.tree import Call, Expr
 from runner.lang.types import Sort
@@ -53,8 +53,7 @@ def evaluate(expr: Expr, env: Env) -> Value:
             return _cell(expr, env)
         case tree.StreamArg():
             stream = env.streams[expr.key]
-            live = finite(getattr(stream, LIVE_FIELD[expr.kind])) is not None
-            return float(stream.seq) if live else None
+            return float(stream.seq) if str(stream.state) == "live" else None
         case tree.Named():
             return evaluate(expr.expr, env)
         case tree.Entered():

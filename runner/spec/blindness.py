@@ -1,4 +1,4 @@
-"""What `until` cannot see after a restart: windows that nothing fills (W0414)."""
+"""What `until` cannot see: windows that are empty after a restart, and a message not its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from runner.base.units import format_duration
 from runner.lang.functions import FUNCTIONS, State
-from runner.lang.tree import Call, Entered, Expr, Field, children, find
+from runner.lang.tree import Call, Compare, Entered, Expr, Field, In, children, find, unwrap, walk
+from runner.lang.types import Sort
 from runner.lang.warming import SHORTEST_NS
 from runner.lang.windowing import WindowSpec, needs_every_event, reads_only_mids, window_spec
 from runner.spec.context import Context
@@ -16,10 +17,15 @@ from runner.spec.rules import RuleDraft
 
 
 def check(rule: RuleDraft, markets: dict[str, MarketDraft], ctx: Context) -> None:
-    """Warn of an exit that may be blind."""
+    """Warn of an exit that may be blind, or may follow what does not concern it."""
     if rule.until is None or ctx.has_error(rule.path):
         return
     _blind(rule, rule.until, markets, ctx)
+    if rule.when is not None:
+        _forgets(rule, rule.when, rule.until, ctx)
+
+
+# --- W0414 ---------------------------------------------------------------------------------------
 
 
 def _blind(rule: RuleDraft, until: Expr, markets: dict[str, MarketDraft], ctx: Context) -> None:
@@ -94,3 +100,36 @@ def _remedy(spec: WindowSpec) -> str:
     if spec.bars:
         return f"`warmup: {spec.bars + 1}bars` on its bars, or a `max_hold`"
     return "a `max_hold`; windows over `mid`, and over streams with `warmup`, are filled at start"
+
+
+# --- W0416 ---------------------------------------------------------------------------------------
+
+
+def _forgets(rule: RuleDraft, when: Expr, until: Expr, ctx: Context) -> None:
+    """A message's text that `when` tests and `until`, reading the same source, does not (W0416)."""
+    tested, seen = _tests(when), _tests(until)
+    sources = {node.key for node in find(until, Field) if node.kind == "source"}
+    for (source, name), node in tested.items():
+        if source not in sources or (source, name) in seen:
+            continue
+        ctx.add(
+            "W0416",
+            f"`until` of rule `{rule.name}` does not look at `{source}.{name}`",
+            until.mark,
+            f"follows any message of `{source}`",
+            f"{rule.path}.until",
+            notes=(f"`when` enters on `{node.source}` only",),
+            help=(f"test `{source}.{name}` here too: a close of something else is not ours",),
+        )
+        return
+
+
+def _tests(expr: Expr) -> dict[tuple[str, str], Expr]:
+    """Return the text fields of sources that a condition compares, with the comparison."""
+    found: dict[tuple[str, str], Expr] = {}
+    for node in walk(expr):
+        if isinstance(node, Compare | In):
+            for child in map(unwrap, children(node)):
+                if isinstance(child, Field) and child.type.sort is Sort.TEXT:
+                    found.setdefault((child.key, child.field), node)
+    return found

@@ -139,6 +139,7 @@ def fill(world: World, program: Program, random: Random) -> int:
             else:
                 stream.last = stream.price = stream.rate = stream.close = values[0]
                 stream.closed += random.randint(0, 1)
+                stream.state = random.choice(["live", "live", "stale"])
                 stream.next_at = random.choice([0, 10, random.randrange(10**18)])
                 stream.interval = random.choice([0, 3_600_000_000_000, 28_800_000_000_000])
         world.rule.cost, world.rule.worth = any_value(random), any_value(random)

@@ -6,7 +6,7 @@ from math import isfinite, nan
 
 from runner.lang import tree
 from runner.lang.emit.writing import Writing
-from runner.lang.functions import CELLS, LIVE_FIELD
+from runner.lang.functions import CELLS
 from runner.lang.ranges import Interval
 from runner.lang.spans import span
 from runner.lang.tree import Call, Expr
@@ -123,7 +123,8 @@ class Numbers(Writing):
     def counter(self, expr: tree.StreamArg) -> str:
         """Write how many updates a stream had, missing while it is not live."""
         s = self.owner.name(("stream", expr.key))
-        return f"({s}.seq if N < {s}.{LIVE_FIELD[expr.kind]} < I else nan)"
+        live = self.owner.name(("text", "live"))
+        return f"({s}.seq if {s}.state == {live} else nan)"
 
     def cell(self, expr: tree.Cell) -> str:
         owner = self.this if expr.space is tree.Space.THIS else expr.owner
