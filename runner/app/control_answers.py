@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from runner.app.listening import figures
 from runner.app.why.answer import answer as why_answer
 from runner.app.why.gather import gather
 from runner.app.why.shape import About
@@ -135,10 +136,29 @@ def status(run: LiveRun) -> dict[str, Any]:
             }
             for key, stream in engine.market.streams.items()
         },
+        "sources": {name: _source(run, name, now) for name in run.plan.sources},
         "exchanges": {name: _exchange(run, name) for name in run.plan.exchanges},
         "latency_us": run.parts.collector.stages.figures(),
         "notify": _told(run),
         "warnings": list(run.warnings),
+    }
+
+
+def _source(run: LiveRun, name: str, now: int) -> dict[str, Any]:
+    engine, doors = run.parts.engine, run.listening
+    stream = engine.sources.streams[name]
+    told = figures(engine, doors)[name]
+    return {
+        "type": stream.plan.type.value,
+        "state": str(stream.state),
+        "down": stream.down,
+        "age_ms": round(stream.age(now) / 1e6, 1) if stream.seq else None,
+        "port": doors.ports.get(name),
+        "accepted": told.accepted,
+        "late": told.late,
+        "lost": told.lost,
+        "refused": told.refused,
+        "last_refusal": doors.counts[name].last_refusal,
     }
 
 

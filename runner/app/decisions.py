@@ -33,6 +33,10 @@ class DecisionLog:
         self._write = write
         self.count = 0
 
+    def end(self) -> None:
+        """Write no more: a trace that is put into words after the run is none of its decisions."""
+        self._write = lambda _: None
+
     def event(self, event: Event) -> None:
         """Decisions come from commands alone."""
 

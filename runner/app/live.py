@@ -32,6 +32,7 @@ from runner.app.driver import Agenda, Driver
 from runner.app.history import read_history
 from runner.app.host import Host, Orders
 from runner.app.links import Link, add_feed, add_orders, connect, read_facts
+from runner.app.listening import Listening
 from runner.app.live_orders import LiveOrders
 from runner.app.market_feed import FrameTape
 from runner.app.memory import settled
@@ -46,7 +47,8 @@ from runner.app.watchers import FirstPictures, HaltedWord, unexplained
 from runner.app.why import gather
 from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.crash import crash_point
-from runner.base.errors import FileError, RunnerError, WorldError
+from runner.base.errors import RunnerError, WorldError
+from runner.base.secret import Secret
 from runner.engine.commands import Reconcile, Resync
 from runner.engine.events import (
     ClockReading,
@@ -99,6 +101,7 @@ class LiveRun:
         folder: RunFolder,
         credentials: Mapping[str, Credentials],
         office: Office | None = None,
+        secrets: Mapping[str, Secret] | None = None,
     ) -> None:
         self.plan = plan
         self.options = options
@@ -112,6 +115,9 @@ class LiveRun:
         self.desk: PaperDesk | None = None
         self.ending = Ending()
         self.warnings: list[str] = []
+        self.listening = Listening(
+            plan, secrets or {}, self.clock, self.run_id, self.sink, folder.log.tell
+        )
         self.office = office
         """tells people; None where nobody is to be told"""
         self.credentials = credentials
@@ -129,17 +135,17 @@ class LiveRun:
 
     async def run(self) -> Ending:
         """Run until stopped; raises WorldError when the start fails."""
-        if self.plan.sources:
-            raise FileError("sources and cron times are read, but no door listens to them yet")
         self._watch_signals()
         try:
             await self._prepare()
             self._assemble()
+            await self.listening.open(self.parts.engine)
             with settled():
                 await self._trade()
             if self.ending.code in _CLEAN:
                 await asyncio.gather(*(x.orders.disarm() for x in self.links.values() if x.orders))
         finally:
+            await self.listening.close()
             for link in self.links.values():
                 await link.close()
             if self.office is not None:
@@ -253,6 +259,7 @@ class LiveRun:
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         work = [self._flush(), self._warm(), self.folder.record(), self._serve()]
+        work += self.listening.tasks()
         for link in self.links.values():
             assert link.feed is not None
             work += [link.feed.run(), link.sync.run()]

@@ -22,6 +22,7 @@ from runner.app.report_shape import (
     PositionReport,
     Report,
     RuleReport,
+    SourceReport,
     Strategy,
     StreamReport,
     encode,
@@ -79,6 +80,7 @@ def build_report(
     evaluations: Mapping[str, int] | None = None,
     paper: PaperDesk | None = None,
     stories: Mapping[str, RuleStory] | None = None,
+    sources: Mapping[str, SourceReport] | None = None,
 ) -> Report:
     """Make the report of a run that has ended.
 
@@ -111,6 +113,7 @@ def build_report(
         rules=rules,
         exchanges=_exchanges(collector, run),
         streams=_streams(collector),
+        sources=dict(sources or {}),
         positions=_positions(collector),
         latency_us=_latency(collector),
         paper=_paper(collector, books, paper),

@@ -91,6 +91,15 @@ class StreamReport(msgspec.Struct, frozen=True):
     age_ms: dict[str, float]
 
 
+class SourceReport(msgspec.Struct, frozen=True):
+    """What came of a source's messages; `refused` by reason, at the door and by the engine."""
+
+    accepted: int
+    late: int
+    lost: int
+    refused: dict[str, int]
+
+
 class PositionReport(msgspec.Struct, frozen=True):
     qty: str
     entry: str
@@ -125,6 +134,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}
     rules: dict[str, RuleReport]
     exchanges: dict[str, ExchangeReport]
     streams: dict[str, StreamReport]
+    sources: dict[str, SourceReport]
     positions: dict[str, PositionReport]
     latency_us: dict[str, dict[str, float]]
     paper: PaperReport | None

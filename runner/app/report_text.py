@@ -32,6 +32,7 @@ def text(report: Report) -> str:
         _haircuts(report),
         _exchanges(report),
         _streams(report),
+        _sources(report),
         _latency(report),
         _assumptions(report),
         _unaccounted(report),
@@ -160,6 +161,16 @@ def _streams(report: Report) -> list[str]:
         age = stream.age_ms
         ages = (f"{age[p]:.1f}" for p in ("p50", "p95", "p99"))
         rows.append((key, str(stream.frames), f"{stream.stale_share:.2%}", *ages))
+    return table(rows, indent="")
+
+
+def _sources(report: Report) -> list[str]:
+    if not report.sources:
+        return []
+    rows: list[Sequence[str]] = [("source", "accepted", "late", "lost", "refused")]
+    for name, each in report.sources.items():
+        refused = ", ".join(f"{why} {n}" for why, n in sorted(each.refused.items())) or "0"
+        rows.append((name, str(each.accepted), str(each.late), str(each.lost), refused))
     return table(rows, indent="")
 
 

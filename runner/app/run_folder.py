@@ -103,6 +103,7 @@ class RunFolder:
         try:
             if self.recorder is not None:
                 self.recorder.finish()
+            self.decisions.end()
             if self._decision_file is not None:
                 self._decision_file.close()
             self.journal.end_run(code, reason, self.clock)

@@ -147,6 +147,16 @@ def _status_text(answer: dict[str, Any]) -> str:
     for key, each in answer["streams"].items():
         age = "-" if each["age_ms"] is None else f"{each['age_ms']:.0f}ms old"
         lines.append(f"  {key:<20} {each['state']}  {age}")
+    for name, each in answer["sources"].items():
+        age = "-" if each["age_ms"] is None else f"{each['age_ms'] / 1000:.1f}s old"
+        port = f"  port {each['port']}" if each["port"] else ""
+        refused = sum(each["refused"].values())
+        lines.append(
+            f"  {name:<20} {each['state']}  {age}  {each['type']}{port}  accepted "
+            f"{each['accepted']}  lost {each['lost']}  refused {refused}"
+            + (f"  {each['down']}" if each["down"] else "")
+            + (f"  last refused: {each['last_refusal']}" if each["last_refusal"] else "")
+        )
     for name, each in answer["rules"].items():
         refused = sum(each["refusals"].values())
         lines.append(

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from runner import spec
-from runner.app import credentials
+from runner.app import credentials, listening
 from runner.app.assembly import Parts
 from runner.app.links import is_loopback
 from runner.app.live import Ending, LiveOptions, LiveRun
@@ -64,7 +64,7 @@ class Options:
 
 
 def dry_run(options: Options) -> int:
-    """Run with paper fills; nothing in here resolves a secret or builds a signer."""
+    """Run with paper fills; nothing in here resolves an exchange's secret or builds a signer."""
     if options.sim and options.replay:
         raise UsageError("--sim and --replay exclude each other")
     plan = _load(options)
@@ -221,6 +221,7 @@ def _on_sockets(
     signed = secrets is not None
     simulated = any(x.network is Network.SIM for x in plan.exchanges.values())
     office = _office(plan, options, signed and not simulated)
+    heard = _of_sources(plan, simulated)
     folder = open_folder(
         plan,
         state_root(str(options.state) if options.state else None),
@@ -240,7 +241,7 @@ def _on_sockets(
         run_for_ns=duration(options.run_for),
         adopt=options.adopt,
     )
-    run = LiveRun(plan, live, folder, secrets or {}, office)
+    run = LiveRun(plan, live, folder, secrets or {}, office, heard)
     ending = Ending(70, "a bug ended the run")
     try:
         ending = _drive(run)
@@ -266,6 +267,22 @@ def _office(plan: Plan, options: Options, by_default: bool) -> Office | None:
     return Office(plan.notify, secrets)
 
 
+def _of_sources(plan: Plan, simulated: bool) -> dict[str, Secret]:
+    """Return the secrets of the sources; with the simulator one that is not set is a stand-in."""
+    if missing := listening.unserved(plan):
+        raise FileError(f"no door in this version for {', '.join(missing)}")
+    wanted, environment = listening.references(plan), credentials.of_environment()
+    absent = {p: r for p, r in wanted.items() if r.env and not environment.get(r.env, "").strip()}
+    if not simulated:
+        absent = {}
+    given = {place: ref for place, ref in wanted.items() if place not in absent}
+    secrets = credentials.reveal(given, environment, _warn)
+    for place, ref in absent.items():
+        _warn(f"{place}: {ref.env} is not set; with the simulator it is `{listening.STAND_IN}`")
+        secrets[place] = Secret(listening.STAND_IN)
+    return secrets
+
+
 def _drive(run: LiveRun) -> Ending:
     import uvloop
 
@@ -283,18 +300,28 @@ def _report(
     market = SIMULATED if simulated else "live" if "live" in networks.values() else "testnet"
     kind = "start" if run.options.signed else "dry-run"
     facts = RunFacts(kind, run.run_id, market, networks, ending.code, ending.reason)
-    write_report(run.parts, facts, folder, run.desk, options.json)
+    write_report(run.parts, facts, folder, run.desk, options.json, run.listening)
 
 
 def write_report(
-    parts: Parts, facts: RunFacts, folder: RunFolder, desk: PaperDesk | None, json: bool
+    parts: Parts,
+    facts: RunFacts,
+    folder: RunFolder,
+    desk: PaperDesk | None,
+    json: bool,
+    doors: listening.Listening | None = None,
 ) -> None:
     """Build the report, keep it beside the run, print it."""
     engine = parts.engine
     report = build_report(
-        parts.collector, facts, engine.funnels, evaluations=engine.evaluations, paper=desk,
+        parts.collector,
+        facts,
+        engine.funnels,
+        evaluations=engine.evaluations,
+        paper=desk,
         stories={rule: gather(engine, rule, decisions=False) for rule in parts.plan.rules},
-    )  # fmt: skip
+        sources=listening.figures(engine, doors),
+    )
     content = encode(report)
     path = folder.write_report(content)
     sys.stdout.write(content.decode() if json else text(report))

@@ -1,1 +1,1 @@
-"""Signals from outside."""
+"""Doors to the outside: what brings messages to the engine, and what is let in."""

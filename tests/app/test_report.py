@@ -17,7 +17,7 @@ from tests.app.runlab import MS, RunLab, S
 GOLDEN = Path(__file__).parent / "golden" / "report.txt"
 KEYS = {
     "format", "kind", "run", "strategy", "from", "to", "market", "exit", "pnl", "rules",
-    "exchanges", "streams", "positions", "latency_us", "paper", "unaccounted", "verdict",
+    "exchanges", "streams", "sources", "positions", "latency_us", "paper", "unaccounted", "verdict",
 }  # fmt: skip
 RULE_KEYS = {
     "evaluations", "true", "entries", "exits", "no_fill", "rejected", "refusals", "blocked",
