@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from runner.base import secret
+
 # The default run must fail for a reason or not at all: the same examples each time, and no limit
 # of time on one. `HYPOTHESIS_PROFILE=search` looks for new examples, by hand.
 _CALM = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -23,6 +25,13 @@ _WHOLE_PROGRAMS = re.compile(
     r"(bad_input|bench|crash|dead_man|dry_run_is_dry|load|online|operator|real_data|signed_faults|storm)\.py"
 )
 """modules whose tests run the program as a process: one after the other, on one worker"""
+
+
+@pytest.fixture(autouse=True)
+def no_secret_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test makes a secret is cut out of its own texts, not out of the next test's."""
+    monkeypatch.setattr(secret, "_known", set(secret._known))
+    monkeypatch.setattr(secret, "_pattern", secret._pattern)
 
 
 @pytest.hookimpl(optionalhook=True)  # `-p no:xdist` works too

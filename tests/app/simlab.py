@@ -156,9 +156,9 @@ class Lab:
             yield child
 
     @contextmanager
-    def spawn(self, line: list[str]) -> Iterator[subprocess.Popen[str]]:
+    def spawn(self, line: list[str], crash: str = "") -> Iterator[subprocess.Popen[str]]:
         """Start any command line with the lab's environment, for the length of a block."""
-        with _ended(self._open(line)) as child:
+        with _ended(self._open(line, crash)) as child:
             yield child
 
     def run(self, run_for: str, *extra: str, crash: str = "") -> tuple[int, dict[str, Any], str]:

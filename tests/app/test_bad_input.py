@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -302,3 +304,26 @@ def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes(
     assert "lines, then" in done.stderr and "Traceback" not in done.stderr
     report = json.loads(done.stdout)
     assert report["streams"]["bin.book"]["frames"] > 10
+
+
+def test_a_disk_that_fills_stops_entries_lets_exits_go_and_is_over_when_there_is_room(
+    own: Running, tmp_path: Path
+) -> None:
+    """No file may grow while the limit stands: it is set on the running process from outside."""
+    lab = Lab(own, tmp_path, on_stop="flatten")
+    with lab.running() as child:
+        lab.until_trading(child, 2)
+        before = resource.prlimit(child.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (1, before[1]))
+        status = lab.until(
+            child, "frozen entries", lambda s: s["state"] == "reducing" and not s["positions"]
+        )
+        assert "journal" in status["reason"], status
+        entries = status["rules"]["churn"]["entries"]
+        time.sleep(1)
+        assert lab.ask("status")["rules"]["churn"]["entries"] == entries, "nothing new was begun"
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, before)
+        lab.until(child, "active", lambda s: s["rules"]["churn"]["entries"] > entries + 1)
+        code, report, err = lab.stop(child)
+    assert code == 0 and "Traceback" not in err, (report, err)
+    assert lab.positions() == {} and lab.doubled() == []
