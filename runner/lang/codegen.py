@@ -18,7 +18,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp, log, sqrt
+from types import CodeType
 from typing import Any
 
 from runner.lang import calendar, funding, missing, tree
@@ -54,11 +56,17 @@ class Code:
             "carry_cost": funding.carry_cost, "outside": calendar.outside,
             "weekday": calendar.weekday, "abs": abs, "len": len, "__builtins__": {},
         }  # fmt: skip
-        source = _SHORT.sub(lambda word: _CONSTANTS[word.group()], self.source)
-        exec(compile(source, "<strategy>", "exec"), scope)
+        exec(_compiled(self.source), scope)
         refs = self.names.values()
         made = scope["build"](*(r[1] if r[0] == "text" else objects[r] for r in refs))
         return dict(zip(self.functions, made, strict=True))
+
+
+@lru_cache(maxsize=64)
+def _compiled(source: str) -> CodeType:
+    """Compile a source once: tests of a strategy bind the same one over and over."""
+    whole = _SHORT.sub(lambda word: _CONSTANTS[word.group()], source)
+    return compile(whole, "<strategy>", "exec")
 
 
 class Generator:

@@ -25,6 +25,7 @@ RULE_STATES = (
     "warming", "idle", "pending", "entering", "active", "leaving", "cooldown", "done", "disabled",
 )  # fmt: skip
 MISSING = "missing"
+PRICE = Want((types.NUMBER,), "a price")
 _BOUND = re.compile(r"\s*(?P<op><=|>=|==|!=|<|>)?\s*(?P<value>.+?)\s*$", re.DOTALL)
 _FOR = re.compile(r"\s+for\s+(?P<time>\S+)\s*$")
 _WORDS = ("market", "side", "rule", "purpose", "type", "tif")
@@ -75,6 +76,7 @@ class Expectations:
             t=self.ctx.duration(at, "t", path) or 0,
             line=at.mark.line,
             orders=self._orders(at.get("orders"), f"{path}.orders"),
+            changes=self._orders(at.get("changes"), f"{path}.changes"),
             rules=self._each(at, "rule", path, self._rule, _states),
             positions=self._each(at, "position", path, self._market, self._position),
             signals=self._each(at, "signal", path, self._signal, self._reading),
@@ -135,13 +137,15 @@ class Expectations:
         market = self.markets.get(words.get("market", ""))
         bases = [market] if market is not None else list(self.markets.values())
         qty = self.ctx.quantity(at, "qty", path, {m.base for m in bases if m.base}, "`qty`")
-        price = self.ctx.constant(at.get("price"), Want((types.NUMBER,), "a price"), path)
+        price = self.ctx.constant(at.get("price"), PRICE, f"{path}.price")
+        trigger = self.ctx.constant(at.get("trigger"), PRICE, f"{path}.trigger")
         shown = (f"{e.key.text} {e.value.text}" for e in at if isinstance(e.value, Scalar))
         return OrderWanted(
             text=", ".join(shown) or "any order",
             words=words,
             qty=None if qty is None else qty.value,
             price=None if price is None else exact(price[0]),
+            trigger=None if trigger is None else exact(trigger[0]),
             reduce_only=flag(at, "reduce_only") if "reduce_only" in at else None,
         )
 

@@ -71,6 +71,7 @@ class OrderWanted:
     """market, side, rule, purpose, type, tif: those that must match"""
     qty: Decimal | None = None
     price: Decimal | None = None
+    trigger: Decimal | None = None
     reduce_only: bool | None = None
 
 
@@ -81,6 +82,7 @@ class Expected:
     t: int
     line: int
     orders: tuple[OrderWanted, ...] | None = None
+    changes: tuple[OrderWanted, ...] | None = None
     rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     positions: Mapping[str, tuple[Bound, ...]] = field(default_factory=dict)
     signals: Mapping[str, tuple[Bound, ...]] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from runner.base.units import plain
 from runner.engine.commands import (
+    Amend,
     Cancel,
     CancelAll,
     Command,
@@ -47,6 +48,8 @@ class Recorder:
         self._instruments = {name: m.instrument for name, m in plan.markets.items()}
         self._intents: dict[str, Intent] = {}
         self.sent: list[Sent] = []
+        self.changed: list[Sent] = []
+        """changes of resting orders, as sent"""
         self.lines: list[Happening] = []
         self.refusals: dict[str, str] = {}
         """by rule: code and text of the last refusal since it last sent an entry"""
@@ -67,6 +70,8 @@ class Recorder:
         if isinstance(command, Send):
             for approved in command.orders:
                 self._sent(command.group, approved.intent, t)
+        elif isinstance(command, Amend):
+            self._changed(command.order.intent, t)
         elif isinstance(command, Trace):
             self._moved(command, t)
         elif isinstance(command, Record):
@@ -98,6 +103,13 @@ class Recorder:
             self.endings.pop(intent.rule, None)
         text = f"{order_text(intent, self._instruments[intent.market])}"
         self._line(t, f"{text}   {intent.purpose} of {intent.rule}", intent)
+
+    def _changed(self, intent: Intent, t: int) -> None:
+        self.changed.append(Sent(t, len(self.changed), intent))
+        before = self._name(intent.cid)
+        self._intents[intent.cid] = intent
+        after = order_text(intent, self._instruments[intent.market])
+        self._line(t, f"change {before} to {after}", intent)
 
     def _moved(self, trace: Trace, t: int) -> None:
         if trace.refusal:
@@ -150,4 +162,6 @@ def order_text(intent: Intent, instrument: Instrument) -> str:
     if instrument.contract_size != 1:
         amount = f"{intent.qty_text} contracts"
     price = "at market" if intent.type is OrderType.MARKET else f"@ {intent.price_text}"
+    if intent.trigger_text:
+        price += f" at {intent.trigger} {intent.trigger_text}"
     return f"{intent.side} {amount} {intent.market} {price}"

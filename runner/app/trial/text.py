@@ -84,8 +84,8 @@ def _first(outcome: Outcome, mismatch: Mismatch) -> Happening | None:
     """Return the first line that was not expected: of unexpected orders, the first of them."""
     if not mismatch.orders:
         return None
-    cids = {sent.intent.cid for sent in mismatch.orders}
-    return next((x for x in outcome.lines if x.order is not None and x.order.cid in cids), None)
+    intents = [sent.intent for sent in mismatch.orders]
+    return next((x for x in outcome.lines if x.order in intents), None)
 
 
 def _context(context: Context) -> Iterator[str]:
@@ -100,9 +100,10 @@ def _context(context: Context) -> Iterator[str]:
 def describe(expected: Expected) -> str:
     """Write an expectation on one line."""
     parts = []
-    if expected.orders is not None:
-        orders = " | ".join(order.text for order in expected.orders)
-        parts.append(f"orders: {orders}" if orders else "no orders")
+    for what, wanted in (("orders", expected.orders), ("changes", expected.changes)):
+        if wanted is not None:
+            shown = " | ".join(order.text for order in wanted)
+            parts.append(f"{what}: {shown}" if shown else f"no {what}")
     parts += [f"{rule} {' or '.join(states)}" for rule, states in expected.rules.items()]
     parts += [f"position {m} {_bounds(bounds)}" for m, bounds in expected.positions.items()]
     parts += [f"{name} {_bounds(bounds)}" for name, bounds in expected.signals.items()]

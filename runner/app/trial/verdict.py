@@ -78,7 +78,10 @@ class Checked(Check):
     def _differences(self) -> Iterator[Mismatch]:
         wanted = self.expected
         if wanted.orders is not None:
-            yield from self._orders(wanted.orders, self.seen.since(self.recorder))
+            sent = self.seen.orders(self.recorder)
+            yield from self._orders("order", wanted.orders, sent)
+        if wanted.changes is not None:
+            yield from self._orders("change", wanted.changes, self.seen.changes(self.recorder))
         for rule, states in wanted.rules.items():
             state = self.stage.engine.desk.rules.runs[rule].state.value
             if state not in states:
@@ -99,13 +102,15 @@ class Checked(Check):
     def _no(self, expected: str, got: str, *rules: str) -> Mismatch:
         return Mismatch(self.t, self.expected.line, expected, got, rules=rules)
 
-    def _orders(self, wanted: Sequence[OrderWanted], sent: Sequence[Sent]) -> Iterator[Mismatch]:
+    def _orders(
+        self, what: str, wanted: Sequence[OrderWanted], sent: Sequence[Sent]
+    ) -> Iterator[Mismatch]:
         if matches(wanted, sent, self._exact):
             return
-        expected = "no orders" if not wanted else _count(len(wanted), "order")
+        expected = f"no {what}s" if not wanted else _count(len(wanted), what)
         got = "none" if not sent else str(len(sent))
         if len(sent) == len(wanted):
-            expected, got = "; ".join(w.text for w in wanted), "other orders"
+            expected, got = "; ".join(w.text for w in wanted), f"other {what}s"
         rules = tuple(dict.fromkeys(w.words["rule"] for w in wanted if "rule" in w.words))
         rules = rules or tuple(self.stage.plan.rules)
         line = self.expected.line
@@ -116,10 +121,12 @@ class Checked(Check):
         instrument = self.stage.plan.markets[intent.market].instrument
         qty = instrument.base_qty(intent.lots)
         price = instrument.price(intent.ticks) if intent.price_text else None
+        trigger = instrument.price(intent.trigger_ticks) if intent.trigger_text else None
         return (
             all(str(getattr(intent, name)) == word for name, word in wanted.words.items())
             and wanted.qty in (None, qty)
             and (wanted.price is None or price == wanted.price)
+            and (wanted.trigger is None or trigger == wanted.trigger)
             and wanted.reduce_only in (None, intent.reduce_only)
         )
 
@@ -141,15 +148,21 @@ class Checked(Check):
 
 
 class SeenOrders:
-    """Which orders an earlier expectation has seen already."""
+    """Which orders and changes an earlier expectation has seen already."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._orders = self._changes = 0
 
-    def since(self, recorder: Recorder) -> list[Sent]:
+    def orders(self, recorder: Recorder) -> list[Sent]:
         """Return the orders sent since the last call."""
-        found = recorder.sent[self._count :]
-        self._count = len(recorder.sent)
+        found = recorder.sent[self._orders :]
+        self._orders = len(recorder.sent)
+        return found
+
+    def changes(self, recorder: Recorder) -> list[Sent]:
+        """Return the changes sent since the last call."""
+        found = recorder.changed[self._changes :]
+        self._changes = len(recorder.changed)
         return found
 
 
