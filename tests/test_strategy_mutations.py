@@ -60,6 +60,14 @@ OWN: dict[str, dict[str, Mutation]] = {
         "sizes without weight": sub(r"weight: 1", "weight: 0.5", 1),
         "a failed leg is undone": sub(r"repair: cheaper", "repair: unwind"),
     },
+    "maker": {
+        "half the width": sub(r"(half:.*default: )5bps", r"\g<1>3bps"),
+        "quotes in a wild market": sub(r"(calm|wild):(.*default: )\d", r"\1:\g<2>9"),
+        "no leaning": sub(r"qty: \"params.lot .*?\"", "qty: params.lot * 2"),
+        "at once": sub(r"^    for:   1s\n", ""),
+        "quotes rest where they were": sub(r"when_moved: 1.5bps", "when_moved: 90bps"),
+        "inventory crosses the spread": sub(r"on_leave: passive", "on_leave: flatten"),
+    },
     "signal": {
         "any symbol": sub(r' and voc.symbol == "BTCUSDT" and', " and"),
         "a close for any symbol": sub(r'voc.symbol == "BTCUSDT" and voc.act', "voc.act"),
