@@ -14,6 +14,8 @@ from runner.exchanges.api import SocketSpec
 from runner.exchanges.registry import market_codec
 from runner.market.instruments import Kind
 from runner.spec.plan import (
+    Deed,
+    DeedPlan,
     ExchangePlan,
     MarketPlan,
     Network,
@@ -115,6 +117,10 @@ def _rule(plan: Plan, rule: RulePlan) -> str:
         parts.append(f"books within {format_duration(rule.max_skew_ns)} of each other")
     if rule.quote is not None:
         parts += _quoting(rule, rule.quote)
+    elif rule.do:
+        parts.append(f"then {', '.join(_deed(deed) for deed in rule.do)}")
+        again = rule.rearm == "level"
+        parts.append("again after each rest" if again else "again when it was false in between")
     else:
         legs = " and ".join(f"{leg.side} {leg.market}" for leg in rule.legs)
         parts.append(f"then {legs}")
@@ -156,8 +162,24 @@ def _quoting(rule: RulePlan, quote: QuotePlan) -> Iterator[str]:
         yield f"leaves {' or '.join(out)}, {own.on_leave}"
 
 
+def _deed(deed: DeedPlan) -> str:
+    """Say one command of a `do`."""
+    subject = deed.rule or (f"all on {deed.market}" if deed.market else "all")
+    match deed.what:
+        case Deed.CANCEL:
+            return f"cancels the working entries of {subject}"
+        case Deed.REDUCE:
+            return f"closes {format_ratio(deed.by)} of {subject}, legs together"
+        case Deed.FLATTEN:
+            return f"closes {subject}" + ("" if deed.rule or deed.market else ", then halts")
+        case Deed.HALT:
+            return "halts until `resume`, positions kept"
+        case Deed.NOTIFY:
+            return f"tells: {deed.text}"
+
+
 def _costs(plan: Plan) -> Iterator[str]:
-    for rule in plan.rules.values():
+    for rule in (r for r in plan.rules.values() if r.legs):
         fees: dict[str, float] = {}
         collars = 0.0
         for leg in rule.legs:

@@ -110,7 +110,7 @@ def why_not(desk: Desk, run: RuleRun, refusal: Refusal | None, found: list[Readi
     state = run.state
     return (
         _settled(run)
-        or _run_state(desk)
+        or (_run_state(desk) if run.plan.legs else [])
         or _exchanges(desk, run)
         or (_warming(desk, run) if state is RuleState.WARMING else [])
         or (_pending(desk, run, refusal) if state is RuleState.PENDING else [])

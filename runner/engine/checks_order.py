@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections import deque
 
     from runner.engine.gate import Check, Gate, Proposal
-    from runner.spec.plan import Rate
+    from runner.spec.plan import Rate, RulePlan
 
 TOLERANCE: Final = 1e-9
 
@@ -120,10 +120,13 @@ def order_rate(gate: Gate, p: Proposal) -> Refusal | None:
         if count > rate.count:
             text = f"max_orders: {count} / {rate.count} per {format_duration(rate.per_ns)}"
             return Refusal(Why.MAX_ORDERS, text)
-    if p.continues:
-        return None
-    rate = p.rule.max_firings
-    fired = _count(gate.firings[p.rule.name], now, rate) + 1
+    return None if p.continues else firing(gate, p.rule)
+
+
+def firing(gate: Gate, rule: RulePlan) -> Refusal | None:
+    """Whether a rule may fire once more (R-13)."""
+    rate = rule.max_firings
+    fired = _count(gate.firings[rule.name], gate.desk.now, rate) + 1
     if fired > rate.count:
         text = f"max_firings: {fired} / {rate.count} per {format_duration(rate.per_ns)}"
         return Refusal(Why.MAX_FIRINGS, text)

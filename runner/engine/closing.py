@@ -74,13 +74,23 @@ class Closing:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
 
-    def begin(self, run: RuleRun, reason: str, *, commanded: bool = False, only: str = "") -> None:
+    def begin(
+        self,
+        run: RuleRun,
+        reason: str,
+        *,
+        commanded: bool = False,
+        only: str = "",
+        keep: tuple[int, ...] | None = None,
+    ) -> None:
         """Start to leave a trade, or take a fresh decision on one that is leaving."""
         trade = run.trade
         assert trade is not None
         if commanded:
             trade.refused_until = 0
         trade.leaving = Leaving(reason, self.desk.now, commanded=commanded, only=only)
+        trade.leaving.keep = keep
+        run.watch()
         self.step(run)
 
     def on_order(self, run: RuleRun) -> None:
@@ -132,7 +142,8 @@ class Closing:
             purpose = Purpose.REPAIR
             keep = max(_share(o) for o in offers if o.can is not Can.GO)
             for offer in offers:
-                offer.lots -= min(offer.lots, math.ceil(keep * offer.leg.planned - 1e-9))
+                stays = math.ceil(keep * offer.leg.planned - 1e-9) - _kept(trade, offer.leg)
+                offer.lots -= min(offer.lots, max(stays, 0))
         elif leaving.held:
             leaving.held = False
         going = [o for o in offers if o.can is Can.GO and not self._residual(o)]
@@ -202,8 +213,8 @@ class Closing:
         only = trade.leaving.only if trade.leaving is not None else ""
         legs = []
         for leg in trade.legs:
-            lots = abs(leg.ledger.lots)
-            if not lots or (only and leg.market != only):
+            lots = abs(leg.ledger.lots) - _kept(trade, leg)
+            if lots <= 0 or (only and leg.market != only):
                 continue
             side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
             price = leg.listed.last_mid()
@@ -228,7 +239,8 @@ class Closing:
         desk, leaving = self.desk, trade.leaving
         assert leaving is not None
         side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
-        offer = Offer(leg, side, self.closable(leg), Can.BLOCKED)
+        lots = max(self.closable(leg) - _kept(trade, leg), 0)
+        offer = Offer(leg, side, lots, Can.BLOCKED)
         venue = desk.venue_of(leg.market)
         mid = leg.listed.mid()
         if mid == mid:
@@ -302,6 +314,12 @@ class Closing:
         run, trade, leaving = subject
         if run.trade is trade and trade.leaving is leaving:
             self.step(run)
+
+
+def _kept(trade: Trade, leg: Leg) -> int:
+    """Return the lots of a leg that stay while a part of its trade is closed."""
+    keep = trade.leaving.keep if trade.leaving is not None else None
+    return keep[leg.index] if keep is not None else 0
 
 
 def _share(offer: Offer) -> float:

@@ -67,6 +67,7 @@ class Why(StrEnum):
     RATE_BUDGET = "rate_budget"  # 18
     # before the gate
     OPPOSED = "opposed"
+    BUSY = "busy"
     MISSING_SIZE = "missing_size"
     MISSING_WEIGHT = "missing_weight"
     MISSING_PRICE = "missing_price"

@@ -140,7 +140,8 @@ class DayCell(PnlCell):
         self._desk = desk
 
     def day(self, now: int) -> float:
-        return -self._desk.limits.day_loss
+        limits = self._desk.limits
+        return limits.value - limits.day_start
 
 
 def _closed(listed: Listed, ledger: Ledger) -> float:

@@ -8,7 +8,7 @@ from runner.engine.commands import Topic
 from runner.engine.desk import Desk
 from runner.engine.limits import CLOSES, Mode
 from runner.engine.losses import LOOK
-from runner.engine.rule import RuleRun, RuleState
+from runner.engine.rule import RuleRun
 from runner.engine.setbacks import moved_outside
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Trade
@@ -32,7 +32,7 @@ class Holding:
                 self._beat(run)
 
     def _beat(self, run: RuleRun) -> None:
-        clocked = run.clocked_until if run.state is RuleState.ACTIVE else run.clocked_when
+        clocked = run.clocked_until if run.stays else run.clocked_when
         if clocked:
             self.desk.program.look(self.desk.now)
         if clocked and run.test(self.desk.now):
@@ -71,7 +71,7 @@ class Holding:
     def _look_stop(self, subject: tuple[RuleRun, Trade]) -> None:
         """Look at a stop while no book brings it news."""
         run, trade = subject
-        if run.trade is not trade or run.state is not RuleState.ACTIVE:
+        if run.trade is not trade or not run.stays:
             return
         if run.test(self.desk.now):
             self.desk.rules.step(run)
@@ -79,7 +79,7 @@ class Holding:
 
     def _held_too_long(self, subject: tuple[RuleRun, Trade]) -> None:
         run, trade = subject
-        if run.trade is not trade or run.state is not RuleState.ACTIVE:
+        if run.trade is not trade or not run.stays:
             return
         if self.desk.limits.mode in (Mode.KEPT, Mode.FROZEN):
             self.desk.timers.at(self.desk.now + MISSING_LOOK, self._held_too_long, subject)
@@ -89,7 +89,7 @@ class Holding:
     def _look_missing(self, subject: tuple[RuleRun, Trade]) -> None:
         run, trade = subject
         until = run.program.until
-        if run.trade is not trade or run.state is not RuleState.ACTIVE or until is None:
+        if run.trade is not trade or not run.stays or until is None:
             return
         now = self.desk.now
         if self.desk.rules.triggers.until_known(run):

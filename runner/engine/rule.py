@@ -92,12 +92,23 @@ class RuleRun:
             self.test = when.true if self.armed else when.false
         elif state in (RuleState.WARMING, RuleState.PENDING):
             self.test = _always
-        elif state is RuleState.ACTIVE:
+        elif state is RuleState.ACTIVE or self.reducing:
             self.test = self._leaves()
         elif state is RuleState.COOLDOWN and not self.armed:
             self.test = when.false
         else:
             self.test = _never
+
+    @property
+    def reducing(self) -> bool:
+        """Whether a part of its trade is being closed; the rest stays."""
+        leaving = self.trade.leaving if self.trade is not None else None
+        return self.state is RuleState.LEAVING and leaving is not None and leaving.keep is not None
+
+    @property
+    def stays(self) -> bool:
+        """Whether its trade is held, and watched: active, or reduced just now."""
+        return self.state is RuleState.ACTIVE or self.reducing
 
     def _leaves(self) -> Test:
         """Return the test of a trade that is held: its `until`, its stop, either."""

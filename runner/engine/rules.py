@@ -27,12 +27,13 @@ from runner.engine.closing import Closing
 from runner.engine.codes import Refusal, Why
 from runner.engine.commands import Topic
 from runner.engine.cost import TradeCell
+from runner.engine.deeds import Deeds
 from runner.engine.desk import Desk
 from runner.engine.events import Readiness
 from runner.engine.groups import Groups
 from runner.engine.guards import Guards
 from runner.engine.holding import Holding
-from runner.engine.limits import Mode
+from runner.engine.limits import CLOSES, Mode
 from runner.engine.losses import LossStop
 from runner.engine.orders import Order
 from runner.engine.quoting import Quoting
@@ -74,6 +75,7 @@ class Rules:
         self.holding = Holding(desk)
         self.quoting = Quoting(desk)
         self.guards = Guards(desk)
+        self.deeds = Deeds(desk)
         self.triggers = Triggers(desk, sources)
         self.dirty: dict[str, None] = {}
         """names of rules (and "" for the run) whose lasting state changed since the last flush"""
@@ -112,7 +114,7 @@ class Rules:
             self._idle(run)
         if run.state is RuleState.PENDING:
             self._pending(run, hold)
-        elif run.state is RuleState.ACTIVE:
+        elif run.stays:
             self._active(run, hold)
         elif run.state is RuleState.COOLDOWN and not run.armed:
             self._rearm(run)
@@ -212,6 +214,8 @@ class Rules:
 
     def attempt(self, run: RuleRun) -> Refusal | None:
         """Enter if nothing opposes it and the gate approves; the refusal otherwise."""
+        if run.plan.do:
+            return self.deeds.act(run)
         enter = self.groups.enter if run.plan.quote is None else self.quoting.begin
         return self._opposing(run) or self.guards.standing(run) or enter(run)
 
@@ -273,11 +277,11 @@ class Rules:
         """Begin to close a trade; the operator's word renews a close that is going on."""
         if run.trade is None or run.plan.keeps:
             return
-        if run.state is RuleState.LEAVING and not commanded:
+        if run.state is RuleState.LEAVING and not commanded and not run.reducing:
             if reason != "until":
                 self.quoting.hasten(run, reason)
             return
-        if run.state is not RuleState.LEAVING:
+        if run.state is not RuleState.LEAVING or run.reducing:
             run.cell.active = False
             self._move(run, RuleState.LEAVING, reason)
         begin = self.closing.begin if run.plan.quote is None else self.quoting.leave
@@ -294,6 +298,31 @@ class Rules:
         """Follow the touch with what leaves passively; a close has its own times."""
         if run.trade is not None and run.trade.leaving is not None and run.trade.leaving.passive:
             self.quoting.step_leaving(run)
+
+    def reduce(self, run: RuleRun, reason: str, keep: tuple[int, ...]) -> None:
+        """Close a part of an active trade, down to these lots of each leg's ledger."""
+        self._move(run, RuleState.LEAVING, reason)
+        self.closing.begin(run, reason, keep=keep)
+
+    def _reduced(self, run: RuleRun, trade: Trade, reason: str) -> None:
+        """A part is closed: the trade is held on, evened if it must be."""
+        trade.leaving = None
+        self.desk.record(
+            "reduced", rule=run.plan.name, group=trade.ordinal, reason=reason,
+            lots=" ".join(str(leg.filled) for leg in trade.legs),
+        )  # fmt: skip
+        self._move(run, RuleState.ACTIVE, reason)
+        if self.desk.limits.mode in CLOSES:
+            self.leave(run, self.desk.limits.code)
+        elif not trade.failed and not trade.within_gap():
+            moved_outside(self.desk, run, "legs apart after a part was closed")
+        else:
+            self._active(run, hold=False)
+
+    def done(self, run: RuleRun) -> None:
+        """A rule has done what it says; it holds nothing."""
+        run.inbox = None
+        self._rest(run, "done", armed=False)
 
     def leave_all(self, reason: str) -> None:
         """Close all trades (halt, flatten)."""
@@ -318,6 +347,9 @@ class Rules:
         trade = run.trade
         assert trade is not None and trade.leaving is not None
         leaving = trade.leaving
+        if leaving.keep is not None and any(leg.filled for leg in trade.legs):
+            self._reduced(run, trade, leaving.reason)
+            return
         if leaving.only and any(leg.filled for leg in trade.legs):
             trade.leaving = None
             trade.failed = True  # one leg alone, as the operator wanted: nothing to even
@@ -409,6 +441,8 @@ class Rules:
         elif run.state is RuleState.ACTIVE:
             self.holding.take_up(run)
         elif run.state is RuleState.LEAVING:
+            if run.reducing:
+                self.holding.watch(run)
             self.go_on_leaving(run)
         elif run.state is RuleState.COOLDOWN:
             self.desk.timers.at(max(run.cooldown_until, self.desk.now), self.cooled, run)

@@ -356,6 +356,7 @@ def _trade(trade: Trade) -> dict[str, Any]:
             "only": leaving.only,
             "commanded": leaving.commanded,
             "passive": leaving.passive,
+            "keep": leaving.keep,
             "mids": leaving.mids,
         }
     return row
@@ -395,6 +396,7 @@ def _read_trade(desk: Desk, run: RuleRun, row: dict[str, Any], to_mono: int) -> 
             only=saved["only"],
             commanded=saved["commanded"],
             passive=saved.get("passive", False),
+            keep=tuple(saved["keep"]) if saved.get("keep") is not None else None,
             mids=saved["mids"],
         )
     return trade

@@ -73,6 +73,8 @@ class Leaving:
     """a quote's inventory leaves by an order at the touch"""
     commanded: bool = False
     """the operator asked for it: goes on while the run is halted"""
+    keep: tuple[int, ...] | None = None
+    """lots of each leg's ledger that stay: a part is closed; None: all is"""
     stuck_since: int = -1
     """since when nothing could be sent though nothing is held"""
     stuck_told: bool = False

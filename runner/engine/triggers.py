@@ -191,9 +191,9 @@ class Triggers:
         """Let a message that is shown end a rule's trade, now or when it can be judged."""
         until, now = run.program.until, self.desk.now
         assert until is not None
-        if run.state is RuleState.ACTIVE:
+        if run.stays:
             self.desk.rules.step(run)
-        if run.state in (RuleState.ACTIVE, RuleState.ENTERING):
+        if run.stays or run.state is RuleState.ENTERING:
             if not until.false(now) and now <= pending.ends:
                 self._keep(run, pending)
         elif run.inbox is not None and run.inbox is not pending and until.true(now):
@@ -207,7 +207,7 @@ class Triggers:
 
     def _look_end(self, run: RuleRun) -> None:
         """Look again at the messages that may end a trade."""
-        if run.outbox and run.state in (RuleState.ACTIVE, RuleState.ENTERING):
+        if run.outbox and (run.stays or run.state is RuleState.ENTERING):
             self.activated(run)
             if run.outbox:
                 self.desk.timers.at(self.desk.now + LOOK_AGAIN, self._look_end, run)
@@ -216,7 +216,7 @@ class Triggers:
         """A trade is active: do what was said while it was entered, or could not be judged."""
         until = run.program.until
         for pending in list(run.outbox):
-            if run.state is not RuleState.ACTIVE or until is None:
+            if not run.stays or until is None:
                 return
             self._show(pending)
             if self.desk.now > pending.ends:

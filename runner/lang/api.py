@@ -233,6 +233,10 @@ class ProgramApi(Protocol):
         """Read the same values now; they are put into words by the call of what it returns."""
         ...
 
+    def words(self, parts: Sequence[Any], rule: str, now: int) -> str:
+        """Put the values of a rule's text between its words."""
+        ...
+
     def signal(self, name: str, now: int) -> float | str | bool | None:
         """Return a signal's value; None when missing."""
         ...

@@ -14,11 +14,12 @@ from functools import partial
 from math import isfinite
 from typing import Any
 
-from runner.lang import tree
+from runner.lang import tree, treewalk
 from runner.lang.api import Lack, Number, Test
 from runner.lang.calendar import WallClock, until_next
 from runner.lang.cells import AccountCell, ClockCell, PnlCell, PositionCell, RuleCell
 from runner.lang.codegen import Code, Generator
+from runner.lang.display import show
 from runner.lang.explain import Told, explainers
 from runner.lang.probes import Probe, Sources, probes, reads
 from runner.lang.tree import Call, Expr
@@ -243,6 +244,14 @@ class Program:
         """Read the same values now; they are put into words by the call of what it returns."""
         rows = self._explain.get((rule, part))
         return list if rows is None else rows(now)
+
+    def words(self, parts: Sequence[str | Expr], rule: str, now: int) -> str:
+        """Put the values of a rule's text between its words; what is not known is `missing`."""
+        env = self._env(now, rule)
+        return "".join(
+            part if isinstance(part, str) else show(treewalk.evaluate(part, env), part.type)
+            for part in parts
+        )
 
     def signal(self, name: str, now: int) -> float | str | bool | None:
         """Return a signal's value; None when missing. Raises KeyError for no such signal."""

@@ -253,9 +253,34 @@ class QuotePlan:
     """how inventory leaves that must go at once"""
 
 
+class Deed(StrEnum):
+    """What the verb `do` can do."""
+
+    CANCEL = "cancel"
+    REDUCE = "reduce"
+    FLATTEN = "flatten"
+    HALT = "halt"
+    NOTIFY = "notify"
+
+
+@dataclass(frozen=True, slots=True)
+class DeedPlan:
+    """One command of a `do`. Its subject is a rule or a market; neither means all."""
+
+    what: Deed
+    rule: str = ""
+    market: str = ""
+    by: float = 0.0
+    """how much of a trade is closed, as a share of what it holds"""
+    parts: tuple[str | Expr, ...] = ()
+    """a text in pieces: words, and values to be put in"""
+    text: str = ""
+    """the text as written"""
+
+
 @dataclass(frozen=True, slots=True)
 class RulePlan:
-    """One rule; exactly one of `trade`, `order` and `quote` is set."""
+    """One rule; exactly one of `trade`, `order`, `quote` and `do` is set."""
 
     name: str
     line: int
@@ -281,6 +306,7 @@ class RulePlan:
     """`mode: net`: opposite rules on a market do not exclude each other"""
     max_firings: Rate = FIRINGS
     trigger: TriggerPlan | None = None
+    do: tuple[DeedPlan, ...] = ()
 
     @property
     def keeps(self) -> bool:
@@ -289,13 +315,12 @@ class RulePlan:
 
     @property
     def legs(self) -> tuple[LegPlan, ...]:
-        """All legs, for either verb."""
+        """All legs, of whatever verb; `do` has none."""
         if self.trade is not None:
             return self.trade.legs
         if self.quote is not None:
             return (self.quote.leg,)
-        assert self.order is not None
-        return (self.order.leg,)
+        return (self.order.leg,) if self.order is not None else ()
 
 
 def excludes(one: RulePlan, two: RulePlan) -> bool:

@@ -179,7 +179,7 @@ def _open_orders(at: Mapping, names: _Names, ctx: Context) -> dict[str, int]:
 
 def check_must(root: Mapping, rules: dict[str, RuleDraft], ctx: Context) -> None:
     """Report the limits that must be written and are not, all in one (E0410)."""
-    opening = [r for r in rules.values() if r.verb is not None]
+    opening = [r for r in rules.values() if r.verb is not None and r.verb != "do"]
     if not opening:
         return
     there = root.get("risk")

@@ -12,9 +12,11 @@ from runner.lang.scope import ThisScope
 from runner.lang.tree import Bool, Expr, Named, entered_of, streams_of
 from runner.market.instruments import Side
 from runner.spec.context import Context, flag, fold, section, text, word
+from runner.spec.deeds import read_deeds
 from runner.spec.markets import MarketDraft
 from runner.spec.plan import (
     ClosePlan,
+    DeedPlan,
     HedgePlan,
     LegPlan,
     OrderPlan,
@@ -32,6 +34,7 @@ from runner.spec.stops import StopDraft, read_stop
 from runner.spec.suggest import hint
 
 SECOND = 1_000_000_000
+VERBS = ("trade", "order", "quote", "do")
 
 
 @dataclass(slots=True)
@@ -65,7 +68,7 @@ class SizeDraft:
 
 @dataclass(slots=True)
 class RuleDraft:
-    """A rule. `verb` is `trade`, `order` or `quote`; None when it is missing or not there yet."""
+    """A rule. `verb` is one of `VERBS`; None when it is missing."""
 
     name: str
     key: Mark
@@ -88,6 +91,7 @@ class RuleDraft:
     cooldown_ns: int = 0
     firings: Rate | None = None
     trigger: TriggerPlan | None = None
+    do: list[DeedPlan] = field(default_factory=list)
 
     @property
     def markets(self) -> list[MarketDraft]:
@@ -124,9 +128,14 @@ def read_rules(
 ) -> dict[str, RuleDraft]:
     """Read the section."""
     drafts = {}
+    verbs = {
+        entry.key.text: next((verb for verb in VERBS if verb in entry.value), "")
+        for entry in section(root, "rules")
+        if isinstance(entry.value, Mapping)
+    }
     for entry in section(root, "rules"):
         if isinstance(entry.value, Mapping) and not entry.value.bad and not entry.key.bad:
-            reader = _Rule(entry, markets, sizing, ctx)
+            reader = _Rule(entry, markets, sizing, verbs, ctx)
             drafts[entry.key.text] = reader.read()
     return drafts
 
@@ -137,10 +146,12 @@ class _Rule:
         entry: Entry,
         markets: dict[str, MarketDraft],
         sizing: dict[str, SizingDraft],
+        verbs: dict[str, str],
         ctx: Context,
     ) -> None:
         assert isinstance(entry.value, Mapping)
         self._markets, self._sizing, self._ctx = markets, sizing, ctx
+        self._verbs = verbs
         name = entry.key.text
         self._draft = RuleDraft(name, entry.key.mark, entry.value, f"rules.{name}")
         first = markets.get(first_leg(entry.value) or "")
@@ -162,10 +173,15 @@ class _Rule:
                 draft.verb, draft.verb_node, draft.verb_key = verb, at, node.key(verb)
         if draft.verb_node is not None:
             self._verb(draft.verb_node, f"{path}.{draft.verb}")
+        self._do(node.get("do"))
         cooldown = ctx.duration(node, "cooldown", path)
         draft.cooldown_ns = (
             cooldown if cooldown is not None else SECOND if draft.verb == "trade" else 0
         )
+        level = word(node, "rearm", "edge") == "level"
+        if draft.verb == "do" and level and not draft.cooldown_ns and "cooldown" not in node:
+            message = "`rearm: level` of a `do` needs a `cooldown`: it would fire on every event"
+            ctx.add("E0203", message, node.key("rearm"), "", f"{path}.rearm")
         if "when" not in node and "trigger" not in node and draft.verb is not None:
             ctx.add("E0203", f"rule `{draft.name}` lacks `when`", draft.key, "", path)
         return draft
@@ -210,6 +226,18 @@ class _Rule:
                 message = f"`{key}` belongs to `trade`; a quote has `inventory: {{max_age: ..}}`"
                 at = draft.node.key(key)
                 self._ctx.add("E0203", message, at, "", f"{draft.path}.{key}")
+
+    def _do(self, node: Node | None) -> None:
+        """Read the verb that holds nothing."""
+        draft, ctx = self._draft, self._ctx
+        if not isinstance(node, Sequence) or node.bad:
+            return
+        draft.verb, draft.verb_key = "do", draft.node.key("do")
+        draft.do = read_deeds(node, f"{draft.path}.do", self._verbs, self._markets, ctx)
+        for key in ("until", "max_hold", "max_skew", "on_missing", "mode"):
+            if key in draft.node:
+                message = f"`{key}` belongs to `trade`: a `do` holds nothing"
+                ctx.add("E0203", message, draft.node.key(key), "", f"{draft.path}.{key}")
 
     def _leg(self, node: Mapping, path: str, order: Mapping, order_path: str) -> LegDraft:
         market = self._reference(node, path)
@@ -328,7 +356,6 @@ class _Rule:
 def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
     """Make the plan of a rule without error."""
     node = draft.node
-    assert draft.verb_node is not None
     legs = tuple(_plan_leg(leg) for leg in draft.legs)
     trade = order = quote = None
     close = draft.close or ClosePlan()
@@ -340,8 +367,10 @@ def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
         loss = draft.stop.loss if draft.stop is not None else None
         trade = TradePlan(_plan_size(draft), legs, draft.hedge, close, guard, loss)
     elif draft.quote is not None:
+        assert draft.verb_node is not None
         quote = plan_quote(draft.quote, draft.verb_node, legs[0].market, close)
-    else:
+    elif draft.verb == "order":
+        assert draft.verb_node is not None
         order = SingleOrderPlan(
             _plan_size(draft),
             legs[0],
@@ -373,19 +402,21 @@ def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
         net=word(node, "mode", "exclusive") == "net",
         max_firings=draft.firings or firings,
         trigger=draft.trigger,
+        do=tuple(draft.do),
     )
+
+
+def _plan_size(draft: RuleDraft) -> SizePlan:
+    assert draft.size is not None and draft.size.expr is not None
+    size = draft.size
+    expr = draft.size.expr
+    return SizePlan(expr, expr.type.currency or "", size.min, size.max, size.name)
 
 
 def _always(draft: RuleDraft) -> Expr:
     """Return the condition of a rule that its trigger alone starts."""
     assert draft.trigger is not None
     return Bool(types.BOOL, Text("true", draft.node.key("trigger")), 0, 4, 1, 1, True)
-
-
-def _plan_size(draft: RuleDraft) -> SizePlan:
-    size = draft.size
-    assert size is not None and size.expr is not None
-    return SizePlan(size.expr, size.expr.type.currency or "", size.min, size.max, size.name)
 
 
 def _plan_leg(leg: LegDraft) -> LegPlan:

@@ -38,7 +38,8 @@ _PLACES = {
     "any": "an expression",
 }
 _VERBS_HELP = (
-    "a rule has one of `trade` (opens, later closes), `order` (one order) and `quote` (two-sided)"
+    "a rule has one of `trade` (opens, later closes), `order` (one order), `quote` (two-sided)"
+    " and `do` (commands)"
 )
 
 

@@ -1,0 +1,176 @@
+"""The verb `do`: commands that a rule gives: cancel, reduce, flatten, halt, notify.
+
+Theory of operation. A `do` holds nothing. It waits and fires as any rule does (`for`, `cooldown`,
+`max_firings`; armed again by a definite false of `when`, or at once with `rearm: level`), and then
+does all its commands in their order. Before the first, all are looked at: while one of them cannot
+be given (the run is frozen, positions are kept by the operator's halt, a trade to reduce is still
+being entered or reduced) none is, and the rule is refused and tried again like an entry.
+
+`reduce` closes a share of what each trade of its subject holds, the legs together in matched
+quantities, by the trade's own `close` (`Leaving.keep`). The coarsest leg is rounded so that less is
+closed, never more, and sets the share of the others. While it goes on, the trade's `until`, stop
+and `max_hold` are watched, and any of them, a halt or a flatten, makes it a close of all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from runner.engine.cancels import cancel_order
+from runner.engine.checks_order import firing
+from runner.engine.codes import Refusal, Why
+from runner.engine.commands import OrderType, Tif, Topic
+from runner.engine.limits import Mode
+from runner.engine.positions import covered
+from runner.engine.rule import HOLDING, RuleState
+from runner.engine.sizing import Draft, too_small
+from runner.spec.plan import Deed, DeedPlan
+
+if TYPE_CHECKING:
+    from runner.engine.desk import Desk
+    from runner.engine.rule import RuleRun
+    from runner.engine.trade import Leg, Trade
+
+EPSILON = 1e-9
+_CLOSES = frozenset({Deed.REDUCE, Deed.FLATTEN})
+
+
+class Deeds:
+    """The commands of all rules with the verb `do`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def act(self, run: RuleRun) -> Refusal | None:
+        """Do all that a rule says, in order; or nothing, with the refusal."""
+        desk, plan = self.desk, run.plan
+        for deed in plan.do:
+            refusal = self._not_now(deed)
+            if refusal is not None:
+                return refusal
+        refusal = firing(desk.gate, plan)
+        if refusal is not None:
+            return refusal
+        desk.gate.firings[plan.name].append(desk.now)
+        for deed in plan.do:
+            done = self._do(run, deed)
+            subject = deed.rule or deed.market
+            desk.record("did", rule=plan.name, what=deed.what.value, subject=subject, text=done)
+        desk.rules.done(run)
+        return None
+
+    def _not_now(self, deed: DeedPlan) -> Refusal | None:
+        limits = self.desk.limits
+        if limits.mode is Mode.FROZEN and deed.what not in (Deed.NOTIFY, Deed.HALT):
+            return Refusal(Why.FROZEN, f"frozen: {limits.reason}; {deed.what} waits")
+        if limits.mode is Mode.KEPT and deed.what in _CLOSES:
+            return Refusal(Why.HALTED, f"halted: {limits.reason}; positions are kept")
+        if deed.what is Deed.REDUCE:
+            for subject in self._subjects(deed):
+                if subject.state is RuleState.ENTERING or subject.reducing:
+                    text = f"{subject.plan.name} is {subject.state}; reduce waits"
+                    return Refusal(Why.BUSY, text)
+        return None
+
+    def _do(self, run: RuleRun, deed: DeedPlan) -> str:
+        """Give one command; return what came of it, in words."""
+        match deed.what:
+            case Deed.CANCEL:
+                return self._cancel(deed)
+            case Deed.REDUCE:
+                return self._reduce(run, deed)
+            case Deed.FLATTEN:
+                return self._flatten(run, deed)
+            case Deed.HALT:
+                name = run.plan.name
+                text = deed.text or f"halted by the rule {name}"
+                self.desk.limits.add(f"do:{name}", Mode.KEPT, "do", text)
+                return text
+            case Deed.NOTIFY:
+                text = self.desk.program.words(deed.parts, run.plan.name, self.desk.now)
+                self.desk.tell("page", text, Topic.NOTE)
+                return text
+
+    def _subjects(self, deed: DeedPlan) -> Iterator[RuleRun]:
+        """Yield the rules with a trade that a command is about."""
+        for run in self.desk.rules.runs.values():
+            if deed.rule and run.plan.name != deed.rule:
+                continue
+            if deed.market and all(leg.market != deed.market for leg in run.plan.legs):
+                continue
+            if run.trade is not None and run.state in HOLDING:
+                yield run
+
+    def _cancel(self, deed: DeedPlan) -> str:
+        count = 0
+        for order in list(self.desk.orders.entries()):
+            intent = order.intent
+            if deed.rule not in ("", intent.rule) or deed.market not in ("", intent.market):
+                continue
+            if not order.terminal and not order.cancel_asked:
+                cancel_order(self.desk, order)
+                count += 1
+        return f"{count} entries cancelled"
+
+    def _flatten(self, run: RuleRun, deed: DeedPlan) -> str:
+        rules, name = self.desk.rules, run.plan.name
+        if not deed.rule and not deed.market:
+            text = f"flattened by the rule {name}"
+            self.desk.limits.add(f"do:{name}", Mode.FLATTENED, "flatten", text)
+            return text
+        for other in rules.runs.values():
+            if deed.rule in ("", other.plan.name):
+                rules.reopen(other)
+        subjects = list(self._subjects(deed))
+        for subject in subjects:
+            rules.leave(subject, f"flattened by {name}")
+        return f"closing {', '.join(s.plan.name for s in subjects) or 'nothing'}"
+
+    # -- reducing
+
+    def _reduce(self, run: RuleRun, deed: DeedPlan) -> str:
+        said = []
+        for subject in list(self._subjects(deed)):
+            trade = subject.trade
+            if trade is None or subject.plan.trade is None or subject.state is RuleState.LEAVING:
+                continue
+            keep = self._kept(trade, deed.by)
+            if isinstance(keep, str):
+                said.append(f"{subject.plan.name}: {keep}")
+                self.desk.tell("warn", f"{run.plan.name}: reduce {said[-1]}", Topic.RULE)
+                continue
+            self.desk.rules.reduce(subject, f"reduced by {run.plan.name}", keep)
+            said.append(f"{subject.plan.name} by {deed.by:.4g}")
+        return "; ".join(said) or "nothing to reduce"
+
+    def _kept(self, trade: Trade, by: float) -> tuple[int, ...] | str:
+        """Return the lots of each leg's ledger that stay; or why nothing can be closed."""
+        shares = targets(trade, by)
+        keep = []
+        for leg, target in zip(trade.legs, shares, strict=True):
+            taken = leg.filled - target
+            if taken <= 0:
+                return f"a share of {by:.4g} of {leg.market} is less than a lot"
+            if self._too_small(leg, taken):
+                return f"a share of {by:.4g} of {leg.market} is under the exchange's minimum"
+            keep.append(abs(leg.ledger.lots) - taken)
+        return tuple(keep)
+
+    def _too_small(self, leg: Leg, lots: int) -> bool:
+        side = leg.side.opposite
+        price = leg.listed.last_mid()
+        draft = Draft(leg.index, leg.market, side, OrderType.MARKET, Tif.IOC, lots, 0, price)
+        exempt = leg.listed.perpetual and covered(self.desk, leg, lots)
+        small = too_small(draft, leg.listed, reduce_only=exempt)
+        return small is not None and small.code is not Why.MAX_QTY
+
+
+def targets(trade: Trade, by: float) -> list[int]:
+    """Return the lots that each leg holds when a share of a trade was closed, in step."""
+    least = min(leg.share for leg in trade.legs)
+    coarse = min(trade.legs, key=lambda leg: leg.planned)
+    stays = math.ceil(least * (1 - by) * coarse.planned - EPSILON)
+    ratio = stays / coarse.planned
+    return [min(leg.filled, round(ratio * leg.planned)) for leg in trade.legs]
