@@ -51,9 +51,12 @@ class _Deeds:
             self._ctx.add("E0203", message, node.mark, "", path)
             return None
         by = self._share(node, path) if what is Deed.REDUCE else 0.0
-        rule, market = text(node, "rule") or "", text(node, "market") or ""
-        known = self._rule(node, rule, what, path) if rule else self._market(node, market, path)
-        return DeedPlan(what, rule, market, by) if known and by is not None else None
+        rule, market = text(node, "rule"), text(node, "market")
+        if rule is not None:
+            known = self._rule(node, rule, what, path)
+        else:
+            known = market is not None and self._market(node, market, path)
+        return DeedPlan(what, rule or "", market or "", by) if known and by is not None else None
 
     def _share(self, node: Mapping, path: str) -> float | None:
         by = self._ctx.ratio(node, "by", path)
