@@ -295,6 +295,7 @@ class LiveRun:
         failed = False
         while True:
             await asyncio.sleep(_FLUSH_S)
+            self.folder.journal.rest(self.parts.engine.quiet)
             try:
                 self.folder.journal.flush()
             except RunnerError as error:

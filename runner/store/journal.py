@@ -258,6 +258,11 @@ class Journal:
         self._once[key] = wall
         return True
 
+    def rest(self, quiet: bool) -> None:
+        """Say whether no order is in flight: only then may the log be cut short (R-64)."""
+        if self._checkpointer is not None:
+            self._checkpointer.quiet = quiet
+
     @property
     def pending(self) -> int:
         """Rows given and not yet written."""
@@ -377,10 +382,12 @@ class Journal:
 
     def _intent_row(self, seq: int, i: Intent) -> tuple[object, ...]:
         # `_value_`, because `value` is a property in Python and this row is on the way of an order
-        head = (i.cid, seq, self._run, i.rule, i.group, i.leg, i.attempt, i.purpose._value_)
-        what = (i.exchange, i.market, i.symbol, i.side._value_, i.type._value_, i.tif._value_)
-        size = (i.lots, i.ticks, i.qty_text, i.price_text, i.reduce_only, i.window_ns)
-        return (*head, *what, *size, i.t, i.wall, _encode(i.refs).decode())
+        return (
+            i.cid, seq, self._run, i.rule, i.group, i.leg, i.attempt, i.purpose._value_,
+            i.exchange, i.market, i.symbol, i.side._value_, i.type._value_, i.tif._value_,
+            i.lots, i.ticks, i.qty_text, i.price_text, i.reduce_only, i.window_ns, i.t, i.wall,
+            _encode(i.refs).decode(),
+        )  # fmt: skip
 
     def _bind(self, seq: int, thing: Event | Intent | _Record, rows: _Rows) -> None:
         if isinstance(thing, _Record):

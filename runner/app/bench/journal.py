@@ -1,9 +1,11 @@
 """The journal alone: what a group of two intents costs to commit (`runner bench journal`).
 
 One group every 5 ms of real time, the checkpoint thread running, as in a live run; the yardstick is
-sqlite3 by hand in the same run, in turns: one small row inserted and committed in a WAL of its own.
-Both are measured twice: awake, the processor busy in between as by a fast feed, and after sleep,
-when it was given to others and has forgotten everything.
+sqlite3 by hand in the same run, in turns: the same two rows of the same table, built from the same
+intents, inserted and committed in a WAL of its own. Ours does besides: crash points, the check of
+what is buffered, the handing out of `Journaled`. Both are measured twice: awake, the processor busy
+in between as by a fast feed, and after sleep, when it was given to others and has forgotten
+everything.
 """
 
 from __future__ import annotations
@@ -29,10 +31,13 @@ from runner.app.bench.setup import (
 from runner.app.host import Scalar
 from runner.app.offline import NoOrders
 from runner.base.clock import NS_PER_MS, NS_PER_S, SystemClock, stopwatch_ns
+from runner.engine.commands import Intent
 from runner.engine.events import Ack, Done, End, Event, Top
 from runner.engine.proof import Approved, Journaled
 from runner.store.journal import Journal
+from runner.store.schema import TABLES
 
+_ROW = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL)"
 GROUPS = 1_000
 EVERY_NS = 5 * NS_PER_MS
 _WARM_UP = 20
@@ -67,7 +72,7 @@ def _in_turns(
     for i in range(0, len(orders), 2):
         ours.append(_timed(partial(journal.commit, orders[i : i + 2])))
         wait()
-        raw.append(_timed(log.write))
+        raw.append(_timed(partial(log.write, orders[i : i + 2])))
         wait()
     return Figures.of(ours[_WARM_UP:]), Figures.of(raw[_WARM_UP:])
 
@@ -77,12 +82,13 @@ class _RawLog:
 
     def __init__(self) -> None:
         self._number = 0
+        self._run = "run0000001"
         self._folder = TemporaryDirectory()
         path = Path(self._folder.name) / "raw.db"
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, text TEXT)")
+        self._db.executescript(TABLES)
 
     def __enter__(self) -> _RawLog:
         return self
@@ -91,12 +97,22 @@ class _RawLog:
         self._db.close()
         self._folder.cleanup()
 
-    def write(self) -> None:
-        """Insert and commit one small row."""
-        self._number += 1
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("INSERT INTO rows VALUES (?, ?)", (self._number, "x" * 40))
-        self._db.execute("COMMIT")
+    def write(self, group: Sequence[Approved]) -> None:
+        """Insert and commit the rows of a group."""
+        execute = self._db.execute
+        execute("BEGIN IMMEDIATE")
+        for each in group:
+            self._number += 1
+            execute(_ROW, self._row(each.intent))
+        execute("COMMIT")
+
+    def _row(self, i: Intent) -> tuple[object, ...]:
+        refs = ",".join([f'["{key}",{seq},{age}]' for key, seq, age in i.refs])
+        return (
+            i.cid, self._number, self._run, i.rule, i.group, i.leg, i.attempt, i.purpose._value_,
+            i.exchange, i.market, i.symbol, i.side._value_, i.type._value_, i.tif._value_, i.lots,
+            i.ticks, i.qty_text, i.price_text, i.reduce_only, i.window_ns, i.t, i.wall, f"[{refs}]",
+        )  # fmt: skip
 
 
 def _timed(work: Callable[[], object]) -> int:
