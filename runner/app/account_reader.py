@@ -32,6 +32,7 @@ LOOK_BACK_MS: Final = 60_000
 _WEEK_MS: Final = 7 * 86_400_000
 _MOST_WEEKS: Final = 13
 _MOST_PAGES: Final = 200
+_ORDERS_A_PAGE: Final = 1000
 
 
 class AccountReader:
@@ -160,8 +161,7 @@ class AccountReader:
     async def _fills_of_week(self, symbol: str, since: int, priority: Priority) -> list[Fill]:
         codec, now_ms = self._codec, self._sync.now_ms
         if codec.recent_orders(symbol, since, now_ms()) is not None:
-            names = partial(codec.recent_orders, symbol, since)
-            await self._read(lambda: _needed(names(now_ms())), codec.parse_open_orders, priority)
+            await self._learn_names(symbol, since, priority)
         fills: list[Fill] = []
         make: Make = lambda: codec.fills(symbol, since, now_ms())  # noqa: E731
         for _ in range(_MOST_PAGES):
@@ -172,6 +172,26 @@ class AccountReader:
                 return fills
             make = partial(lambda more: _needed(more(now_ms())), more)
         raise ExchangeError(f"{self._name}: the fills of {symbol} have no end")
+
+    async def _learn_names(self, symbol: str, since: int, priority: Priority) -> None:
+        """Have the codec learn the client ids of a week.
+
+        A full page may have left out either end, so its time is asked for again in halves.
+        """
+        now_ms, recent = self._sync.now_ms, self._codec.recent_orders
+        spans = [(since, 0)]  # 0: up to now
+        for _ in range(_MOST_PAGES):
+            if not spans:
+                return
+            first, until = spans.pop()
+            ask = partial(recent, symbol, first, until_ms=until)
+            make = partial(lambda ask: _needed(ask(now_ms())), ask)
+            orders = await self._read(make, self._codec.parse_open_orders, priority)
+            last = until or min(now_ms(), first + _WEEK_MS)
+            if len(orders) >= _ORDERS_A_PAGE and last > first:
+                middle = (first + last) // 2
+                spans += [(middle + 1, until), (first, middle)]
+        self._notice(f"the orders of {symbol} are more than can be read; fills may have no name")
 
     def _page(self, body: bytes) -> tuple[bytes, list[Fill]]:
         return body, self._codec.parse_fills(body)

@@ -10,6 +10,7 @@ from runner.app.market_feed import FrameTape, MarketFeed, Sink, Stages
 from runner.app.order_link import OrderLink
 from runner.app.pacing import Pace
 from runner.app.rest import Rest
+from runner.base import hosts
 from runner.base.clock import Clock
 from runner.base.errors import ExchangeError, WorldError
 from runner.base.ids import owner_prefix
@@ -179,4 +180,4 @@ async def read_facts(link: Link, plan: Plan) -> list[InstrumentFacts]:
 
 def is_loopback(endpoints: Mapping[str, str]) -> bool:
     """Whether all endpoints stay on this machine."""
-    return all(endpoints_.is_loopback(host) for host in endpoints_.hosts_of(endpoints))
+    return all(hosts.is_loopback(host) for host in endpoints_.hosts_of(endpoints))

@@ -37,8 +37,8 @@ from runner.app.live_orders import LiveOrders
 from runner.app.market_feed import FrameTape
 from runner.app.memory import settled
 from runner.app.notify.office import Office
-from runner.app.offline import PaperReadiness
 from runner.app.paper import PaperDesk
+from runner.app.paper_readiness import PaperReadiness
 from runner.app.run_folder import WINDOWS, RunFolder
 from runner.app.run_log import Level
 from runner.app.takeover import compare

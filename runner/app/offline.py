@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -20,11 +19,12 @@ from runner.app.driver import Driver
 from runner.app.frames import FrameReader
 from runner.app.host import Host, JournalApi, Observer
 from runner.app.paper import PaperDesk
+from runner.app.paper_readiness import PaperReadiness
 from runner.app.why import gather
 from runner.base.clock import NS_PER_S
 from runner.base.errors import WorldError
 from runner.engine import build
-from runner.engine.commands import Cancel, CancelAll, Command, Query, Reconcile
+from runner.engine.commands import Cancel, CancelAll, Query, Reconcile
 from runner.engine.events import (
     ClockReading,
     Event,
@@ -34,7 +34,6 @@ from runner.engine.events import (
     Operator,
     Readiness,
     Ready,
-    Reconciled,
     Timer,
 )
 from runner.engine.proof import Journaled
@@ -179,29 +178,6 @@ class MarketReplay:
                 self._has_clock.add(event.exchange)
             self.driver.advance(event.t, event.wall)
             self.host.feed(event)
-
-
-class HasHost(Protocol):
-    """A run that has its host by the time events come."""
-
-    host: Host
-
-
-class PaperReadiness:
-    """Makes an exchange of a dry-run ready once its paper account was read."""
-
-    def __init__(self, run: HasHost) -> None:
-        self._run = run
-
-    def event(self, event: Event) -> None:
-        """Answer the first picture of an exchange with readiness."""
-        if isinstance(event, Reconciled):
-            ready = Ready(exchange=event.exchange, state=Readiness.READY)
-            ready.t, ready.wall = event.t, event.wall
-            self._run.host.feed(ready)
-
-    def command(self, command: Command, t: int) -> None:
-        """Commands do not matter here."""
 
 
 class NoOrders:

@@ -271,7 +271,9 @@ class OrderCodec(Protocol):
 
     def open_orders(self, now_ms: int) -> list[HttpRequest]: ...
     def parse_open_orders(self, body: bytes) -> list[OrderView]: ...
-    def recent_orders(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest | None:
+    def recent_orders(
+        self, symbol: str, since_ms: int, now_ms: int, until_ms: int = 0
+    ) -> HttpRequest | None:
         """Return what to ask before `fills`, answered to `parse_open_orders`; None: nothing.
 
         Binance's trades name the order by the exchange's id only; the codec learns the names here.

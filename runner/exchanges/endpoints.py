@@ -8,26 +8,16 @@ live host, whatever a file says. `sim` and `custom` take their hosts from outsid
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
 from runner.base.errors import FileError
+from runner.base.hosts import is_loopback
 
 NAMES: Final = frozenset(("rest", "public", "market", "private", "trade", "sapi"))
 _FREE: Final = frozenset(("sim", "custom"))
 _PLAIN: Final = frozenset(("http", "ws"))
 _SECURE: Final = frozenset(("https", "wss"))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its name alone (nothing is resolved)."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def hosts_of(urls: Mapping[str, str]) -> frozenset[str]:

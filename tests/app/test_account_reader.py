@@ -122,6 +122,48 @@ def test_a_binance_trade_is_named_by_the_orders_that_were_asked_before() -> None
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_the_names_of_more_than_a_page_of_orders_are_learnt(newest_first: bool) -> None:
+    """Which end of a full page the exchange leaves out is not relied upon."""
+    count = 2_500
+
+    async def run() -> None:
+        lab = Lab(BINANCE)
+        now = lab.sync.now_ms()
+        asked: list[str] = []
+
+        def at(n: int) -> int:
+            return now - 30_000 + n
+
+        def orders(request: HttpRequest) -> str:
+            asked.append(request.url)
+            query = {k: int(v[0]) for k, v in parse_qs(urlsplit(request.url).query).items()
+                     if k in ("startTime", "endTime")}  # fmt: skip
+            until = query.get("endTime", now)
+            found = [n for n in range(count) if query["startTime"] <= at(n) <= until]
+            page = found[-1000:] if newest_first else found[:1000]
+            return json.dumps([order(n) for n in page])
+
+        def order(n: int) -> dict[str, object]:
+            return {"orderId": n + 1, "clientOrderId": f"mine{n}", "symbol": "BTCUSDT",
+                    "status": "FILLED", "side": "BUY", "origQty": "0.001", "price": "1",
+                    "executedQty": "0.001", "avgPrice": "1", "updateTime": at(n)}  # fmt: skip
+
+        def trades(request: HttpRequest) -> str:
+            one = {"symbol": "BTCUSDT", "price": "1", "qty": "0.001", "time": now - 10}
+            return json.dumps([one | {"id": n, "orderId": n + 1} for n in (0, 1_250, count - 1)])
+
+        lab.http.says["GET /fapi/v1/allOrders"] = orders
+        lab.http.says[TRADES[BINANCE]] = trades
+        async with lab.running(ready=False):
+            await lab.until(lambda: bool(lab.all(Reconciled)))
+            fills = lab.all(Reconciled)[0].fills
+        assert [fill.cid for fill in fills] == ["mine0", "mine1250", f"mine{count - 1}"]
+        assert len(asked) < 60 and len(set(asked)) == len(asked)
+
+    asyncio.run(run())
+
+
 def test_a_fill_whose_order_had_no_name_at_the_first_picture_is_found_with_the_order() -> None:
     """A resting order that filled while we were down: openOrders and allOrders do not show it."""
 

@@ -307,9 +307,12 @@ class BinanceUsdmOrders:
         orders = parse(body, list[wire.Order], "binance_usdm openOrders")
         return [self._view(order) for order in orders]
 
-    def recent_orders(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest | None:
+    def recent_orders(
+        self, symbol: str, since_ms: int, now_ms: int, until_ms: int = 0
+    ) -> HttpRequest | None:
         """Return the request for all orders since a time: userTrades needs their client ids."""
-        query = f"symbol={symbol}&startTime={since_ms}&limit=1000"
+        until = f"&endTime={until_ms}" if until_ms else ""
+        query = f"symbol={symbol}&startTime={since_ms}{until}&limit={_PAGE}"
         return self._signer.signed("GET", "/fapi/v1/allOrders", query, now_ms, weight=5)
 
     def fills(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest:

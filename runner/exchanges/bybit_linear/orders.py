@@ -305,7 +305,9 @@ class BybitLinearOrders:
         views = [self._reader.view(row) for row in rows]
         return [view for view in views if view.status in ("open", "partial")]
 
-    def recent_orders(self, symbol: str, since_ms: int, now_ms: int) -> HttpRequest | None:
+    def recent_orders(
+        self, symbol: str, since_ms: int, now_ms: int, until_ms: int = 0
+    ) -> HttpRequest | None:
         """Return None: executions name the client id themselves."""
         return None
 

@@ -201,11 +201,12 @@ class UsdmOrders:
         """GET allOrders of a symbol, oldest first."""
         symbol = instrument_of(self.venue, params).symbol
         least, since = whole(params, "orderId", 0, 1 << 60), whole(params, "startTime", 0, 1 << 60)
+        until = whole(params, "endTime", 1 << 60, 1 << 60)
         chosen = [
             order
             for order in self.venue.orders.values()
             if order.instrument.symbol == symbol and order.oid >= least
-            and order.created_ms >= since
+            and since <= order.created_ms <= until
         ]  # fmt: skip
         return [queried(order) for order in chosen[-whole(params, "limit", 500, 1000) :]]
 
