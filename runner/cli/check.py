@@ -65,6 +65,19 @@ def plan(file: str, sets: Sequence[str], params: Path | None, json: bool) -> int
     return 0
 
 
+def graph(file: str, sets: Sequence[str], params: Path | None, format: str) -> int:
+    """Draw the wiring; return 1 after diagnostics when the file has errors."""
+    from runner.app import wiring
+
+    checked = _load(file, read_sets(sets), params)
+    print_findings(checked)
+    if checked.plan is None:
+        return 1
+    draw = {"mermaid": wiring.mermaid, "dot": wiring.dot, "svg": wiring.svg}[format]
+    sys.stdout.write(draw(checked.plan))
+    return 0
+
+
 def explain(topic: str) -> int:
     """Print the page of a code, a key, a function or a field. UsageError for anything else."""
     from runner.cli import pages

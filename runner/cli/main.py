@@ -33,6 +33,14 @@ class Format(StrEnum):
     GITHUB = "github"
 
 
+class Drawing(StrEnum):
+    """How the wiring is drawn."""
+
+    MERMAID = "mermaid"
+    DOT = "dot"
+    SVG = "svg"
+
+
 class Shown(StrEnum):
     """How what a run tells is written."""
 
@@ -119,6 +127,19 @@ def plan(file: File, set: Sets = None, params: Params = None, json: Json = False
     from runner.cli.check import plan as run
 
     _leave(run(str(file), set or [], params, json))
+
+
+@app.command()
+def graph(
+    file: File,
+    format: Annotated[Drawing, typer.Option(help="mermaid, dot, or svg")] = Drawing.MERMAID,
+    set: Sets = None,
+    params: Params = None,
+) -> None:
+    """Draw the wiring: streams and sources, signals, rules, orders (svg needs Graphviz)."""
+    from runner.cli.check import graph as run
+
+    _leave(run(str(file), set or [], params, format.value))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})  # a code may begin with "-"

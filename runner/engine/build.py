@@ -136,7 +136,7 @@ def compiled(plan: Plan) -> Builder:
     """Return the builder that compiles a plan's expressions."""
     request = ProgramRequest(
         signals=plan.signals,
-        rules={name: _exprs(rule) for name, rule in plan.rules.items()},
+        rules={name: rule_exprs(rule) for name, rule in plan.rules.items()},
         params={name: param.value for name, param in plan.params.items()},
         conditions={breaker_key(i): b.when for i, b in enumerate(plan.risk.breakers)}
         | {late_key(n): s.late.when for n, s in plan.sources.items() if s.late is not None},
@@ -150,7 +150,8 @@ def compiled(plan: Plan) -> Builder:
     return build
 
 
-def _exprs(rule: RulePlan) -> RuleExprs:
+def rule_exprs(rule: RulePlan) -> RuleExprs:
+    """Return all trees of a rule."""
     verb = rule.trade if rule.trade is not None else rule.order
     size = verb.size if verb is not None else None
     guard = rule.trade.guard if rule.trade is not None else None
