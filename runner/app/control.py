@@ -13,7 +13,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from runner.store.state_dir import StateDir
 
 Answer = Mapping[str, Any]
 Ask = Callable[[str, Mapping[str, Any]], Answer]
+FOLLOW = "follow"
+"""a key of an answer: an asynchronous iterator of lists of rows, written one JSON object a line"""
 _MAX_LINE = 64 * 1024
 
 
@@ -95,8 +97,12 @@ class ControlServer:
             if not _is_ours(writer.get_extra_info("socket")):
                 return
             while line := await reader.readline():
-                writer.write(msgspec.json.encode(self._answer(line)) + b"\n")
+                answer = self._answer(line)
+                rows = answer.pop(FOLLOW, None)
+                writer.write(msgspec.json.encode(answer) + b"\n")
                 await writer.drain()
+                if rows is not None:
+                    await _follow(rows, reader, writer)
         except (ConnectionError, ValueError, asyncio.IncompleteReadError):
             return  # the client left, or sent a line past the limit: nothing is owed to it
         finally:
@@ -113,6 +119,19 @@ class ControlServer:
             return {"id": identity, "ok": True, **self._ask(str(request.get("cmd")), request)}
         except (ValueError, KeyError) as error:
             return {"id": identity, "ok": False, "error": str(error)}
+
+
+async def _follow(
+    rows: AsyncGenerator[list[Any]], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Write rows until the client leaves; only this connection waits when it reads slowly."""
+    async with contextlib.aclosing(rows):
+        async for found in rows:
+            if reader.at_eof() or writer.is_closing():
+                return
+            if found:
+                writer.write(b"".join(msgspec.json.encode(row) + b"\n" for row in found))
+                await writer.drain()
 
 
 def _is_ours(peer: socket.socket) -> bool:
@@ -134,6 +153,24 @@ def ask(path: Path, command: str, within_s: float = 2.0, **fields: Any) -> dict[
                 client.connect(short)
             client.sendall(request)
             return msgspec.json.decode(_read_line(client), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError) as error:
+            raise WorldError(f"no answer from {path}: {error}") from error
+
+
+def follow(path: Path, command: str, **fields: Any) -> Generator[dict[str, Any]]:
+    """Send a command whose answer does not end, and yield the answer, then row after row.
+
+    Raises WorldError when nobody answers there; ends when the strategy does.
+    """
+    request = msgspec.json.encode({"id": 1, "cmd": command, **fields}) + b"\n"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        try:
+            with address(path) as short:
+                client.connect(short)
+            client.sendall(request)
+            with client.makefile("rb") as lines:
+                for line in lines:
+                    yield msgspec.json.decode(line, type=dict[str, Any])
         except (OSError, msgspec.DecodeError) as error:
             raise WorldError(f"no answer from {path}: {error}") from error
 

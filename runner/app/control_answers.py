@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from runner.app.control import FOLLOW
 from runner.app.listening import figures
+from runner.app.taps import Tap
 from runner.app.why.answer import answer as why_answer
 from runner.app.why.gather import gather
 from runner.app.why.shape import About
@@ -30,9 +32,13 @@ def answer(run: LiveRun, command: str, fields: Mapping[str, Any]) -> dict[str, A
         return {**status(run), "acknowledged": _acknowledge(run, str(fields.get("topic") or ""))}
     if command == "why":
         return why(run, fields)
+    if command == "tap":
+        name = str(fields.get("name") or "")
+        return {"name": name, FOLLOW: Tap(run.host, run.parts.engine, name).rows()}
     if command not in _OPERATIONS:
         raise ValueError(
-            f"unknown command {command!r}; there are status, why, ack, {', '.join(_OPERATIONS)}"
+            f"unknown command {command!r}; there are status, why, tap, ack,"
+            f" {', '.join(_OPERATIONS)}"
         )
     rule, market = str(fields.get("rule") or ""), str(fields.get("market") or "")
     _check(run, command, rule, market, bool(fields.get("yes")))

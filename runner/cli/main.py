@@ -352,6 +352,34 @@ def why(
 
 
 @app.command()
+def tap(
+    what: Annotated[str, typer.Argument(help="a stream, a signal or a rule")],
+    name: Annotated[str | None, typer.Option(help="the strategy, when several run")] = None,
+    limit: Annotated[int | None, typer.Option(help="stop after so many")] = None,
+    format: Annotated[Shown, typer.Option(help="text or json")] = Shown.TEXT,
+    state: State = None,
+) -> None:
+    """Follow the values of a stream or a signal, or the decisions of a rule, as they pass."""
+    from runner.cli.watching import tap as run
+
+    _leave(run(what, name, state, limit=limit, json=format is Shown.JSON))
+
+
+@app.command()
+def top(
+    name: Name = None,
+    every: Annotated[str, typer.Option(help="how often it is drawn")] = "250ms",
+    once: Annotated[bool, typer.Option("--once", help="draw it once")] = False,
+    state: State = None,
+) -> None:
+    """Watch a running strategy: rules and why they wait, stale streams, positions, latencies."""
+    from runner.cli.spans import span
+    from runner.cli.watching import top as run
+
+    _leave(run(name, state, every_s=(span(every, "--every") or 0) / 1e9, once=once))
+
+
+@app.command()
 def halt(
     name: Name = None,
     why: Annotated[str, typer.Option(help="journaled with your name")] = "",

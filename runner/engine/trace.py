@@ -161,6 +161,11 @@ class Traces:
 
     # -- what is asked
 
+    @property
+    def count(self) -> int:
+        """How many traces there have been."""
+        return self._count
+
     def present(self, rule: str) -> list[Block]:
         """Return what stands in a rule's way now."""
         desk, run = self._desk, self._desk.rules.runs[rule]

@@ -71,6 +71,13 @@ def test_halt_resume_flatten_and_the_word_that_outlives_the_process(
     asked = lab.operate("why", "churn")
     assert asked.returncode == 0 and "in a trade" in asked.stdout and "sent" in asked.stdout
 
+    tapped = lab.operate("tap", "bin.book", "--limit", "2", "--format", "json")
+    rows = [json.loads(line) for line in tapped.stdout.splitlines()]
+    assert [row["stream"] for row in rows] == ["bin.book"] * 2 and rows[0]["values"]["bid"] > 0
+    assert "position bin" in lab.operate("top").stdout
+    nobody = lab.operate("tap", "nix")
+    assert nobody.returncode == 2 and "churn" in told(nobody)
+
     # halt: no new risk, positions stay; resume needs --yes
     assert "HALTED" in lab.operate("halt", "--why", "a look").stdout
     halted = lab.until(child, "halted", is_state("halted"))

@@ -51,7 +51,7 @@ def answer(
         "blocked": blocked(story, tally),
         "refusals": dict(sorted(tally.refusals.items(), key=lambda item: (-item[1], item[0]))),
         "nearest": {source: _near(near) for source, near in tally.near.items()},
-        "decisions": [_decision(each) for each in _last(story.decisions, start, last)],
+        "decisions": [decision_row(each) for each in _last(story.decisions, start, last)],
     }
     return found
 
@@ -121,7 +121,8 @@ def _last(decisions: Sequence[Decision], start: int | None, last: int) -> list[D
     return kept[-last:] if last else []
 
 
-def _decision(decision: Decision) -> dict[str, Any]:
+def decision_row(decision: Decision) -> dict[str, Any]:
+    """Return one decision as a JSON object."""
     trace = decision.trace
     value, limit = figures(trace.refusal)
     return {
