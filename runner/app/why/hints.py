@@ -100,6 +100,7 @@ _BY_CODE: Final[Mapping[Why, str]] = {
     Why.RULE_OVER: "`runner resume --rule RULE`, where the rule is disabled",
     Why.WHEN_FALSE: "the market, or the number in the file",
     Why.WHEN_MISSING: "whatever `when` reads must be known when the message comes",
+    Why.BUSY: "what is under way must have ended first",
     Why.KEY_USED: "another `key`: this one has bought already",
     Why.OPPOSED: "the other rule must have left; `mode: net` on both lifts this",
 }
