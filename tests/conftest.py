@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +22,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 os.environ["RUNNER_INSTRUMENTS"] = "/nonexistent/instruments.json"
 """no test sees what the person who runs it has learned"""
-_WHOLE_PROGRAMS = re.compile(
-    r"tests/app/test_"
-    r"(bad_input|bench|crash|dead_man|dry_run_is_dry|load|online|operator|real_data|signed_faults|storm)\.py"
-)
-"""modules whose tests run the program as a process: one after the other, on one worker"""
+_ROOT = Path(__file__).parents[1]
+_WHOLE_PROGRAMS = re.compile(r"tests\.app\.simlab|runner\.sim\.launch|^import subprocess", re.M)
+"""what a module below `tests/app` imports whose tests run the program as a process"""
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            path = nodeid.partition("::")[0]
-            return "whole programs" if _WHOLE_PROGRAMS.fullmatch(path) else path
+            return _scope(nodeid.partition("::")[0])
 
     return ByModule(config, log)
+
+
+@cache
+def _scope(path: str) -> str:
+    """Return what stays together with a module: itself, or all that run whole programs."""
+    if not path.startswith("tests/app/"):
+        return path
+    text = (_ROOT / path).read_text(encoding="utf-8")
+    return "whole programs" if _WHOLE_PROGRAMS.search(text) else path
