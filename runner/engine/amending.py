@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,7 +28,8 @@ class Change:
     lots: int
     ticks: int
     streams: Sequence[str] = ()
-    mid: float = 0.0
+    mid: float = nan
+    """of reductions: the mid at the decision"""
     worst: float = 0.0
     commanded: bool = False
 

@@ -60,12 +60,9 @@ def check_known(plan: Plan) -> None:
     for name, rule in plan.rules.items():
         if rule.trade is None:
             continue
-        hedge, close = rule.trade.hedge, rule.trade.close
+        close = rule.trade.close
         if close.tif != "ioc":
             raise FileError(f"rules.{name}.trade.close.tif: {close.tif} is not in this version yet")
-        if hedge is not None and hedge.policy != "together":
-            key = f"rules.{name}.trade.hedge.policy"
-            raise FileError(f"{key}: {hedge.policy} is not in this version yet")
 
 
 def with_facts(instrument: Instrument, facts: InstrumentFacts) -> Instrument:

@@ -71,7 +71,7 @@ def max_net_position(gate: Gate, p: Proposal) -> Refusal | None:
         if limit is None:
             continue
         net, up, down = _net(desk, asset)
-        if p.purpose is Purpose.ENTRY:
+        if p.purpose is Purpose.ENTRY and not _counted(p):
             more_net, more_up, more_down = _proposed(desk, p, asset)
             net, up, down = net + more_net, up + more_up, down + more_down
         worst = max(abs(net + up), abs(net - down))
@@ -211,6 +211,14 @@ def rate_budget(gate: Gate, p: Proposal) -> Refusal | None:
 def _in_unit(desk: Desk, intent: Intent, limit: Cap, price: float) -> float:
     """Return what one unit of base is in the limit's unit."""
     return 1.0 if limit.unit == desk.instruments[intent.market].base else price
+
+
+def _counted(p: Proposal) -> bool:
+    """Whether an order's group counts at its planned end already.
+
+    A leg that rests before the others is judged alone: what rests may fill at any time.
+    """
+    return (p.continues or p.rehearsed) and p.rule.quote is None
 
 
 def _proposed(desk: Desk, p: Proposal, asset: str) -> tuple[float, float, float]:

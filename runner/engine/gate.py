@@ -66,6 +66,8 @@ class Proposal:
     """reductions: how far past that mid a limit may be"""
     continues: bool = False
     """a further order of a trade that was approved before: no firing of its own"""
+    rehearsed: bool = False
+    """its group was judged by its planned end already"""
     commanded: bool = False
     """the operator asked for this close by name: it passes his own halt"""
     amends: Order | None = None
@@ -138,6 +140,17 @@ class Gate:
                 return refusal
         self._remember(proposal)
         return tuple(_approve(intent) for intent in proposal.intents)
+
+    def rehearse(self, proposal: Proposal) -> Refusal | None:
+        """Return why positions, exposure or money would not bear a proposal; approves nothing."""
+        from runner.engine.checks_risk import POSITION
+
+        proposal.reduces = [False] * len(proposal.intents)
+        for check in POSITION:
+            refusal = check(self, proposal)
+            if refusal is not None:
+                return refusal
+        return None
 
     def tighten(self, key: str, value: Decimal) -> None:
         """Lower a limit while running, e.g. `max_position.bin` (R-09).

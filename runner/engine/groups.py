@@ -18,6 +18,7 @@ completed: the legs are only trimmed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Final
 
@@ -28,12 +29,12 @@ from runner.engine.commands import OrderType, Purpose, Tif, Topic
 from runner.engine.desk import Desk
 from runner.engine.limits import Mode
 from runner.engine.orders import Order, OrderState
-from runner.engine.passes import Pass, send
+from runner.engine.passes import Pass, rehearse, send
 from runner.engine.positions import covered
 from runner.engine.sizing import Draft, entry_drafts, too_small
 from runner.engine.timers import MS
 from runner.engine.trade import Guard, Leg, Trade, new_trade
-from runner.engine.working import Working
+from runner.engine.working import NO_LEAD, Working, first_draft, lead_of
 from runner.market.instruments import Side
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Groups:
         guard = desk.rules.guards.price(run)
         if isinstance(guard, Refusal):
             return guard
+        lead = lead_of(plan, drafts, desk.markets)
         wanted = Pass(
             rule=plan,
             purpose=Purpose.ENTRY,
@@ -69,7 +71,18 @@ class Groups:
             attempt=0,
             streams=run.entry_streams,
         )
-        refusal = send(desk, wanted, lambda: self._begin(run, drafts, guard))
+        if lead != NO_LEAD:
+            refusal = rehearse(desk, wanted)  # all of it must fit, though only a part goes now
+            if refusal is not None:
+                return refusal
+            first = first_draft(plan, drafts, lead, desk.markets[drafts[lead].market])
+            at_once = first.tif in (Tif.IOC, Tif.FOK)
+            parents = [drafts[lead].lots]
+            wanted = replace(wanted, drafts=[first], parents=parents, rehearsed=at_once)
+            small = too_small(first, desk.markets[first.market], reduce_only=False)
+            if small is not None:
+                return small
+        refusal = send(desk, wanted, lambda: self._begin(run, drafts, guard, lead))
         if refusal is None:
             self.watch_ttl(run)
             self.working.watch(run)
@@ -87,10 +100,11 @@ class Groups:
         if not order.terminal and not order.cancel_asked:
             cancel_order(self.desk, order)
 
-    def _begin(self, run: RuleRun, drafts: Sequence[Draft], guard: Guard | None) -> None:
+    def _begin(self, run: RuleRun, drafts: Sequence[Draft], guard: Guard | None, lead: int) -> None:
         entered = run.program.enter(self.desk.now)
         trade = new_trade(self.desk, run.plan, [d.lots for d in drafts], entered)
         trade.guard = guard
+        trade.lead = lead
         keys.claim(self.desk, run.plan)
         self.desk.rules.entered(run, trade)
 
@@ -98,12 +112,22 @@ class Groups:
         """Something happened to an order of a group that is entering."""
         trade = run.trade
         assert trade is not None
-        if order.state is OrderState.REJECTED and order.filled == 0:
+        if order.state is OrderState.REJECTED and order.filled == 0 and not order.by_terms:
             trade.rejected = order.code or "rejected"
             leg = trade.legs[order.intent.leg]
-            if order.intent.purpose is Purpose.REPAIR and order.intent.side is leg.side:
+            follows = trade.lead >= 0 and leg.index != trade.lead
+            repairs = order.intent.purpose is Purpose.REPAIR or follows
+            if repairs and order.intent.side is leg.side:
                 trade.incompletable = True
-        if not trade.within_gap():
+        if not trade.incompletable:
+            self.working.follow(run, at_once=order.intent.leg == trade.lead)
+        self.look(run)
+
+    def look(self, run: RuleRun) -> None:
+        """See whether the legs are apart, or settled."""
+        trade = run.trade
+        assert trade is not None
+        if self.working.exposed(run, trade):
             self._cancel_resting(run)
         self.watch_doubt(run)
         if not self.unsettled(run):

@@ -35,8 +35,25 @@ class Pass:
     commanded: bool = False
     continues: bool = False
     """a further order of a trade that was approved before"""
+    rehearsed: bool = False
+    """its group was judged by its planned end (`rehearse`)"""
     trigger: Trigger = Trigger.MARK
     """which price sets a stop off"""
+
+
+def rehearse(desk: Desk, wanted: Pass) -> Refusal | None:
+    """Ask the gate whether positions and money would bear a pass that is not sent as a whole."""
+    intents = [_intent(desk, wanted, i) for i in range(len(wanted.drafts))]
+    prices = [d.price for d in wanted.drafts]
+    return desk.gate.rehearse(
+        Proposal(
+            rule=wanted.rule,
+            purpose=wanted.purpose,
+            intents=intents,
+            prices=prices,
+            parents=wanted.parents,
+        )
+    )
 
 
 def send(
@@ -59,6 +76,7 @@ def send(
             worst=wanted.worst,
             commanded=wanted.commanded,
             continues=wanted.continues,
+            rehearsed=wanted.rehearsed,
         )
     )
     if isinstance(verdict, Refusal):

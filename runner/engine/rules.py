@@ -436,6 +436,7 @@ class Rules:
             self.groups.watch_doubt(run)
             self.groups.watch_ttl(run)
             self.groups.working.watch(run)
+            self.groups.working.follow(run)
             if not self.groups.unsettled(run):
                 self.groups.judge(run)
         elif run.state is RuleState.ACTIVE:

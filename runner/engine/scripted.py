@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from runner.engine.build import catalogue_facts
-from runner.engine.commands import Cancel, Intent, OrderType, Query
+from runner.engine.commands import Cancel, Intent, OrderType, Query, Tif
 from runner.engine.events import (
     Account,
     Ack,
@@ -54,6 +54,8 @@ class Fate(StrEnum):
     """executed, and the exchange goes down for 4 s before it can say so"""
     REST = "rest"
     """acknowledged and left open"""
+    WORKS = "works"
+    """rests if its own terms say so, else filled"""
 
 
 class Change(StrEnum):
@@ -375,6 +377,10 @@ class ScriptedExchange:
         self.host.after(MS, Unknown(cid=intent.cid, why="disconnect"))
         self.host.after(4 * SECOND, self.come_up)
 
+    def _works(self, intent: Intent) -> None:
+        rests = intent.type is OrderType.LIMIT and intent.tif in (Tif.GTC, Tif.POST_ONLY)
+        (self._rest if rests else self._filled)(intent)
+
     def _rest(self, intent: Intent) -> None:
         self.orders[intent.cid] = Truth(intent)
         self.host.after(self.delay, Ack(cid=intent.cid, exchange_id=f"x{intent.cid}"))
@@ -390,4 +396,5 @@ _FATES: Final[dict[Fate, Callable[[ScriptedExchange, Intent], None]]] = {
     Fate.LATE: ScriptedExchange._late,
     Fate.DOWN: ScriptedExchange._down,
     Fate.REST: ScriptedExchange._rest,
+    Fate.WORKS: ScriptedExchange._works,
 }

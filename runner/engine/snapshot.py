@@ -333,6 +333,7 @@ def _trade(trade: Trade) -> dict[str, Any]:
         "failed": trade.failed,
         "rejected": trade.rejected,
         "held": [trade.held_sign, trade.held_since + trade.wall - trade.t],
+        "lead": trade.lead,
         "given_up": trade.given_up,
         "then_sent": trade.then_sent,
         "legs": [
@@ -382,6 +383,7 @@ def _read_trade(desk: Desk, run: RuleRun, row: dict[str, Any], to_mono: int) -> 
         rejected=row["rejected"],
         held_sign=row.get("held", (0, 0))[0],
         held_since=row.get("held", (0, 0))[1] + to_mono,
+        lead=row.get("lead", -1),
         given_up=row.get("given_up", False),
         given_up_at=desk.now,
         then_sent=row.get("then_sent", False),

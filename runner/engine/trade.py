@@ -7,7 +7,7 @@ filled/planned are equal; the gap is the largest amount by which a leg is ahead 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.engine.desk import Desk, Listed
@@ -16,6 +16,7 @@ from runner.market.instruments import Side
 from runner.spec.plan import LegPlan, RulePlan
 
 EPSILON = 1e-9
+_NOTHING: Mapping[int, int] = {}
 
 
 @dataclass(slots=True)
@@ -126,6 +127,13 @@ class Trade:
     """of a quote's inventory: 1 long, -1 short, 0 none"""
     held_since: int = 0
     """since when it is on that side, monotonic ns"""
+    lead: int = -1
+    """the leg that goes first, -1 when all go together (`working`)"""
+    following: bool = False
+    """a timer will look at what the other legs lack"""
+    repricing: bool = False
+    """a timer will look at the resting order's price"""
+    next_clip_at: int = 0
     given_up: bool = False
     """what rested was given up (`working`)"""
     given_up_at: int = 0
@@ -156,26 +164,30 @@ class Trade:
         """Whether nothing of it is held."""
         return all(leg.filled == 0 for leg in self.legs)
 
-    def gap(self) -> float:
-        """Return by how much the legs are apart, in the unit of `max_gap` (0 for one leg)."""
+    def gap(self, more: Mapping[int, int] = _NOTHING) -> float:
+        """Return by how much the legs are apart, in the unit of `max_gap` (0 for one leg).
+
+        `more`: lots by leg that count as filled.
+        """
         hedge = self.rule.trade.hedge if self.rule.trade is not None else None
         if len(self.legs) < 2:
             return 0.0
-        least = min(leg.share for leg in self.legs)
+        filled = [leg.filled + more.get(leg.index, 0) for leg in self.legs]
+        least = min(n / leg.planned for n, leg in zip(filled, self.legs, strict=True))
         widest = 0.0
-        for leg in self.legs:
-            amount = leg.base(leg.filled - least * leg.planned)
+        for n, leg in zip(filled, self.legs, strict=True):
+            amount = leg.base(n - least * leg.planned)
             if hedge is not None and hedge.max_gap.unit != leg.listed.instrument.base:
                 amount *= leg.listed.last_mid()
             widest = max(widest, amount)
         return widest
 
-    def within_gap(self) -> bool:
+    def within_gap(self, more: Mapping[int, int] = _NOTHING) -> bool:
         """Whether the legs match as well as the file wants."""
         hedge = self.rule.trade.hedge if self.rule.trade is not None else None
         if hedge is None:
             return True
-        return self.gap() <= float(hedge.max_gap.value) * (1 + EPSILON)
+        return self.gap(more) <= float(hedge.max_gap.value) * (1 + EPSILON)
 
     @property
     def repair_within(self) -> int:

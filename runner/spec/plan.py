@@ -131,6 +131,10 @@ class OrderPlan:
     ttl_ns: int | None = None
     """cancel a resting order after this long (R-21)"""
     give_up: GiveUpPlan | None = None
+    clip: Quantity | None = None
+    """how much rests at a time"""
+    reprice_ns: int | None = None
+    """how often what rests is moved to its price"""
 
 
 @dataclass(frozen=True, slots=True)

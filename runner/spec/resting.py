@@ -1,15 +1,17 @@
-"""Read what says how an order rests: `give_up`, `keep`, `key`."""
+"""Read what says how an order rests: `clip`, `reprice_every`, `give_up`, `keep`, `key`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from runner.lang.nodes import Mapping, Scalar
 from runner.spec.context import Context, flag, text, word
-from runner.spec.plan import GiveUpPlan, OrderPlan
+from runner.spec.plan import GiveUpPlan, OrderPlan, Quantity
 
 DEFAULT_COLLAR: Final = 0.0005
+RESTING: Final = ("gtc", "post_only")
 KEY_FIELDS: Final = ("rule", "month", "week", "day", "hour")
 _BRACES: Final = re.compile(r"\{([^{}]*)\}|[{}]")
 
@@ -19,7 +21,7 @@ def read_give_up(node: Mapping, path: str, ctx: Context) -> GiveUpPlan | None:
     at = node.get("give_up")
     if at is None or at.bad:
         return None
-    if word(node, "tif", "ioc") not in ("gtc", "post_only"):
+    if word(node, "tif", "ioc") not in RESTING:
         message = "`give_up` is for an order that rests: `tif: gtc` or `post_only`"
         ctx.add("E0203", message, node.key("give_up"), "", f"{path}.give_up")
         return None
@@ -37,6 +39,49 @@ def read_give_up(node: Mapping, path: str, ctx: Context) -> GiveUpPlan | None:
         tif = word(then, "tif", "ioc")
         order = OrderPlan("limit", tif, DEFAULT_COLLAR if collar is None else collar)
     return None if after is None else GiveUpPlan(after, order)
+
+
+def read_clip(
+    node: Mapping, path: str, currencies: tuple[str | None, ...], ctx: Context
+) -> tuple[Quantity | None, int | None]:
+    """Read `clip` and `reprice_every` of an order that rests."""
+    present = [key for key in ("clip", "reprice_every") if key in node]
+    if not present:
+        return None, None
+    if word(node, "tif", "ioc") not in RESTING:
+        message = f"`{present[0]}` is for an order that rests: `tif: gtc` or `post_only`"
+        ctx.add("E0203", message, node.key(present[0]), "", f"{path}.{present[0]}")
+        return None, None
+    if "ttl" in node:
+        message = f"`ttl` does not go with `{present[0]}`; `give_up` ends it"
+        ctx.add("E0203", message, node.key("ttl"), "", f"{path}.ttl")
+    known = [c for c in currencies if c is not None]
+    clip = ctx.quantity(node, "clip", path, known, "`clip`") if known else None
+    every = ctx.duration(node, "reprice_every", path)
+    if every == 0:
+        message = "`reprice_every` is more than zero"
+        ctx.add("E0203", message, node.key("reprice_every"), "", f"{path}.reprice_every")
+    return clip, every
+
+
+def check_sequence(
+    policy: str, orders: Sequence[OrderPlan], nodes: Sequence[Mapping], path: str, ctx: Context
+) -> None:
+    """Check that legs go out in the order that the hedge's policy needs."""
+    for i, (order, node) in enumerate(zip(orders, nodes, strict=True)):
+        at = f"{path}.legs.{i}.order"
+        rests = order.tif in RESTING
+        if policy == "first_then_rest" and i == 0 and not rests:
+            message = "`first_then_rest` needs a first leg that rests: `tif: post_only` or `gtc`"
+            ctx.add("E0203", message, node.mark, "this one ends at once", at)
+        elif rests and (policy == "thin_first" or (policy == "first_then_rest" and i > 0)):
+            message = f"with `policy: {policy}` this leg follows at once: `tif: ioc`"
+            ctx.add("E0203", message, node.key("tif"), "", f"{at}.tif")
+        for key in ("clip", "reprice_every", "give_up"):
+            if key in node and rests and (i > 0 or (policy == "together" and len(orders) > 1)):
+                message = f"`{key}` is for the leg that goes first"
+                help = ("hedge: {policy: first_then_rest, ...}",)
+                ctx.add("E0203", message, node.key(key), "", f"{at}.{key}", help=help)
 
 
 def check_single(node: Mapping, path: str, ctx: Context) -> None:

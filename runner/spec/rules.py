@@ -28,7 +28,13 @@ from runner.spec.plan import (
     TriggerPlan,
 )
 from runner.spec.quotes import QuoteDraft, check_quote, plan_quote, read_quote
-from runner.spec.resting import DEFAULT_COLLAR, check_single, read_give_up
+from runner.spec.resting import (
+    DEFAULT_COLLAR,
+    check_sequence,
+    check_single,
+    read_clip,
+    read_give_up,
+)
 from runner.spec.signals import SizingDraft, size_types
 from runner.spec.stops import StopDraft, read_stop
 from runner.spec.suggest import hint
@@ -214,6 +220,11 @@ class _Rule:
         draft.hedge = self._hedge(node, path)
         draft.close = self._close(node, path)
         draft.stop = read_stop(node, path, draft.markets, self._entering, self._ctx)
+        if isinstance(legs, Sequence) and len(legs.items) == len(draft.legs):
+            policy = draft.hedge.policy if draft.hedge is not None else "together"
+            nodes = [section(x, "order") for x in legs.items if isinstance(x, Mapping)]
+            orders = [leg.order for leg in draft.legs]
+            check_sequence(policy, orders, nodes, path, self._ctx)
 
     def _quote(self, node: Mapping, path: str) -> None:
         draft, market = self._draft, self._reference(node, path)
@@ -273,6 +284,7 @@ class _Rule:
         price = ctx.expr(node.get("price"), want, f"{path}.price", self._entering)
         ttl = ctx.duration(node, "ttl", path)
         give_up = read_give_up(node, path, ctx)
+        clip, reprice = read_clip(node, path, (base, quote), ctx)
         if "price" in node and "collar" in node:
             message = "an order has a `price` or a `collar`, not both"
             ctx.add("E0203", message, node.key("collar"), "", f"{path}.collar")
@@ -283,10 +295,8 @@ class _Rule:
             message = f"an order that rests (`tif: {tif}`) needs a `price`"
             ctx.add("E0203", message, node.key("tif"), "", f"{path}.tif")
         if kind == "market" or "price" in node:
-            return OrderPlan(kind, tif, None, price, ttl, give_up)
-        return OrderPlan(
-            kind, tif, DEFAULT_COLLAR if collar is None else collar, None, ttl, give_up
-        )
+            return OrderPlan(kind, tif, None, price, ttl, give_up, clip, reprice)
+        return OrderPlan(kind, tif, DEFAULT_COLLAR if collar is None else collar, None, ttl)
 
     def _size(self, node: Mapping, path: str) -> SizeDraft:
         ctx, draft = self._ctx, self._draft

@@ -272,7 +272,6 @@ def test_a_stalled_feed_is_noticed_by_a_timer_not_by_the_next_tick() -> None:
     ("changes", "key"),
     [
         ({"close": {"tif": "post_only"}}, "close.tif"),
-        ({"hedge": {"policy": "thin_first"}}, "policy"),
     ],
 )
 def test_what_is_not_there_yet_is_refused_not_ignored(changes: dict[str, Any], key: str) -> None:

@@ -41,7 +41,7 @@ def test_the_shipped_strategies_are_without_finding(name: str) -> None:
 def test_the_designs_examples_have_no_errors_but_what_is_not_there_yet(name: str) -> None:
     findings = load(EXAMPLES / f"{name}.yaml", environ={}).findings
     errors = {d.code for d in findings if d.is_error}
-    assert errors <= {"E0207"}
+    assert errors <= {"E0207", "E0412"}  # carry lacks `max_skew`
     assert not errors or name in ("carry", "sentiment")
 
 
@@ -252,9 +252,7 @@ def test_a_secret_is_in_no_output_whatever_else_is_wrong() -> None:
             assert secret not in output
 
 
-@pytest.mark.parametrize(
-    "change", [("policy: together", "policy: thin_first"), ("close: {tif: ioc", "close: {tif: gtc")]
-)
+@pytest.mark.parametrize("change", [("close: {tif: ioc", "close: {tif: gtc")])
 def test_ways_to_hedge_and_close_of_a_later_version_are_refused_here_not_at_the_start(
     change: tuple[str, str], tmp_path: Path
 ) -> None:

@@ -130,3 +130,66 @@ def test_what_does_not_fit_a_quote_is_said(more: str, changes: dict[str, str], c
     checked = quoted(more, **changes)
     assert [d.code for d in checked.findings if d.is_error] == [code]
     assert checked.plan is None
+
+
+PAIR = """
+version: 1
+name: pair
+exchanges:
+  a: {type: binance_usdm, network: sim}
+  b: {type: bybit_linear, network: sim}
+markets:
+  m: {exchange: a, symbol: BTCUSDT, streams: {book: {max_age: 1s}}}
+  n: {exchange: b, symbol: BTCUSDT, streams: {book: {max_age: 1s}}}
+rules:
+  carry:
+    when: m.book.spread < 5bps
+    max_hold: 1d
+    max_skew: 1s
+    trade:
+      size: 2000 USDT
+      legs:
+        - {market: m, side: buy, order: {FIRST}}
+        - {market: n, side: sell, order: {SECOND}}
+      hedge: {policy: POLICY, max_gap: 0.004 BTC}
+      close: {tif: ioc, collar: 3bps}
+risk:
+  max_order: 3000 USDT
+  max_position: {m: 1 BTC, n: 1 BTC}
+  max_orders: {count: 40, per: 1m}
+  max_daily_loss: 20 USDT
+"""
+RESTS = "tif: post_only, price: m.bid"
+
+
+def paired(policy: str, first: str = RESTS, second: str = "tif: ioc, collar: 3bps") -> Checked:
+    text = PAIR.replace("POLICY", policy).replace("FIRST", first).replace("SECOND", second)
+    return load(text, environ={})
+
+
+def test_the_first_leg_may_rest_clip_by_clip() -> None:
+    plan = paired("first_then_rest", f"{RESTS}, clip: 250 USDT, reprice_every: 15s, give_up: 30m")
+    assert plan.plan is not None
+    order = plan.plan.rules["carry"].legs[0].order
+    assert order.clip is not None and order.clip.unit == "USDT"
+    assert (order.reprice_ns, order.give_up) == (15 * 10**9, GiveUpPlan(1_800 * 10**9))
+
+
+@pytest.mark.parametrize(
+    ("policy", "first", "second", "message"),
+    [
+        ("first_then_rest", "tif: ioc", "tif: ioc", "needs a first leg that rests"),
+        ("first_then_rest", RESTS, "tif: gtc, price: n.ask", "follows at once"),
+        ("thin_first", RESTS, "tif: ioc", "follows at once"),
+        ("together", f"{RESTS}, clip: 250 USDT", "tif: ioc", "goes first"),
+        ("first_then_rest", f"{RESTS}, reprice_every: 0s", "tif: ioc", "more than zero"),
+        ("first_then_rest", f"{RESTS}, clip: 250 USDT, ttl: 5s", "tif: ioc", "`ttl` does not go"),
+        ("thin_first", "tif: ioc, clip: 250 USDT", "tif: ioc", "an order that rests"),
+    ],
+)
+def test_what_cannot_go_one_after_the_other_is_said(
+    policy: str, first: str, second: str, message: str
+) -> None:
+    found = [d for d in paired(policy, first, second).findings if d.is_error]
+    assert [d.code for d in found] == ["E0203"]
+    assert message in found[0].message
