@@ -60,6 +60,15 @@ OWN: dict[str, dict[str, Mutation]] = {
         "sizes without weight": sub(r"weight: 1", "weight: 0.5", 1),
         "a failed leg is undone": sub(r"repair: cheaper", "repair: unwind"),
     },
+    "dca": {
+        "every day": sub(r"MON\", zone", "*\", zone"),
+        "at nine": sub(r"0 8 \* \* MON", "0 9 * * MON"),
+        "never given up": sub(r"^      give_up: .*\n", ""),
+        "whether it is cheap does not matter": sub(r" \* \(2 if cheap else 1\)", " * 1"),
+        "ten times the budget": sub(r"max_spend: \{amount: 100", "max_spend: {amount: 1000"),
+        "not tried again": sub(r", retry: \{every: 10s, within: 30m\}", ""),
+        "at the ask": sub(r"price: btc.bid", "price: btc.ask"),
+    },
     "maker": {
         "half the width": sub(r"(half:.*default: )5bps", r"\g<1>3bps"),
         "quotes in a wild market": sub(r"(calm|wild):(.*default: )\d", r"\1:\g<2>9"),
@@ -79,8 +88,11 @@ OWN: dict[str, dict[str, Mutation]] = {
         "twice the size": sub(r"size: params.risk_per_trade", "size: 2 * params.risk_per_trade"),
     },
 }  # fmt: skip
-HARMLESS = {("signal", "ten times the largest order")}
-"""there `max_size` cuts before the limit is reached"""
+HARMLESS = {
+    ("signal", "ten times the largest order"),  # `max_size` comes before
+    ("dca", "ten times the largest order"),  # `max_spend` comes before
+    ("dca", "sides swapped"),  # `validate` refuses it
+}
 CASES = [
     pytest.param(path, mutation, id=f"{path.stem}: {name}")
     for path in sorted(STRATEGIES.glob("*.yaml"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
+from math import isfinite
 
 from runner.lang import types
 from runner.lang.diagnostics import Mark
@@ -38,6 +39,11 @@ NEEDED = {
     "mark": ("price",),
     "funding": ("rate",),
     "bars": ("close",),
+}
+HISTORY = {
+    "mid": ("book", "mid"),
+    "bars.close": ("bars", "close"),
+    "funding.rate": ("funding", "rate"),
 }
 _MEASURES = {"next_in": Measure.SECONDS, "interval": Measure.SECONDS}
 _TAKERS = ("buy", "sell")
@@ -104,6 +110,31 @@ class Feeds:
             mark = source.at(bad.start, bad.end)
             self.ctx.add(bad.code, str(bad), mark, "", path, notes=notes)
             return None
+
+    def history(self, at: Mapping, path: str) -> tuple[SeriesPlan, ...]:
+        """Read `history`: closes of minutes, bars, funding, from old to new."""
+        found = []
+        for entry in at:
+            key, inner, mark = entry.key.text, f"{path}.{entry.key.text}", entry.key.mark
+            market, _, what = key.partition(".")
+            kind, name = HISTORY.get(what, ("", ""))
+            if not kind:
+                notes = (f"there is: {', '.join(f'{market}.{w}' for w in HISTORY)}",)
+                message = f"`{key[:60]}` has no history"
+                self.ctx.add("E0304", message, mark, hint(what, HISTORY), inner, notes=notes)
+                continue
+            stream = self._stream(market, kind, mark, inner)
+            if stream is None or not isinstance(entry.value, Scalar) or entry.value.bad:
+                continue
+            units = Units({}, True, "`60_120`")
+            if kind == "funding":
+                units = Units(units_of_ratio(), False, "`0.01%`")
+            values = self._values(entry.value, units, inner)
+            if values is not None and any(not isfinite(v) for v in values.values()):
+                self.ctx.add("E0203", "a history has no gaps", entry.value.mark, "", inner)
+            elif values is not None:
+                found.append(SeriesPlan(f"{market}.{kind}", name, values))
+        return tuple(found)
 
     # -- ticks
 

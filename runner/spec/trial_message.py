@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.lang.check import Want
 from runner.lang.nodes import Entry, Mapping, Node, Scalar
 from runner.spec.context import Context
-from runner.spec.source_plan import FieldKind, FieldPlan, SourcePlan
+from runner.spec.source_plan import FieldKind, FieldPlan, SourcePlan, SourceType
 from runner.spec.suggest import hint
 from runner.spec.trial_plan import TickPlan, Value
 
@@ -20,6 +20,11 @@ def read_message(
 ) -> TickPlan | None:
     """Read what a source says at `t`; None after a diagnostic."""
     line, node = entry.key.mark.line, entry.value
+    if plan.type is SourceType.SCHEDULE:
+        message = f"the calendar `{plan.name}` comes at its own times"
+        help = ('say when the test begins: `starts: "2026-01-05T07:59:58Z"`',)
+        ctx.add("E0203", message, entry.key.mark, "", path, help=help)
+        return None
     if isinstance(node, Scalar):
         if node.text not in ("down", "up"):
             ctx.add("E0203", "a source is `down` or `up`", node.mark, "", path)

@@ -116,6 +116,8 @@ class TrialPlan:
     every_ns: int
     series: tuple[SeriesPlan, ...]
     ticks: tuple[TickPlan, ...]
+    history: tuple[SeriesPlan, ...]
+    """before the start: `M.book` `mid` by the minute, `M.bars` `close`, `M.funding` `rate`"""
     fills: Mapping[str, FillPlan | tuple[FillPlan, ...]]
     expect: tuple[Expected, ...]
     never: tuple[Never, ...]

@@ -64,6 +64,7 @@ class _Trial:
         feeds = Feeds(self.markets, self.known.sources, ctx)
         series = feeds.series(section(at, "series"), f"{self.path}.series")
         ticks = feeds.ticks(at.get("ticks"), f"{self.path}.ticks")
+        history = feeds.history(section(at, "history"), f"{self.path}.history")
         feeds.check_whole(self.path)
         expecting = Expectations(self.markets, self.rules, self.known)
         plan = TrialPlan(
@@ -75,6 +76,7 @@ class _Trial:
             every_ns=every or 0,
             series=series,
             ticks=ticks,
+            history=history,
             fills=self._fills(),
             expect=expecting.expect(at.get("expect"), f"{self.path}.expect"),
             never=expecting.never(section(at, "never"), f"{self.path}.never"),

@@ -210,6 +210,14 @@ EXPECT = "    expect: [{t: 1s, orders: []}]\n"
             ("E0203", 1, 38, "no state of a rule is `actve`"),
         ),
         (
+            EXPECT + "    history: {bin.mid: 1 _}\n",
+            ("E0203", 2, 24, "a history has no gaps"),
+        ),
+        (
+            EXPECT + "    history: {bin.book.bid: 1}\n",
+            ("E0304", 2, 15, "`bin.book.bid` has no history"),
+        ),
+        (
             EXPECT + '    starts: "noon"\n',
             ("E0203", 2, 13, "`starts` is no time"),
         ),
@@ -283,3 +291,12 @@ def test_a_message_of_a_source_is_typed_as_at_the_door() -> None:
 )
 def test_a_mistake_in_a_message_is_told(message: str, found: tuple[str, str]) -> None:
     assert said(message)[0] == [found]
+
+
+def test_a_calendar_is_not_fed_by_hand() -> None:
+    text = (Path(__file__).parents[2] / "strategies" / "dca.yaml").read_text(encoding="utf-8")
+    head = text[: text.index("\ntests:")]
+    block = "    ticks: [{t: 1s, weekly.cron: {}}]\n    expect: [{t: 2s, orders: []}]\n"
+    found = load(f"{head}\ntests:\n  one:\n{block}").findings
+    message = "the calendar `weekly.cron` comes at its own times"
+    assert [(d.code, d.message) for d in found] == [("E0203", message)]

@@ -34,6 +34,7 @@ from runner.spec.plan import Plan, StreamKind, StreamPlan
 from runner.spec.source_plan import SourceType
 from runner.spec.trial_plan import SeriesPlan, TickPlan, TrialPlan, Value
 
+RUN_ID: Final = "test000001"
 CLOCK_EVERY: Final = 30 * NS_PER_S
 TOUCH: Final = 1_000_000.0
 """what a touch offers, in the quote, when a test does not say how much"""
@@ -175,7 +176,8 @@ class Timeline:
 
     def reads(self) -> Iterator[tuple[int, list[Event]]]:
         """Yield what happens at each instant, all but the last market event `more`."""
-        merged = heapq.merge(self._clocks(), self._series(), self._ticks(), key=lambda e: e.t)
+        parts = (self._clocks(), self._series(), self._ticks(), self._calendars())
+        merged = heapq.merge(*parts, key=lambda e: e.t)
         for t, group in groupby(merged, key=lambda e: e.t):
             events = list(group)
             market = [event for event in events if isinstance(event, MarketEvent)]
@@ -188,6 +190,28 @@ class Timeline:
         for t in range(CLOCK_EVERY, self.trial.until_ns + 1, CLOCK_EVERY):
             for name in self.plan.exchanges:
                 yield ClockReading(exchange=name, offset=0, uncertainty=0, t=t, wall=start + t)
+
+    def _calendars(self) -> Iterator[Event]:
+        """Let the calendars of the file come at their own instants."""
+        plans = [s for s in self.plan.sources.values() if s.type is SourceType.SCHEDULE]
+        if not plans:
+            return
+        from runner.app.timetable import Timetable  # the library behind it is slow to load
+
+        start = self.trial.starts_ns
+        table = Timetable(plans, RUN_ID, lambda _: 0)
+        table.begin(start - 1)
+        while (wall := table.next) <= start + self.trial.until_ns:
+            for name, instant in table.due(wall):
+                said = table.message(instant)
+                yield Signal(
+                    source=name,
+                    id=said.id,
+                    fields=dict(said.fields),
+                    sent_at=said.sent_at,
+                    t=wall - start,
+                    wall=wall,
+                )
 
     def _series(self) -> Iterator[Event]:
         streams: dict[str, list[SeriesPlan]] = {}
@@ -225,8 +249,6 @@ class Timeline:
         sent = wall - tick.old_ns
         values = dict(tick.values)
         id_ = str(values.get(by) or "")
-        if plan.type is SourceType.SCHEDULE:
-            id_ = str(sent // NS_PER_S)
         return Signal(source=tick.key, id=id_, fields=values, sent_at=sent, t=t, wall=wall)
 
     def _tick(self, wire: Wire, tick: TickPlan) -> Event | None:

@@ -13,7 +13,8 @@ from typing import Final
 from runner.app.driver import Driver
 from runner.app.host import Host, Observer
 from runner.app.paper import PaperDesk, book_views
-from runner.app.trial.feed import Timeline
+from runner.app.trial.feed import RUN_ID, Timeline
+from runner.app.trial.past import past_of
 from runner.base.clock import NS_PER_MS
 from runner.engine import build
 from runner.engine.commands import Command
@@ -27,7 +28,6 @@ from runner.spec.plan import Plan
 from runner.spec.trial_plan import FillPlan, TrialPlan
 from runner.store.journal import Journal
 
-RUN_ID: Final = "test000001"
 WAY: Final = LatencyModel(Latency.constant(5 * NS_PER_MS), Latency.constant(5 * NS_PER_MS))
 """how long an order travels where `fills` does not say, and its answer: always the same"""
 
@@ -99,6 +99,8 @@ class Stage:
             for event in first:
                 event.t, event.wall = 0, wall
                 self.host.feed(event)
+        for event in past_of(self.plan, self.trial):
+            self.driver.feed(event)
 
     def _play(self, checks: list[Check]) -> None:
         for t, events in self.timeline.reads():

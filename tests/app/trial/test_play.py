@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.app.trial.lab import WIDE, difference, played
+from runner.app.trial.play import play
+from runner.lang.render import as_text
+from runner.spec import load
+from tests.app.trial.lab import HEAD, WIDE, difference, played
 
 BOTH = "orders: [{market: a, side: sell, qty: 0.008 BTC}, {market: b, side: buy, qty: 0.008 BTC}]"
 
@@ -186,3 +189,19 @@ def test_the_same_test_gives_the_same_result() -> None:
 def test_time_of_day_is_that_of_the_test() -> None:
     block = WIDE + 'starts: "2026-03-01T23:59:59Z"\nexpect: [{t: 2s, run: active}]\n'
     assert difference(block) is None
+
+
+def test_history_warms_windows_and_ends_with_the_start() -> None:
+    head = HEAD.replace("  calm: edge", "  slow: sma(a.mid, 10m)\n  calm: edge")
+    block = """\
+    history: {a.mid: 60_000x6 60_100x6}
+    ticks: [{t: 0s, a.book: {bid: 60_000, ask: 60_001}, b.book: {bid: 59_999, ask: 60_000}}]
+    expect: [{t: 100ms, signal: {slow: ["> 60_040", "< 60_060"]}}]
+"""
+    checked = load(f"{head}  one:\n{block}")
+    assert checked.plan is not None, as_text(checked)
+    assert play(checked.plan, checked.plan.trials[0]).mismatch is None
+    cold = load(f"{head}  one:\n{block.split(chr(10), 1)[1]}")
+    assert cold.plan is not None
+    mismatch = play(cold.plan, cold.plan.trials[0]).mismatch
+    assert mismatch is not None and mismatch.got == "missing"
