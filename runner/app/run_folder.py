@@ -22,11 +22,20 @@ from runner.app.tape import EventTape
 from runner.base.clock import NS_PER_MS, SystemClock
 from runner.base.ids import fingerprint, new_run_id
 from runner.engine.snapshot import Saved, split_fills
+from runner.spec.markets import LONGEST_AGE
 from runner.spec.plan import Plan
 from runner.store.journal import Journal, RunHeader
 from runner.store.lines import Strategy
 from runner.store.lock import Lock
-from runner.store.past import Past, SavedState, read_fills, read_intents, read_once, read_only
+from runner.store.past import (
+    Past,
+    SavedState,
+    read_fills,
+    read_heard,
+    read_intents,
+    read_once,
+    read_only,
+)
 from runner.store.recorder import About, Recorder
 from runner.store.repair import repair
 from runner.store.schema import DamagedJournal
@@ -210,6 +219,7 @@ def _restored(past: Past, path: Path) -> Saved | None:
         ours = {each.intent.cid for each in read_intents(db)}
         journaled = [each.fill for each in read_fills(db) if each.fill.cid in ours]
         claimed = read_once(db)
+        heard = read_heard(db, max((s.wall for s in states.values()), default=0) - LONGEST_AGE)
     finally:
         db.close()
     keys, late = split_fills(rules, journaled)
@@ -220,6 +230,7 @@ def _restored(past: Past, path: Path) -> Saved | None:
         late=tuple(late),
         keys=frozenset(claimed),
         sources=sources,
+        heard=tuple(heard),
     )
 
 
@@ -243,4 +254,5 @@ def _jsonable(saved: Saved | None) -> object:
         "late": saved.late,
         "keys": sorted(saved.keys),
         "sources": saved.sources,
+        "heard": saved.heard,
     }

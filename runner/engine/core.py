@@ -301,6 +301,7 @@ class Engine:
             fills=frozenset(desk.orders.seen_fills),
             keys=frozenset(desk.keys),
             sources={name: self.sources.row(name) for name in self.sources.streams},
+            heard=self.sources.heard,
         )
 
     # -- the ways of an event
@@ -375,7 +376,7 @@ class Engine:
             cell.price_fees(desk.now)
         if self.restored is not None:
             self.orphans = snapshot.restore(desk, self.restored, adopt=self._adopt)
-            self.sources.restore(self.restored.sources)
+            self.sources.restore(self.restored.sources, self.restored.heard)
             self.world.after_restore()
         self.sources.start()
         desk.limits.start_day()

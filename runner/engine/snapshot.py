@@ -39,7 +39,8 @@ class Saved(msgspec.Struct, kw_only=True):
 
     `fills` are the keys (`orderflow.fill_key`) of all fills that earlier runs applied; `late` are
     fills they journaled when the rows were written already: they are booked at the restore. `keys`
-    are the once-keys ever claimed, `sources` the youngest `source_row` rows by name.
+    are the once-keys ever claimed, `sources` the youngest `source_row` rows by name, `heard` the
+    `heard` rows of the last week: (source, id, wall ns).
     """
 
     rules: dict[str, str] = {}
@@ -48,6 +49,7 @@ class Saved(msgspec.Struct, kw_only=True):
     late: tuple[Fill, ...] = ()
     keys: frozenset[str] = frozenset()
     sources: dict[str, str] = {}
+    heard: tuple[tuple[str, str, int], ...] = ()
 
 
 def split_fills(rules: Mapping[str, str], fills: Iterable[Fill]) -> tuple[list[str], list[Fill]]:

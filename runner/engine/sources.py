@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +37,7 @@ FUTURE: Final = 30 * SECOND
 """how far ahead of ours a sender's clock may be"""
 REMEMBERED: Final = 3600 * SECOND
 """how long an id is known where the file has no `dedupe`"""
-MOST_IDS: Final = 4096
+MOST_IDS: Final = 100_000
 LARGEST: Final = 1e15
 LONGEST_TEXT: Final = 500
 
@@ -280,7 +280,6 @@ class Sources:
         stream = self.streams[name]
         row = {
             "v": 1,
-            "seen": list(self._seen[name].items()),
             "seq": self._seq.get(name),
             "sent_at": self._sent_at.get(name, 0),
             "base": stream.t + self.desk.wall - self.desk.now if stream.t != LONG_AGO else None,
@@ -288,15 +287,22 @@ class Sources:
         }
         return msgspec.json.encode(row).decode()
 
-    def restore(self, rows: Mapping[str, str]) -> None:
+    @property
+    def heard(self) -> tuple[tuple[str, str, int], ...]:
+        """All ids that are remembered: (source, id, wall ns)."""
+        return tuple((n, i, w) for n, ids in self._seen.items() for i, w in ids.items())
+
+    def restore(self, rows: Mapping[str, str], heard: Iterable[tuple[str, str, int]] = ()) -> None:
         """Take over what earlier runs remembered; `desk.now` and `wall` must be set."""
         desk = self.desk
+        for source, id_, wall in heard:
+            if source in self._seen:
+                self._seen[source][id_] = wall
         for name, text in rows.items():
             stream = self.streams.get(name)
             if stream is None:
                 continue
             row: dict[str, Any] = msgspec.json.decode(text)
-            self._seen[name] = dict(row["seen"])
             if row["seq"] is not None:
                 self._seq[name] = float(row["seq"])
             self._sent_at[name] = row["sent_at"]
@@ -346,6 +352,7 @@ class Sources:
         if signal.id:
             seen.pop(signal.id, None)
             seen[signal.id] = signal.wall
+            self.desk.record("heard", source=plan.name, id=signal.id)
         oldest = signal.wall - _remembered(plan)
         while seen and (len(seen) > MOST_IDS or next(iter(seen.values())) < oldest):
             del seen[next(iter(seen))]

@@ -143,7 +143,7 @@ class Hook:
         address = request.remote or ""
         behind = self.options.behind
         if behind and _same(address, behind):
-            forwarded = request.headers.get("X-Forwarded-For", "")
+            forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
             address = forwarded.split(",")[-1].strip() or address
         elif behind:
             raise Answer(403, "address", "messages come by the proxy")

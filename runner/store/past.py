@@ -122,6 +122,15 @@ def read_once(db: sqlite3.Connection) -> list[str]:
     return [str(key) for (key,) in db.execute("SELECT key FROM once ORDER BY key")]
 
 
+def read_heard(db: sqlite3.Connection, since: int) -> list[tuple[str, str, int]]:
+    """Return the messages that sources were heard to say since `since`: (source, id, wall ns)."""
+    rows = db.execute(
+        "SELECT data, wall FROM events WHERE kind='heard' AND wall>=? ORDER BY seq", (since,)
+    )
+    found = ((msgspec.json.decode(data), wall) for data, wall in rows)
+    return [(str(row["source"]), str(row["id"]), wall) for row, wall in found]
+
+
 def read_events(db: sqlite3.Connection, cid: str) -> list[Event]:
     """Return the engine events of one order in the order of journaling (records left out)."""
     rows = db.execute(

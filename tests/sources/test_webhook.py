@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
+from multidict import CIMultiDict
 
 from examples.send_signal import signed
 from runner.base.secret import Secret
@@ -159,6 +160,10 @@ async def _addresses() -> None:
         assert (await d.post(body(), ours))[0] == 202, "the last one is the proxy's word"
         theirs = {**bearer, "X-Forwarded-For": "192.0.2.7, 203.0.113.1"}
         assert (await d.post(body(id="a2"), theirs))[0] == 403
+        twice = CIMultiDict(bearer)
+        twice.add("X-Forwarded-For", "192.0.2.7")
+        twice.add("X-Forwarded-For", "203.0.113.1")
+        assert (await d.post(body(id="a2"), twice))[0] == 403, "the proxy added a line of its own"
 
 
 def test_addresses_and_the_proxy_that_vouches_for_them() -> None:
