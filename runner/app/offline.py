@@ -32,13 +32,16 @@ from runner.engine.events import (
     History,
     MarketEvent,
     Operator,
+    Pulse,
     Readiness,
     Ready,
+    Signal,
     Timer,
 )
 from runner.engine.proof import Journaled
 from runner.engine.snapshot import Saved
 from runner.spec.plan import Plan
+from runner.spec.source_plan import SourceType
 from runner.store.lines import AnyLine, Ev, In, Open
 from runner.store.recording import Recording, merge
 
@@ -106,6 +109,10 @@ class MarketReplay:
         self._has_clock: set[str] = set()
         self.reader = FrameReader(plan, self._market, self.driver.advance)
         self._last = (0, 0)
+        from runner.app.timetable import Timetable  # and with it APScheduler: only a replay does
+
+        calendars = [s for s in plan.sources.values() if s.type is SourceType.SCHEDULE]
+        self._table = Timetable(calendars, run_id, self.parts.engine.sources.last_sent_at)
 
     def run(self, lines: Iterable[AnyLine], until_ns: int | None = None) -> None:
         """Replay all lines (at most `until_ns` of recorded time), then stop the run."""
@@ -117,8 +124,11 @@ class MarketReplay:
             if not begun:
                 begun, start = True, line.t
                 self.begin(line.t, line.w)
+                self._table.begin(line.w)
             if until_ns is not None and line.t - start > until_ns:
                 break
+            if self._table.next <= line.w:
+                self._calendar(line.t, line.w)
             if isinstance(line, Ev):
                 self._recorded(line.event())
             else:
@@ -164,6 +174,18 @@ class MarketReplay:
             wall=event.wall,
         )
 
+    def _calendar(self, t: int, wall: int) -> None:
+        """Let the times of calendars come, each at its own instant of the recording."""
+        while self._table.next <= wall:
+            at = self._table.next
+            then = max(t - (wall - at), self._last[0])
+            self.driver.advance(then, at)
+            for name, instant in self._table.due(at):
+                self.host.feed(
+                    Signal(source=name, id=self._table.message(instant).id, fields={}, sent_at=instant, t=then,
+                           wall=at)
+                )  # fmt: skip
+
     def _recorded(self, event: Event) -> None:
         """Of a recorded run's own events, those that speak of the market count."""
         if isinstance(event, MarketEvent):
@@ -173,6 +195,11 @@ class MarketReplay:
         elif isinstance(event, History):
             self.driver.advance(event.t, event.wall)
             self.host.feed(self._history(event))
+        elif isinstance(event, Signal | Pulse):
+            source = self.plan.sources.get(event.source)
+            if source is not None and source.type is not SourceType.SCHEDULE:
+                self.driver.advance(event.t, event.wall)
+                self.host.feed(event)
         elif isinstance(event, ClockReading | Facts) and event.exchange in self.plan.exchanges:
             if isinstance(event, ClockReading):
                 self._has_clock.add(event.exchange)
