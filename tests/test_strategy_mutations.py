@@ -83,7 +83,7 @@ OWN: dict[str, dict[str, Mutation]] = {
         "any confidence": sub(r"voc.confidence >= 0.7", "voc.confidence >= 0"),
         "any stop": sub(r"(nearest_stop:.*default: )30bps", r"\g<1>0.1bps"),
         "no late close": sub(r"^    late: .*\n", ""),
-        "a stop that nobody watches": sub(r"\n      or btc.bid < entered\(voc.stop\)", ""),
+        "no stop": sub(r"^      stop: \{price.*\n", ""),
         "signals stay good for long": sub(r"    max_age: 10s", "    max_age: 9m"),
         "twice the size": sub(r"size: params.risk_per_trade", "size: 2 * params.risk_per_trade"),
     },

@@ -181,10 +181,10 @@ class MarketReplay:
             then = max(t - (wall - at), self._last[0])
             self.driver.advance(then, at)
             for name, instant in self._table.due(at):
+                said = self._table.message(instant)
                 self.host.feed(
-                    Signal(source=name, id=self._table.message(instant).id, fields={}, sent_at=instant, t=then,
-                           wall=at)
-                )  # fmt: skip
+                    Signal(source=name, id=said.id, fields={}, sent_at=instant, t=then, wall=at)
+                )
 
     def _recorded(self, event: Event) -> None:
         """Of a recorded run's own events, those that speak of the market count."""

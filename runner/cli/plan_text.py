@@ -10,6 +10,7 @@ from typing import Any
 from runner.app.bindings import bindings_of, wants_of
 from runner.base.units import format_duration, format_ratio, plain
 from runner.cli.plan_limits import refusing, tripping
+from runner.cli.plan_sources import objects, sources, starts
 from runner.exchanges.api import SocketSpec
 from runner.exchanges.registry import market_codec
 from runner.market.instruments import Kind
@@ -34,6 +35,7 @@ def as_text(plan: Plan) -> str:
     rows: list[tuple[str, list[str]]] = [
         ("sockets", list(_sockets(plan))),
         ("markets", [_market(plan, m) for m in plan.markets.values()]),
+        ("sources", sources(plan)),
         ("params", [f"{p.name} = {p.text}" for p in plan.params.values()]),
         ("rules", [_rule(plan, r) for r in plan.rules.values()]),
         ("at most", [", ".join(refusing(plan.risk))]),
@@ -110,7 +112,9 @@ def _market(plan: Plan, market: MarketPlan) -> str:
 
 
 def _rule(plan: Plan, rule: RulePlan) -> str:
-    parts = [f"{rule.name}: enters when {rule.when_text}"]
+    trigger = starts(plan, rule)
+    when = f"when {rule.when_text}" if rule.when_text else ""
+    parts = [f"{rule.name}: enters {f'{trigger}; ' if trigger else ''}{when}".rstrip("; ")]
     if rule.for_ns:
         parts[0] += f" for {format_duration(rule.for_ns)}"
     if rule.max_skew_ns is not None:
@@ -224,6 +228,7 @@ def as_object(plan: Plan) -> dict[str, Any]:
             e.name: {"type": e.type, "network": str(e.network)} for e in plan.exchanges.values()
         },
         "markets": {m.name: _market_object(m) for m in plan.markets.values()},
+        "sources": objects(plan),
         "rules": {r.name: _rule_object(plan, r) for r in plan.rules.values()},
         "limits": [*refusing(plan.risk), *tripping(plan.risk)],
         "assumptions": list(plan.assumptions),
@@ -240,6 +245,7 @@ def _market_object(market: MarketPlan) -> dict[str, Any]:
 
 def _rule_object(plan: Plan, rule: RulePlan) -> dict[str, Any]:
     return {
+        "trigger": rule.trigger.source if rule.trigger is not None else None,
         "when": rule.when_text,
         "until": rule.until_text or None,
         "legs": [{"market": leg.market, "side": str(leg.side)} for leg in rule.legs],
