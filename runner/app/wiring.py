@@ -17,7 +17,7 @@ from runner.base.errors import WorldError
 from runner.engine.build import rule_exprs
 from runner.lang import tree
 from runner.lang.tree import Call, Expr
-from runner.spec.plan import Plan, RulePlan
+from runner.spec.plan import DeedPlan, Plan, RulePlan
 
 
 class Kind(StrEnum):
@@ -28,6 +28,7 @@ class Kind(StrEnum):
     SIGNAL = "signal"
     RULE = "rule"
     ORDER = "order"
+    """what a rule does: orders on a market, or the commands of `do`"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,6 +67,7 @@ def edges(plan: Plan) -> list[Edge]:
         if rule.trigger is not None:
             found.add((Node(rule.trigger.source, Kind.SOURCE), box))
         found |= {(box, Node(f"order {leg.market}", Kind.ORDER)) for leg in rule.legs}
+        found |= {(box, Node(_words(deed), Kind.ORDER)) for deed in rule.do}
     return sorted(found)
 
 
@@ -119,6 +121,10 @@ def _exprs(rule: RulePlan) -> Iterator[Expr]:
     for expr in (*single, *several):
         if isinstance(expr, tree.Node):
             yield expr
+
+
+def _words(deed: DeedPlan) -> str:
+    return f"{deed.what} {deed.rule or deed.market}".rstrip()
 
 
 def _reads(plan: Plan, expr: Expr) -> Iterator[Node]:

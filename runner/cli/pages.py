@@ -5,6 +5,7 @@ from __future__ import annotations
 from textwrap import fill, indent
 from typing import Any
 
+from runner.app.why.page import page as why_page
 from runner.base.errors import UsageError
 from runner.exchanges.lookup import error_page
 from runner.lang import functions
@@ -32,6 +33,8 @@ def page(topic: str) -> str:
             parts += [fill(code.cause, _WIDTH), ""]
         parts += ["wrong:", indent(code.bad, "    "), "", "right:", indent(code.good, "    ")]
         return "\n".join(parts) + "\n"
+    if topic.lower() == "why":
+        return why_page()
     found = _function(topic) or _field(topic) or _key(topic) or error_page(topic)
     if found is None:
         meant = nearest(topic, _topics())

@@ -157,7 +157,13 @@ def test_the_answer_for_people() -> None:
     assert found == golden.read_text()
 
 
-@pytest.mark.parametrize("words", ["--help"])
-def test_the_help_says_what_is_measured(words: str) -> None:
-    _, out, _ = runner("why", words)
+@pytest.mark.parametrize("words", [("why", "--help"), ("explain", "why")])
+def test_the_help_and_the_page_say_what_is_measured(words: tuple[str, ...]) -> None:
+    _, out, _ = runner(*words)
     assert "shares of time" in " ".join(out.lower().split())
+
+
+def test_the_page_has_every_reason_and_what_it_wants() -> None:
+    _, out, _ = runner("explain", "why")
+    for reason in ("stream stale", "refused max_position", "cooldown", "unarmed", "window"):
+        assert any(line.split("  ")[1] == reason for line in out.splitlines() if line[:2] == "  ")

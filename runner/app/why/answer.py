@@ -71,12 +71,17 @@ def blocked(story: RuleStory, tally: Tally) -> list[dict[str, Any]]:
             "alone": _share(share.alone, tally.watched),
             "refused": tally.refusals.get(reason.subject, 0) if _is_refusal(reason) else 0,
             "nearest": _near(tally.near[reason.subject]) if reason.subject in tally.near else None,
-            "change": change(reason.kind, reason.subject),
+            "change": change(reason.kind, reason.subject, _missed_by(tally, reason)),
         }
         for reason, share in reasons
         if reason is not None
     ]
     return sorted(rows, key=lambda row: -row["share"])
+
+
+def _missed_by(tally: Tally, reason: Reason) -> str:
+    near = tally.near.get(reason.subject)
+    return near.shown if near is not None else ""
 
 
 def shares(story: RuleStory) -> dict[str, float]:

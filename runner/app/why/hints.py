@@ -16,9 +16,9 @@ _BY_KIND: Final[Mapping[Kind, str]] = {
     Kind.EXCHANGE: _EXCHANGE,
     Kind.FACTS: "the exchange must list the symbol, and say so",
     Kind.WINDOW: "the window must fill; a start warms it from the exchange's bars",
-    Kind.CELL: "the account must have told it: see `runner status`",
+    Kind.CELL: "the account, or the source, must have told it: see `runner status`",
     Kind.MISSING: "a book deep enough, a divisor that is not 0, a root of what is not negative",
-    Kind.FALSE: "the market, or the number in the file",
+    Kind.FALSE: "another market, or another number in the file",
     Kind.FOR: "`when` must stay true for as long as `for` says; shorten it, or drop it",
     Kind.COOLDOWN: "a shorter `cooldown`",
     Kind.TRIGGER: "a message of the source: does its sender run, does it arrive (`runner status`)?",
@@ -106,8 +106,22 @@ _BY_CODE: Final[Mapping[Why, str]] = {
 }
 
 
-def change(kind: str, subject: str) -> str:
-    """Return what would have to change; "" where nothing general can be said."""
+def all_hints() -> list[tuple[str, str]]:
+    """Return all reasons there can be, and what each wants."""
+    return [
+        *((kind.value, hint) for kind, hint in _BY_KIND.items()),
+        *((f"stream {state}", hint) for state, hint in _BY_STREAM.items()),
+        *((f"refused {code}", hint) for code, hint in _BY_CODE.items()),
+    ]
+
+
+def change(kind: str, subject: str, missed_by: str = "") -> str:
+    """Return what would have to change; "" where nothing general can be said.
+
+    missed_by: of a comparison, how near it came.
+    """
+    if kind == Kind.FALSE and missed_by:
+        return f"a market that comes {missed_by} nearer than it did, or a number so much looser"
     if kind == Kind.STREAM:
         return _BY_STREAM.get(subject.rsplit(" ", 1)[-1], "")
     if kind == Kind.REFUSED:

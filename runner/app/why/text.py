@@ -68,7 +68,7 @@ def _funnel(answer: Mapping[str, Any]) -> list[str]:
     funnel = answer["funnel"]
     steps = [
         _count(funnel["evaluations"], "frame") + " looked at",
-        f"`when` became true {_times(funnel['true'])}",
+        f"`when` {_times(funnel['true'])}",
         _count(funnel["approved"], "entry", "entries") + " approved",
     ]
     if "entries" in funnel:
@@ -171,7 +171,7 @@ def _count(n: int, thing: str, plural: str = "") -> str:
 
 
 def _times(n: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(n, f"{n} times")
+    return {0: "never became true", 1: "became true once"}.get(n, f"became true {n} times")
 
 
 def lines_of(answers: Sequence[Mapping[str, Any]]) -> str:
