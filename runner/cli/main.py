@@ -445,7 +445,7 @@ def page(
 @app.command()
 def bench(
     what: Annotated[
-        list[str] | None, typer.Argument(help="order loopback replay journal traces (all)")
+        list[str] | None, typer.Argument(help="order loopback replay journal gate traces (all)")
     ] = None,
     json: Json = False,
     budget: Annotated[float | None, typer.Option(help="fail above this ratio")] = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from runner.app.bench import journal, loopback, main, order, replay, traces
+from runner.app.bench import gate, journal, loopback, main, order, replay, traces
 from runner.base.errors import UsageError
 
 SAMPLE = {"n", "p50", "p95", "p99", "most"}
@@ -46,6 +46,16 @@ def test_traces_are_paired_with_their_absence() -> None:
 def test_the_journal_commits_groups_that_the_gate_approved() -> None:
     result = journal.run(groups=5, every_ns=100_000)
     assert result["commit_us"]["n"] == result["raw_us"]["n"] == 5
+
+
+def test_the_gate_judges_one_entry_with_all_its_checks() -> None:
+    result = gate.run(judgements=50)
+    assert result["checks"] >= 18 and result["judge_us"]["n"] == 45
+
+
+def test_a_table_names_the_targets_beside_the_figures() -> None:
+    text = main.table("loopback", {"ratio": 1.4, "orders": 3})
+    assert "1.40   (target: <= 1.5)" in text and text.count("target") == 1
 
 
 def test_a_budget_fails_a_ratio_above_it(

@@ -131,7 +131,7 @@ def _stay(ns: int) -> None:
         continue
 
 
-class _Catcher:
+class Catcher:
     """A journal that keeps what the gate approved and releases nothing."""
 
     def __init__(self) -> None:
@@ -149,10 +149,19 @@ class _Catcher:
     def event(self, event: Event) -> None: ...
 
 
+def decoded_top(number: int, t: int, wall: int) -> Top:
+    """Return the top of a frame; each second one makes the rule fire."""
+    heavy = 9.0 if number % 2 else 1.0
+    return Top(
+        market="m", bid=60_000.1, ask=60_000.2, bid_qty=heavy, ask_qty=1.0, u=number + 1, ts=wall,
+        conn=1, t=t, wall=wall,
+    )  # fmt: skip
+
+
 def _approved(count: int, parts: Parts, clock: SystemClock) -> list[Approved]:
     """Let the engine approve so many orders: only its gate can."""
     parts.observers.clear()
-    catcher = _Catcher()
+    catcher = Catcher()
     host, driver = host_of(parts, NoOrders(), catcher, timed=False)
     t, wall = clock.mono(), clock.wall()
     make_ready(parts, host, t, wall)
@@ -160,11 +169,7 @@ def _approved(count: int, parts: Parts, clock: SystemClock) -> list[Approved]:
     for number in range(100 * count):
         t, wall = t + NS_PER_MS, wall + NS_PER_MS
         driver.advance(t, wall)
-        heavy = 9.0 if number % 2 else 1.0
-        driver.feed(
-            Top(market="m", bid=60_000.1, ask=60_000.2, bid_qty=heavy, ask_qty=1.0, u=number + 1,
-                ts=wall, conn=1, t=t, wall=wall)
-        )  # fmt: skip
+        driver.feed(decoded_top(number, t, wall))
         for each in catcher.approved[seen:]:
             cid = each.intent.cid
             driver.feed(Ack(cid=cid, exchange_id="1", t=t, wall=wall))

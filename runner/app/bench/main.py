@@ -75,6 +75,12 @@ def _journal() -> Figures:
     return journal.run()
 
 
+def _gate() -> Figures:
+    from runner.app.bench import gate
+
+    return gate.run()
+
+
 def _traces() -> Figures:
     from runner.app.bench import traces
 
@@ -86,13 +92,28 @@ BENCHES: Final[Mapping[str, Callable[[], Figures]]] = {
     "loopback": _loopback,
     "replay": _replay,
     "journal": _journal,
+    "gate": _gate,
     "traces": _traces,
 }
+TARGETS: Final[Mapping[str, Mapping[str, str]]] = {
+    "order": {"frames_per_s": ">= 50,000", "order_p99_over_p50": "<= 10"},
+    "loopback": {"ratio": "<= 1.5"},
+    "replay": {"tops_per_s": ">= 500,000", "frames_per_s": ">= 150,000"},
+    "journal": {"p50_over_raw": "<= 1.3", "commit_us": "p50 <= 40, p99 <= 200"},
+    "gate": {"judge_us": "p99 <= 10"},
+}
+"""what a quiet machine is to reach, by bench and figure"""
 
 
 def table(name: str, figures: Figures) -> str:
     """Return a bench as text: percentiles as rows of microseconds, then the plain figures."""
     lines = [name]
+    targets = TARGETS.get(name, {})
+
+    def line(key: str, text: str) -> str:
+        wanted = targets.get(key)
+        return f"  {text}   (target: {wanted})" if wanted else f"  {text}"
+
     samples = {key: value for key, value in figures.items() if isinstance(value, Mapping)}
     if samples:
         columns = ("n", "p50", "p95", "p99", "most")
@@ -100,10 +121,10 @@ def table(name: str, figures: Figures) -> str:
         for key, sample in samples.items():
             cells = (_cell(sample[column]) for column in columns)
             label = key.removesuffix("_us").replace("_", " ")
-            lines.append(f"  {label:<26}" + "".join(f"{cell:>10}" for cell in cells))
+            lines.append(line(key, f"{label:<26}" + "".join(f"{cell:>10}" for cell in cells)))
     for key, value in figures.items():
         if key not in samples:
-            lines.append(f"  {key.replace('_', ' '):<26}{_cell(value):>10}")
+            lines.append(line(key, f"{key.replace('_', ' '):<26}{_cell(value):>10}"))
     return "\n".join(lines)
 
 
