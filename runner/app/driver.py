@@ -11,6 +11,7 @@ is how a recorded run is decided again (interfaces.md, section 2).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from runner.app.host import FAR, Host
@@ -29,12 +30,14 @@ class Agenda(Protocol):
 class Driver:
     """Feeds a host in the order of time."""
 
-    __slots__ = ("_agenda", "_host", "_virtual")
+    __slots__ = ("_agenda", "_host", "_virtual", "feed")
 
     def __init__(self, host: Host, agenda: Agenda | None = None, virtual: bool = False) -> None:
         self._host = host
         self._agenda = agenda
         self._virtual = virtual
+        self.feed: Callable[[Event], None] = host.feed if agenda is None else self._feed_both
+        """hand on an event; a market event also moves the paper exchange, where there is one"""
 
     @property
     def due(self) -> int:
@@ -44,10 +47,10 @@ class Driver:
             due = min(due, self._agenda.due)
         return due
 
-    def feed(self, event: Event) -> None:
-        """Hand on an event; a market event also moves the paper exchange."""
+    def _feed_both(self, event: Event) -> None:
+        assert self._agenda is not None
         self._host.feed(event)
-        if self._agenda is not None and isinstance(event, MarketEvent):
+        if isinstance(event, MarketEvent):
             self._agenda.on_market(event)
 
     def advance(self, t: int, wall: int) -> None:

@@ -169,7 +169,9 @@ class Host:
             return
         self._busy = True
         try:
-            self._in_turn(event)
+            if event.t >= self.engine.due:
+                self._timers(event.t, event.wall)
+            self._one(event)
             while self._waiting:
                 self._in_turn(self._waiting.popleft())
         finally:

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from runner.engine.gate import Check, Gate, Proposal
     from runner.spec.plan import Rate, RulePlan
 
+# Bound once: looking a member up on its class costs more than comparing with it.
+_LIMIT: Final = OrderType.LIMIT
+_ENTRY: Final = Purpose.ENTRY
 TOLERANCE: Final = 1e-9
 
 
 def exchange_rules(gate: Gate, p: Proposal) -> Refusal | None:
     """7: on the grid, and between the exchange's minimum and maximum."""
     for i, intent in enumerate(p.intents):
-        if intent.type is OrderType.LIMIT and intent.ticks <= 0:
+        if intent.type is _LIMIT and intent.ticks <= 0:
             return Refusal(Why.TICK, f"a limit of {intent.ticks} ticks ({intent.market})")
         listed = gate.desk.markets[intent.market]
         small = misfit(listed, intent.lots, p.prices[i], intent.reduce_only)
@@ -111,7 +114,7 @@ def same_order(gate: Gate, p: Proposal) -> Refusal | None:
 
 def order_rate(gate: Gate, p: Proposal) -> Refusal | None:
     """16: entries of the run and firings of the rule in their windows (R-13)."""
-    if p.purpose is not Purpose.ENTRY:
+    if p.purpose is not _ENTRY:
         return None
     now = gate.desk.now
     rate = gate.risk.max_orders

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from runner.engine.gate import Cap, Check, Gate, Proposal
     from runner.engine.orders import Order
 
+# Bound once: looking a member up on its class costs more than comparing with it.
+_SPOT: Final = Kind.SPOT
+_BUY: Final = Side.BUY
+_CLOSE: Final = Purpose.CLOSE
 TOLERANCE: Final = 1e-9
 ENTRY_SHARE: Final = 0.8
 """of a rate budget; the rest is kept for cancels, queries and reductions (R-11)"""
@@ -48,7 +52,7 @@ def max_position(gate: Gate, p: Proposal) -> Refusal | None:
         if limit is None:
             continue
         high, low = worst_lots(desk, intent.market)
-        lots = high if intent.side is Side.BUY else -low
+        lots = high if intent.side is _BUY else -low
         lots += added[key]
         base = lots * desk.instruments[intent.market].lot_base_f
         value = base * _in_unit(desk, intent, limit, p.prices[i])
@@ -119,12 +123,12 @@ def balance(gate: Gate, p: Proposal) -> Refusal | None:
     needed: defaultdict[tuple[str, str], float] = defaultdict(float)
     for order in desk.orders.open.values():
         intent = order.intent
-        if intent.purpose is Purpose.CLOSE or order.terminal:
+        if intent.purpose is _CLOSE or order.terminal:
             continue
         asset, amount = may_need(desk, order)
         needed[intent.exchange, asset] += amount
     for i, intent in enumerate(p.intents):
-        spot = desk.instruments[intent.market].kind is Kind.SPOT
+        spot = desk.instruments[intent.market].kind is _SPOT
         if p.reduces[i] and not spot:
             continue
         if p.amends is not None and not p.added(i):
@@ -150,7 +154,7 @@ def need(desk: Desk, intent: Intent, price: float) -> tuple[str, float]:
     """Return (asset, amount) that an order may take: margin and fee, or the whole sum on spot."""
     instrument = desk.instruments[intent.market]
     base = intent.lots * instrument.lot_base_f
-    if instrument.kind is Kind.SPOT:
+    if instrument.kind is _SPOT:
         if intent.side is Side.SELL:
             return instrument.base, base
         return instrument.quote, base * price * (1 + instrument.fees.taker)

@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 REDUCE_WITHOUT_DATA: Final = 60 * SECOND
 
+# Bound once: looking a member up on its class costs more than comparing with it.
+_ACTIVE: Final = Mode.ACTIVE
+_KEPT: Final = Mode.KEPT
+_FROZEN: Final = Mode.FROZEN
+_READY: Final = Readiness.READY
+_LIVE: Final = StreamState.LIVE
+_CLOSING: Final = frozenset({Purpose.CLOSE, Purpose.PROTECT})
 _MODES: Final = {
     Mode.REDUCING: Why.REDUCING,
     Mode.PAUSED: Why.PAUSED,
@@ -56,9 +63,9 @@ def run_state(gate: Gate, p: Proposal) -> Refusal | None:
     """1: what the run's state lets through."""
     limits = gate.desk.limits
     mode = limits.mode
-    if mode is Mode.FROZEN or (mode is not Mode.ACTIVE and p.adds_risk):
+    if mode is _FROZEN or (mode is not _ACTIVE and p.adds_risk):
         return Refusal(_MODES[mode], f"{mode}: {limits.reason}")
-    if mode is Mode.KEPT and p.purpose is Purpose.CLOSE and not p.commanded:
+    if mode is _KEPT and p.purpose is Purpose.CLOSE and not p.commanded:
         return Refusal(Why.HALTED, f"halted: {limits.reason}; positions are kept")
     if not p.adds_risk:
         return None
@@ -82,7 +89,7 @@ def identity(gate: Gate, p: Proposal) -> Refusal | None:
         if intent.cid in seen or (p.amends is None and intent.cid in gate.desk.orders.all):
             return Refusal(Why.ID_USED, f"client id {intent.cid} was used before")
         seen.add(intent.cid)
-        if p.purpose in (Purpose.CLOSE, Purpose.PROTECT) and not reduces:
+        if not reduces and p.purpose in _CLOSING:
             held = gate.desk.ledgers.of(p.rule.name, intent.market).lots
             text = f"exit of {intent.lots} lots {intent.market} / ledger {held} lots"
             return Refusal(Why.EXIT_OVER_LEDGER, text)
@@ -98,7 +105,7 @@ def exchange_ready(gate: Gate, p: Proposal) -> Refusal | None:
         venue = gate.desk.venues[intent.exchange]
         if reduces and venue.takes_orders:
             continue
-        if venue.state is Readiness.READY:
+        if venue.state is _READY:
             if venue.picture_at != NO_TIME:
                 continue
             return Refusal(Why.RECONCILING, f"{intent.exchange} never gave a whole picture")
@@ -115,7 +122,7 @@ def data_age(gate: Gate, p: Proposal) -> Refusal | None:
     moments: list[tuple[int, str]] = []
     for key in p.streams:
         stream = desk.rules.streams[key]
-        if stream.state is not StreamState.LIVE:
+        if stream.state is not _LIVE:
             age = f" {stream.age(desk.now) // MS}ms" if stream.state is StreamState.STALE else ""
             return Refusal(_STREAMS[stream.state], f"{stream.state} {key}{age}")
         age_ns = stream.age(desk.now)

@@ -23,6 +23,7 @@ from runner.engine.orders import Order
 from runner.engine.proof import Approved, _approve
 from runner.spec.plan import Quantity, RiskPlan, RulePlan
 
+_ENTRY: Final = Purpose.ENTRY
 DEFAULT_OPEN_ORDERS: Final = 20
 TOLERANCE: Final = 1e-9
 """floats may miss a limit that is reached exactly"""
@@ -188,7 +189,7 @@ class Gate:
 
     def _mark_reductions(self, proposal: Proposal) -> None:
         """Find out which orders reduce."""
-        if proposal.purpose is Purpose.ENTRY:
+        if proposal.purpose is _ENTRY:
             proposal.reduces = (False,) * len(proposal.intents)
         else:
             proposal.reduces = [self._reduces(proposal, i) for i in range(len(proposal.intents))]
@@ -196,7 +197,7 @@ class Gate:
 
     def _reduces(self, p: Proposal, i: int) -> bool:
         intent, rule = p.intents[i], p.rule.name
-        if intent.purpose is Purpose.ENTRY:
+        if intent.purpose is _ENTRY:
             return False
         held = self.desk.ledgers.of(rule, intent.market).lots
         if held * intent.side.sign >= 0:
@@ -205,7 +206,7 @@ class Gate:
 
     def _remember(self, proposal: Proposal) -> None:
         now = self.desk.now
-        entry = proposal.purpose is Purpose.ENTRY
+        entry = proposal.purpose is _ENTRY
         for intent in proposal.intents:
             if proposal.amends is None:
                 self.recent[intent.market, intent.side, intent.lots, intent.ticks] = now
