@@ -42,7 +42,7 @@ def run(
     if results:
         sys.stdout.write(f"{summary(results)}\n")
     if junit_file is not None:
-        junit.write(junit_file, results)
+        junit.write(junit_file, results, {str(s.path): s.mistake for s in suites if s.mistake})
     passed = all(result.passed for result in results)
     return 0 if passed and len(whole) == len(suites) else 1
 

@@ -51,6 +51,12 @@ class Suite:
         checked = spec.load(path, sets=dict(sets), params_file=params)
         return cls(path, checked, sets, params)
 
+    @property
+    def mistake(self) -> str:
+        """The first error of the file, "" when it has none."""
+        errors = (d for d in self.checked.findings if d.is_error)
+        return next((f"{d.code} at line {d.mark.line}: {d.message}" for d in errors), "")
+
     def trials(self, name: str = "") -> list[TrialPlan]:
         """Return the tests whose name holds `name`, whatever its case."""
         plan = self.checked.plan

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -43,7 +46,7 @@ def test_the_text_is_the_one_written_down(tmp_path: Path) -> None:
 
 def test_junit_counts_cases_failures_and_errors(tmp_path: Path) -> None:
     found = results(tmp_path, **FILE)
-    root = ElementTree.fromstring(as_junit(found))
+    root = ElementTree.fromstring(as_junit(found, {}))
     (suite,) = root
     assert (root.tag, suite.tag) == ("testsuites", "testsuite")
     assert {c.tag for c in suite} == {"testcase"}
@@ -66,7 +69,7 @@ def test_junit_counts_cases_failures_and_errors(tmp_path: Path) -> None:
 
 def test_junit_holds_whatever_a_name_holds(tmp_path: Path) -> None:
     (result,) = results(tmp_path, **{'<&"\u00e9': WIDE + "expect: [{t: 1s, orders: []}]\n"})
-    root = ElementTree.fromstring(as_junit([result]))
+    root = ElementTree.fromstring(as_junit([result], {}))
     assert root[0][0].get("name") == '<&"\u00e9'
 
 
@@ -120,6 +123,10 @@ def test_a_file_in_error_is_told_and_ends_with_1(
     path.write_text(text_of(one="expect: [{t: 1s, ordrs: []}]\n"), encoding="utf-8")
     assert command(path) == 1
     assert "E0201" in capsys.readouterr().err
+    root = ElementTree.parse(path.with_suffix(".xml")).getroot()
+    assert (root.get("tests"), root.get("errors")) == ("1", "1")
+    error = root.find("testsuite/testcase/error")
+    assert error is not None and str(error.get("message")).startswith("E0201 at line")
 
 
 def test_a_file_without_tests_is_told(tmp_path: Path) -> None:
@@ -127,3 +134,20 @@ def test_a_file_without_tests_is_told(tmp_path: Path) -> None:
     path.write_text(text_of().replace("tests:\n", ""), encoding="utf-8")
     with pytest.raises(UsageError, match="there are no tests"):
         command(path)
+
+
+def test_the_order_of_hashes_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "spread.yaml"
+    path.write_text(text_of(**FILE), encoding="utf-8")
+    code = "from runner.cli.main import main; main()"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code, "test", str(path)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=False,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0] == said[1] and said[0].endswith("2 passed, 7 failed\n")
