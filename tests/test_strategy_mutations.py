@@ -38,7 +38,7 @@ ANY: dict[str, Mutation] = {
     "it never leaves": sub(r"^    (until|max_hold): .*\n(      .*\n)*", ""),
     "books never go stale": sub(r"(book: \{[^}]*max_age: )\w+", r"\g<1>1h"),
     "ten times the largest order": sub(r"max_order: (\d+)", r"max_order: \g<1>0"),
-    "half the size": sub(r"(clip|size):(.*default: )(\d+) USDT", r"\1:\2 2_\3 USDT"),
+    "another size": sub(r"(clip|size):(.*default: )(\d+) USDT", r"\1:\2 2_\3 USDT"),
 }
 """what every shipped strategy's tests must notice, where its text has the like"""
 OWN: dict[str, dict[str, Mutation]] = {
@@ -59,6 +59,15 @@ OWN: dict[str, dict[str, Mutation]] = {
         "whether they move alike does not matter": sub(r" and sane and", " and"),
         "sizes without weight": sub(r"weight: 1", "weight: 0.5", 1),
         "a failed leg is undone": sub(r"repair: cheaper", "repair: unwind"),
+    },
+    "carry": {
+        "paid once is enough": sub(r"(pays:.*default: )2,", r"\g<1>1.5,"),
+        "a clip too large": sub(r"(clip:.*default: )250", r"\g<1>290"),
+        "at once": sub(r"^    for:   5m\n", ""),
+        "the spot leg bids too low": sub(r"price: s.bid", "price: s.bid * 0.99"),
+        "a failed hedge is kept": sub(r"max_gap: 0.004 BTC, repair: complete",
+                                      "max_gap: 0.04 BTC, repair: complete"),
+        "the other way round": sub(r"yearly < 0 and", "yearly > 0 and"),
     },
     "dca": {
         "every day": sub(r"MON\", zone", "*\", zone"),
