@@ -128,6 +128,8 @@ def status(run: LiveRun) -> dict[str, Any]:
         "state": limits.mode.shown,
         "reason": "" if limits.mode is Mode.ACTIVE else limits.reason,
         "day_loss": _number(limits.day_loss),
+        "drawdown": _number(desk.trips.drawdown) if run.plan.risk.max_drawdown else None,
+        "losing_streak": desk.trips.streak if run.plan.risk.max_losing_streak else None,
         "rules": {name: _rule(run, name, now) for name in run.plan.rules},
         "positions": {
             name: plain(listed.instrument.base_qty(desk.ledgers.lots(name)))

@@ -24,6 +24,7 @@ from runner.engine.commands import (
 from runner.engine.events import Event
 
 _SIGNALS = frozenset(("signal_refused", "signal_lost"))
+_DEEDS = frozenset(("did", "reduced", "stop", "trip"))
 
 
 class DecisionLog:
@@ -66,6 +67,8 @@ def _decisions(command: Command) -> list[dict[str, Any]]:
     if isinstance(command, Record) and command.kind in _SIGNALS:
         fields = command.fields
         return [{"d": command.kind, "source": fields["source"], "id": fields["id"]}]
+    if isinstance(command, Record) and command.kind in _DEEDS:
+        return [{**command.fields, "d": command.kind}]
     if isinstance(command, Trace):
         kind = "refusal" if command.refusal else "rule"
         return [

@@ -65,9 +65,11 @@ def check(rule: RuleDraft, ctx: Context) -> None:
     """Report a rule that never fires, always does, or undoes itself."""
     if rule.when is not None and not is_broken(rule.when):
         fires = _lasts(rule, rule.when, ctx)
-        fires = fires and _possible(rule, rule.when, "when", "can never fire", ctx)
+        who = f"rule `{rule.name}`"
+        fires = fires and _possible(who, rule.when, f"{rule.path}.when", "can never fire", ctx)
         if fires and rule.until is not None and not is_broken(rule.until):
-            leaves = _possible(rule, rule.until, "until", "can never leave by `until`", ctx)
+            path = f"{rule.path}.until"
+            leaves = _possible(who, rule.until, path, "can never leave by `until`", ctx)
             if leaves:
                 _undoes_itself(rule, rule.when, rule.until, ctx)
 
@@ -75,14 +77,19 @@ def check(rule: RuleDraft, ctx: Context) -> None:
 # --- E0401, W0402 --------------------------------------------------------------------------------
 
 
-def _possible(rule: RuleDraft, expr: Expr, place: str, what: str, ctx: Context) -> bool:
+def check_breaker(when: Expr, path: str, ctx: Context) -> None:
+    """Report a breaker that never trips, or always does."""
+    _possible("a breaker", when, path, "can never trip", ctx)
+
+
+def _possible(who: str, expr: Expr, path: str, what: str, ctx: Context) -> bool:
     """Report at most one finding about a condition; return whether it can be true."""
-    path, message = f"{rule.path}.{place}", f"rule `{rule.name}` {what}"
+    message, place = f"{who} {what}", path.rsplit(".", 1)[1]
     truth = _truth(expr, ctx)
     if truth is True:
         help = ("a condition that is always true is no condition",)
         label = "always true"
-        ctx.add("W0402", f"`{place}` of rule `{rule.name}` is always true", expr.mark, label, path,
+        ctx.add("W0402", f"`{place}` of {who} is always true", expr.mark, label, path,
                 help=help)  # fmt: skip
         return True
     seen: dict[str, tuple[Interval, Atom]] = {}

@@ -37,7 +37,7 @@ from runner.spec.sources import SourceDraft, finish_sources, read_sources
 from runner.spec.trial_expect import Known
 from runner.spec.trial_plan import TrialPlan
 from runner.spec.trials import read_trials
-from runner.spec.triggers import read_triggers
+from runner.spec.triggers import check_breakers, read_triggers
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,7 @@ class _Strategy:
         self.rules: dict[str, RuleDraft] = read_rules(root, self.markets, self.sizing, ctx)
         self.sources |= read_triggers(self.rules, self.source_drafts, ctx)
         self.risk: RiskPlan = read_risk(root, self.markets, self.exchanges, ctx)
+        check_breakers(self.risk, self.source_drafts, ctx)
         self.run: RunPlan = read_run(root, ctx)
         self.notify = read_notify(root, ctx)
         meaning.check(self.rules, self.markets, self.risk, ctx)

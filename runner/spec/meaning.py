@@ -26,6 +26,8 @@ def check(
             _hedged(rule, ctx)
             _closed(rule, ctx)
         firing.check(rule, ctx)
+    for i, breaker in enumerate(risk.breakers):
+        firing.check_breaker(breaker.when, f"risk.breakers.{i}.when", ctx)
     for rule in rules.values():
         if rule.verb is not None and not ctx.has_error(rule.path):
             _weights(rule, ctx)

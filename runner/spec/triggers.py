@@ -5,6 +5,7 @@ from __future__ import annotations
 from runner.lang import tree
 from runner.lang.nodes import Mapping, Scalar
 from runner.spec.context import Context, section, text
+from runner.spec.plan import RiskPlan
 from runner.spec.rules import RuleDraft
 from runner.spec.source_options import read_schedule
 from runner.spec.source_plan import RetryPlan, SourcePlan, SourceType, TriggerPlan
@@ -127,6 +128,17 @@ def _events(rule: RuleDraft, sources: dict[str, SourceDraft], ctx: Context) -> N
             if field.key != wanted:
                 _no_trigger(rule, field, place, ctx)
                 return
+
+
+def check_breakers(risk: RiskPlan, sources: dict[str, SourceDraft], ctx: Context) -> None:
+    """E0405: a breaker lasts, and an event is over at once."""
+    for i, breaker in enumerate(risk.breakers):
+        for field in _fields(breaker.when, sources):
+            message = f"a breaker reads the event `{field.key}`, which is over at once"
+            help_ = (f"a rule of its own: {{trigger: {field.key}, do: [{{halt: ...}}]}}",)
+            path = f"risk.breakers.{i}.when"
+            ctx.add("E0405", message, field.mark, "never seen by a breaker", path, help=help_)
+            break
 
 
 def _started_by(rule: RuleDraft) -> str | None:
