@@ -24,6 +24,7 @@ from runner.lang.tree import Expr
 from runner.spec import facts, meaning, unused
 from runner.spec.context import Context, section, text
 from runner.spec.exchanges import ExchangeDraft, read_exchanges
+from runner.spec.for_each import fold_places, write_out
 from runner.spec.markets import MarketDraft, plan_market, read_markets
 from runner.spec.notify import read_notify
 from runner.spec.params import Given, read_file, read_params
@@ -77,10 +78,13 @@ def load(
         message = "a strategy file is a mapping of keys"
         findings.add(Diagnostic("E0203", message, node.mark))
         return Checked(None, findings, source)
+    several = write_out(node, findings)
     mask_literals(node, findings)
     check_shape(node, findings)
     strategy = _Strategy(node, given, findings)
     plan = None if findings.errors else strategy.plan(source)
+    if several:
+        fold_places(findings)
     return Checked(plan, findings, source)
 
 

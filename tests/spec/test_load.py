@@ -282,7 +282,7 @@ def changed(old: str, new: str) -> list[str]:
          "private: 'ws://a', trade: 'ws://a'}", "E0203"),
         ("max_age: 1s", "max_age: 8d", "E0203"),
         ("max_hold: 1h", "max_hold: -1h", "E0203"),
-        ("max_hold: 1h", "max_hold: 1h\n    for_each: {a: [1]}", "E0207"),
+        ("max_hold: 1h", "max_hold: 1h\n    for_each: {a: [1]}", "E0203"),
         ("side: buy", "side: long", "E0203"),
         ("side: buy", "side: buy, order: {tif: gtc}", "E0203"),
         ("side: buy", "side: buy, order: {type: market, collar: 1bps}", "E0203"),
