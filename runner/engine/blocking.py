@@ -115,7 +115,7 @@ def why_not(desk: Desk, run: RuleRun, refusal: Refusal | None, found: list[Readi
         or (_warming(desk, run) if state is RuleState.WARMING else [])
         or (_pending(desk, run, refusal) if state is RuleState.PENDING else [])
         or _resting(desk, run)
-        or _untriggered(desk, run)
+        or _untriggered(desk, run, refusal)
         or parts(found, desk.now)
     )
 
@@ -189,11 +189,13 @@ def _resting(desk: Desk, run: RuleRun) -> list[Block]:
     return []
 
 
-def _untriggered(desk: Desk, run: RuleRun) -> list[Block]:
+def _untriggered(desk: Desk, run: RuleRun, refusal: Refusal | None) -> list[Block]:
     """Return what a rule waits for that nothing but a message starts."""
     trigger = run.plan.trigger
     if trigger is None or run.state is not RuleState.IDLE:
         return []
+    if run.inbox is not None and refusal is not None:
+        return [Block(Kind.REFUSED, refusal.code.value, refusal.text)]
     stream = desk.rules.streams[trigger.source]
     text = f"waits for {trigger.source}, which is {stream.state}"
     if stream.seq:

@@ -103,13 +103,15 @@ class Traces:
     `watching` False keeps the counts of the report alone: what tracing costs is measured by it.
     """
 
-    __slots__ = ("_count", "_desk", "_last", "_looks", "_newest", "_rings", "_rows", "_streams",
+    __slots__ = (
+        "_about","_count", "_desk", "_last", "_looks", "_newest", "_rings", "_rows", "_streams",
                  "funnels", "watching")  # fmt: skip
 
     def __init__(self, desk: Desk, watching: bool = True) -> None:
         self._desk = desk
         self._rings: dict[tuple[str, str], deque[Moment]] = {}
         self._last: dict[str, Refusal] = {}
+        self._about: dict[str, str] = {}
         self._newest: dict[str, Moment] = {}
         self._rows: deque[Moment] = deque(maxlen=MOST_ROWS)
         self._looks = Looks(desk, self._last, self._changed)
@@ -134,15 +136,20 @@ class Traces:
 
     # -- what happens
 
-    def refused(self, rule: str, state: str, refusal: Refusal) -> None:
-        """Count a refusal; trace and journal it when it is not the last one again."""
+    def refused(self, rule: str, state: str, refusal: Refusal, about: str = "") -> None:
+        """Count a refusal; trace and journal it when it is not the last one again.
+
+        about: the message that was refused; another one is told anew.
+        """
         code = refusal.code
         self.funnels[rule].refusals[code] += 1
         last = self._last.get(rule)
         self._last[rule] = refusal
         if self.watching:
             self._looks.refused(rule, code)
-        if last is not None and last.code == code:
+        known = last is not None and last.code == code and self._about.get(rule, "") == about
+        self._about[rule] = about
+        if known:
             return
         self._desk.record("denied", rule=rule, code=code, text=refusal.text)
         self._later(rule, "refused", state, state, refusal, quiet=False)

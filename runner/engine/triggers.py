@@ -161,7 +161,8 @@ class Triggers:
 
     def _refused(self, run: RuleRun, pending: Pending, refusal: Refusal) -> None:
         text = f"{pending.source} {pending.id}: {refusal.text}"
-        self.desk.traces.refused(run.plan.name, run.state, replace(refusal, text=text))
+        told = replace(refusal, text=text)
+        self.desk.traces.refused(run.plan.name, run.state, told, pending.id)
 
     def _drop(self, run: RuleRun, pending: Pending, refusal: Refusal) -> None:
         """A message turned out not to be for this rule."""

@@ -27,6 +27,7 @@ from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
 from runner.spec.plan import DailyLoss, Rate
+from tests.engine import sourcelab
 from tests.engine import test_trips as trips
 from tests.engine.stage import R1, R2, Knobs, arb_plan, btc, narrow, rule, stage, usdt, widen
 from tests.engine.test_gate import intent, loose
@@ -412,6 +413,30 @@ def test_since_leaves_out_what_was_before() -> None:
     (only,) = ask(s, "r", since_ns=60 * SECOND)["blocked"]
     assert only["reason"] == "false edge > 15bps"
     assert ask(s, "r", since_ns=60 * SECOND)["watched_s"] < 130
+
+
+def test_each_message_that_was_refused_is_told_with_what_it_said() -> None:
+    s = sourcelab.listening()
+    sourcelab.voc(s, "b1", "long", confidence=0.1)
+    sourcelab.voc(s, "b2", "long", confidence=0.2)
+    s.run(20 * SECOND)
+    told = ask(s, sourcelab.RULE, last=20)
+    assert told["blocked"][0]["reason"] == "trigger voc"
+    refusals = [each for each in told["decisions"] if each["code"] == "when_false"]
+    assert [each["refusal"].split(":")[0] for each in refusals] == ["voc b1", "voc b2"]
+    assert [each["values"]["voc.confidence"] for each in refusals] == ["0.1", "0.2"]
+    assert refusals[0]["origin"]["name"] == "signal"
+
+
+def test_a_message_that_waits_says_what_for() -> None:
+    s = sourcelab.listening()
+    s.frozen.add("btc")
+    s.run(5 * SECOND)
+    sourcelab.voc(s, "c1", "long")
+    s.run(1 * SECOND)
+    told = ask(s, sourcelab.RULE)
+    assert told["now"][0]["reason"] == "refused when_missing"
+    assert "voc c1: missing btc.book stale" in told["now"][0]["text"]
 
 
 def test_a_look_decides_nothing() -> None:
