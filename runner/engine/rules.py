@@ -242,6 +242,7 @@ class Rules:
     def quoting_began(self, run: RuleRun, trade: Trade) -> None:
         """The gate approved the first quote of a rule."""
         run.trade = trade
+        run.inbox, run.outbox = None, []
         run.cell.entered, run.cell.active = trade.entered, True
         self.desk.traces.funnels[run.plan.name].entries += 1
         self._move(run, RuleState.ACTIVE, "quoting")

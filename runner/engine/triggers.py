@@ -84,7 +84,7 @@ class Triggers:
     # -- starting
 
     def _offer(self, run: RuleRun, pending: Pending) -> None:
-        if run.state in HOLDING:
+        if run.state in HOLDING and run.plan.order is None:
             self._refused(run, pending, Refusal(Why.IN_TRADE, f"{run.plan.name} holds a trade"))
         elif run.state in _OVER:
             self._refused(run, pending, Refusal(Why.RULE_OVER, f"rule is {run.state}"))
@@ -144,7 +144,8 @@ class Triggers:
             return Refusal(Why.COOLDOWN, f"cooldown, {left}ms left")
         if run.state in HOLDING:
             refusal = Refusal(Why.IN_TRADE, f"{run.plan.name} holds a trade")
-            self._drop(run, pending, refusal)
+            if run.plan.order is None:  # a single order is soon over
+                self._drop(run, pending, refusal)
             return refusal
         when = run.program.when
         if when.false(now):
