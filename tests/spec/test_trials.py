@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from runner.engine.commands import OrderType, Purpose, Tif
 from runner.engine.limits import Mode
 from runner.engine.rule import RuleState
 from runner.lang.functions import FIELDS
+from runner.market.instruments import Side
 from runner.spec import load
-from runner.spec.schema import find
+from runner.spec.schema import find, root
 from runner.spec.trial_expect import RULE_STATES
 from runner.spec.trial_feed import NEEDED, SETTABLE
 from runner.spec.trial_plan import TickPlan, TrialPlan
@@ -237,6 +239,9 @@ def test_words_are_those_of_the_engine_and_of_the_schema() -> None:
     assert set(RULE_STATES) == {state.value for state in RuleState}
     ((_, run),) = find("tests.expect.run")
     assert set(run["enum"]) == {mode.shown for mode in Mode}
+    for key, words in (("side", Side), ("purpose", Purpose), ("type", OrderType), ("tif", Tif)):
+        order = root()["definitions"]["test_order"]["properties"]
+        assert order[key]["enum"] == [word.value for word in words], key
 
 
 def test_every_kind_of_stream_can_be_fed() -> None:

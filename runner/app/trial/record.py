@@ -161,7 +161,8 @@ def order_text(intent: Intent, instrument: Instrument) -> str:
     amount = f"{intent.qty_text} {instrument.base}"
     if instrument.contract_size != 1:
         amount = f"{intent.qty_text} contracts"
-    price = "at market" if intent.type is OrderType.MARKET else f"@ {intent.price_text}"
+    price = f"@ {intent.price_text}" if intent.price_text else "at market"
     if intent.trigger_text:
-        price += f" at {intent.trigger} {intent.trigger_text}"
+        price = f"{'stop' if intent.type is OrderType.STOP else price} at {intent.trigger}"
+        price += f" {intent.trigger_text}"
     return f"{intent.side} {amount} {intent.market} {price}"
