@@ -11,8 +11,9 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from runner.app.credentials import resolve
+from runner.app.credentials import resolve, reveal
 from runner.app.links import Link, codec_for, connect, read_facts
+from runner.app.listening import references
 from runner.app.startup import wrong_rights
 from runner.base.clock import NS_PER_S, Clock
 from runner.base.errors import Down, ExchangeError, RateLimited, Rejected, WorldError
@@ -40,7 +41,20 @@ async def look(
     """Ask every exchange of a plan (but simulators, which a run starts itself)."""
     names = [name for name, x in plan.exchanges.items() if x.network is not Network.SIM]
     found = await asyncio.gather(*(_one(plan, name, environ, clock, warn) for name in names))
-    return [problem for problems in found for problem in problems]
+    problems = [problem for problems in found for problem in problems]
+    return problems + _of_sources(plan, environ, warn)
+
+
+def _of_sources(
+    plan: Plan, environ: Mapping[str, str], warn: Callable[[str], None]
+) -> list[Problem]:
+    """Return what is missing for the doors of sources to open."""
+    try:
+        reveal(references(plan), environ, warn)
+    except WorldError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        return [Problem("E0601", line.split(":")[0], line) for line in lines]
+    return []
 
 
 async def _one(

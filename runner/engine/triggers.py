@@ -84,12 +84,13 @@ class Triggers:
     # -- starting
 
     def _offer(self, run: RuleRun, pending: Pending) -> None:
-        if run.state in HOLDING and run.plan.order is None:
+        if run.program.when.false(self.desk.now):
+            if run.state not in HOLDING:  # else it speaks of the end, as a close does
+                self._refused(run, pending, Refusal(Why.WHEN_FALSE, "`when` is false"))
+        elif run.state in HOLDING and run.plan.order is None:
             self._refused(run, pending, Refusal(Why.IN_TRADE, f"{run.plan.name} holds a trade"))
         elif run.state in _OVER:
             self._refused(run, pending, Refusal(Why.RULE_OVER, f"rule is {run.state}"))
-        elif run.program.when.false(self.desk.now):
-            self._refused(run, pending, Refusal(Why.WHEN_FALSE, "`when` is false"))
         else:
             if run.inbox is not None:
                 self._lose(run, run.inbox, f"{pending.id} came after it")

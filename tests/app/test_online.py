@@ -76,6 +76,25 @@ def test_every_absent_secret_is_named_at_its_exchange(
     assert "churn.yaml:6:" in text, "it points into the exchange's line"
 
 
+def test_an_absent_secret_of_a_source_is_named_at_the_source(said: Said) -> None:
+    said.file.write_text(
+        said.file.read_text()
+        + """
+sources:
+  voc:
+    type: webhook
+    listen: {port: 0, path: /voc}
+    auth: {token: {env: NO_SUCH_VARIABLE}}
+    dedupe: {by: id, within: 1h}
+    max_age: 10s
+    fields: {id: {type: text}}
+"""
+    )
+    code, text = said()
+    assert code == 1 and text.count("error[E0601]") == 1, text
+    assert "NO_SUCH_VARIABLE" in text and "voc:" in text
+
+
 def test_a_key_that_may_withdraw_or_is_wrong_is_refused(
     market: Running, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
