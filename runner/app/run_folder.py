@@ -183,7 +183,8 @@ def open_folder(
 
 def recorded_strategy(plan: Plan, sets: dict[str, str]) -> Strategy:
     """Return the strategy as a recording's head keeps it."""
-    return Strategy(name=plan.name, sha=plan.sha, text=plan.text, set=sets)
+    known = {name: value for name, value in sets.items() if name in plan.params}
+    return Strategy(name=plan.name, sha=plan.sha, text=plan.text, set=known)
 
 
 def _open_journal(

@@ -141,13 +141,38 @@ def strategy_files(names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
         if name != "-" and Path(name).is_dir():
-            inside = sorted(p for p in Path(name).rglob("*.y*ml") if p.suffix in (".yaml", ".yml"))
+            inside = sorted(
+                p for p in Path(name).rglob("*.y*ml*") if p.name.endswith((".yaml", ".yml", ".j2"))
+            )
             if not inside:
                 raise UsageError(f"{name}: no *.yaml file in it")
             found += [str(path) for path in inside]
         else:
             found.append(name)
     return found
+
+
+def render_template(file: str, sets: Sequence[str], params: Path | None) -> int:
+    """Print what a template becomes; 1 after diagnostics when it cannot be rendered."""
+    from runner.lang.diagnostics import Findings
+    from runner.spec import template
+    from runner.spec.params import read_file
+
+    path = Path(file)
+    if not template.is_template(path):
+        raise UsageError(f"{file}: a template is a file named *{template.SUFFIX}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: {error}") from None
+    given = {**(read_file(params) if params else {}), **read_sets(sets)}
+    findings = Findings()
+    found = template.render(text, given, findings)
+    if found is None:
+        print_findings(spec.Checked(None, findings, render.Source(file, text)))
+        return 1
+    sys.stdout.write(found.text)
+    return 0
 
 
 def _load(name: str, values: dict[str, str], params: Path | None) -> spec.Checked:

@@ -153,6 +153,14 @@ def explain(
     _leave(run(" ".join([topic, *(more or [])])))
 
 
+@app.command("render")
+def render_template(file: File, set: Sets = None, params: Params = None) -> None:
+    """Print what a template (*.yaml.j2) becomes."""
+    from runner.cli.check import render_template as run
+
+    _leave(run(str(file), set or [], params))
+
+
 @app.command()
 def schema(
     key: Annotated[str | None, typer.Option(help="only this key: rules.trade.hedge")] = None,

@@ -35,6 +35,7 @@ from runner.spec.secrets import mask_literals
 from runner.spec.shape import check_shape
 from runner.spec.signals import read_signals, read_sizing
 from runner.spec.sources import SourceDraft, finish_sources, read_sources
+from runner.spec.template import is_template, render, tell_lines
 from runner.spec.trial_expect import Known
 from runner.spec.trial_plan import TrialPlan
 from runner.spec.trials import read_trials
@@ -71,6 +72,19 @@ def load(
         f"--params {params_file}",
         os.environ if environ is None else environ,
     )
+    rendered = None
+    if not findings.items and isinstance(file, Path) and is_template(file):
+        rendered = render(source.text, {**given.file, **given.sets}, findings)
+        if rendered is not None:
+            given = given.of_template(source.text)
+            source = Source(f"{source.name} (rendered)", rendered.text)
+    checked = _check(source, given, findings)
+    if rendered is not None:
+        tell_lines(findings, rendered)
+    return checked
+
+
+def _check(source: Source, given: Given, findings: Findings) -> Checked:
     node = None if findings.items else read(source.text, findings)
     if node is None:
         return Checked(None, findings, source)

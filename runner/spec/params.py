@@ -6,8 +6,9 @@ environment a `WorldError` (exit 3): each is the fault of another place.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.base.errors import UsageError, WorldError
@@ -31,6 +32,7 @@ _NAMED_TYPES = {
     "bool": types.BOOL,
     "text": types.TEXT,
 }
+_GIVEN = re.compile(r"\bgiven(?:\.|\[['\"])(\w+)")
 _EXAMPLES = {"ratio": "15bps", "number": "2.5", "duration": "250ms", "bool": "true"}
 
 
@@ -42,6 +44,12 @@ class Given:
     file: Dict[str, str]
     file_name: str
     environ: Dict[str, str]
+    read: frozenset[str] = frozenset()
+    """names that a template reads as `given.NAME`: they need not be parameters of the result"""
+
+    def of_template(self, template: str) -> Given:
+        """Return the same values for a file that was rendered with them."""
+        return replace(self, read=frozenset(_GIVEN.findall(template)))
 
 
 def read_params(root: Mapping, given: Given, ctx: Context) -> dict[str, ParamPlan]:
@@ -221,7 +229,7 @@ def _example(type_: Type) -> str:
 def _only_known(params: Mapping, given: Given) -> None:
     for what, names in (("--set", given.sets), (given.file_name, given.file)):
         for name in names:
-            if name not in params:
+            if name not in params and name not in given.read:
                 meant = nearest(name, params.entries)
                 more = f"; did you mean `{meant}`?" if meant else ""
                 raise UsageError(f"{what}: the strategy has no parameter `{name}`{more}")
