@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 from runner.engine.codes import Refusal
 from runner.engine.commands import Intent, Purpose
@@ -48,8 +49,7 @@ class Cap:
         self.value, self.most = value, float(value) * (1 + TOLERANCE)
 
 
-@dataclass(slots=True)
-class Proposal:
+class Proposal(msgspec.Struct):
     """Orders to be judged together."""
 
     rule: RulePlan

@@ -18,9 +18,10 @@ completed: the legs are only trimmed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from runner.engine import keys
 from runner.engine.cancels import cancel_order

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from runner.engine.codes import Refusal
 from runner.engine.commands import Intent, OrderType, Purpose, Send, Trigger
@@ -18,8 +19,7 @@ ENTRY_WINDOW = 1 * SECOND
 """receive window of entries: "never arrived" is known soon (trading.md, section 2)"""
 
 
-@dataclass(slots=True)
-class Pass:
+class Pass(msgspec.Struct, gc=False):
     """What is wanted, before the gate."""
 
     rule: RulePlan
@@ -30,7 +30,7 @@ class Pass:
     streams: Sequence[str] = ()
     mids: Sequence[float] = ()
     worst: float = 0.0
-    cover: Sequence[bool] = field(default_factory=list)
+    cover: Sequence[bool] = ()
     """per draft: the exchange's position covers it, so it can be reduce-only"""
     commanded: bool = False
     continues: bool = False

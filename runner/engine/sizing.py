@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
+
+import msgspec
 
 from runner.engine.codes import Refusal, Why
 from runner.engine.commands import OrderType, Tif
@@ -27,8 +28,7 @@ TYPES: Final[Mapping[str, OrderType]] = {each.value: each for each in OrderType}
 TIFS: Final[Mapping[str, Tif]] = {each.value: each for each in Tif}
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct, gc=False):
     """One leg before it becomes an intent; nobody changes it. `ticks` 0 on a market order."""
 
     leg: int
