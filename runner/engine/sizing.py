@@ -24,6 +24,7 @@ from runner.market.instruments import Instrument, Side
 from runner.spec.plan import LegPlan, OrderPlan
 
 ROUNDING = 1e-9
+_MARKET: Final = OrderType.MARKET
 TYPES: Final[Mapping[str, OrderType]] = {each.value: each for each in OrderType}
 TIFS: Final[Mapping[str, Tif]] = {each.value: each for each in Tif}
 
@@ -51,7 +52,7 @@ def limit_price(order: OrderPlan, touch: float, side: Side) -> float:
 
 def leg_price(leg: LegPlan, written: float | None, listed: Listed) -> tuple[float, int]:
     """Return (price, ticks) of an entry leg; NaN when the book or the expression is missing."""
-    if leg.order.type == OrderType.MARKET:
+    if leg.order.type == _MARKET:
         return listed.touch(leg.side), 0
     price = limit_price(leg.order, listed.touch(leg.side), leg.side) if written is None else written
     if not math.isfinite(price) or price <= 0:
@@ -157,13 +158,14 @@ def _quantities(
     """Return the lots of each leg."""
     value, unit = size
     instruments = [markets[leg.market].instrument for leg in legs]
-    if all(weight is None for weight in program.weights):
+    if program.weights.count(None) == len(program.weights):
+        if len(instruments) == 1:
+            base = value if unit == instruments[0].base else value / prices[0]
+            return [int(base / instruments[0].lot_base_f + ROUNDING)]
         base = min(
             value if unit == i.base else value / price
             for i, price in zip(instruments, prices, strict=True)
         )
-        if len(instruments) == 1:
-            return [int(base / instruments[0].lot_base_f + ROUNDING)]
         step, lots_each = common_lot(tuple(i.lot_base for i in instruments))
         steps = int(base / step + ROUNDING)
         return [steps * each for each in lots_each]
