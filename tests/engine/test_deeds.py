@@ -16,7 +16,7 @@ from runner.engine.limits import Mode
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from tests.engine.test_restart import journal
-from tests.engine.written import SPREAD, R, narrow, play, ready, widen
+from tests.engine.written import SPREAD, R, narrow, plan_of, play, ready, widen
 
 HOLD = SPREAD.replace("until: gap(bin.ask, byb.bid) < 5bps", "until: gap(bin.ask, byb.bid) < 1bps")
 USED = "account.binance.margin_used"
@@ -356,3 +356,50 @@ def test_a_reduce_never_ends_with_a_larger_net_exposure(fates: list[Fate], by: s
     low, high = held(s)
     assert -8 <= low <= 0 <= high <= 8
     assert all(i.type is OrderType.LIMIT or i.reduce_only for i in s.sent)
+
+
+CARRY_HEAD = """\
+version: 1
+name: written
+exchanges:
+  spot: {type: binance_spot, network: testnet, auth: {key: {env: A}, secret: {env: B}}}
+  binance: {type: binance_usdm, network: testnet, auth: {key: {env: A}, secret: {env: B}}}
+markets:
+  bin: {exchange: spot, symbol: BTCUSDT, streams: {book: {max_age: 250ms}}}
+  byb: {exchange: binance, symbol: BTCUSDT, streams: {book: {max_age: 250ms}}}
+"""
+CARRY = """\
+  carry:
+    when: byb.bid > bin.ask
+    until: byb.ask < bin.bid
+    max_skew: 100ms
+    trade:
+      size: 0.0155 BTC
+      legs:
+        - {market: bin, side: buy, weight: 1, order: {type: limit, tif: ioc, collar: 1bps}}
+        - {market: byb, side: sell, weight: 1, order: {type: limit, tif: ioc, collar: 1bps}}
+      hedge: {policy: together, max_gap: 0.004 BTC, repair_within: 2s, worst: 15bps}
+      close: {tif: ioc, collar: 2bps, worst: 30bps, then: hold}
+"""
+
+
+@pytest.mark.parametrize(("by", "perp"), [("25%", 12), ("50%", 8), ("10%", 14)])
+def test_a_spot_leg_is_reduced_in_step_with_the_lots_of_its_perpetual(by: str, perp: int) -> None:
+    rules = CARRY + guard(f"{{reduce: {{rule: carry, by: {by}}}}}")
+    plan = plan_of(rules, head=CARRY_HEAD)
+    s = play(plan)
+    s.exchanges["spot"].free_base = {"BTC": 1.0}
+    s.run(4 * SECOND)
+    s.quote("byb", 60_100.0, 60_100.1)
+    s.run(100 * MS)
+    assert s.state("carry") == "active"
+    before = s.truth("bin"), s.truth("byb")
+    assert before[1] == -15 and before[0] > 1400
+    used(s, 0.6)
+    s.run(1 * SECOND)
+    assert s.state("carry") == "active"
+    assert s.truth("byb") == -perp
+    assert s.truth("bin") / before[0] == pytest.approx(perp / 15, abs=2e-3)
+    s.quote("byb", 59_000.0, 59_000.1)
+    s.run(2 * SECOND)
+    assert (s.truth("bin"), s.truth("byb")) == (0, 0)
