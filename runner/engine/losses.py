@@ -1,9 +1,10 @@
 """The stop by loss of a trade: watched here, on every book of its legs (trading.md, section 3).
 
 What closing now would leave (`this.exit_pnl`) at or under minus the loss closes the trade by its
-`close`, all legs together. A missing value fires nothing. When it has been missing for 30 s, a leg
-without a live book is valued by its mark, if that is at most 10 s old; without one it stays missing
-and the trade is held, as by a missing `until`.
+`close`, all legs together; while an entry still works, once its legs match and nothing is in doubt.
+A missing value fires nothing. When it has been missing for 30 s, a leg without a live book is
+valued by its mark, if that is at most 10 s old; without one it stays missing and the trade is held,
+as by a missing `until`.
 """
 
 from __future__ import annotations

@@ -94,6 +94,8 @@ class RuleRun:
             self.test = _always
         elif state is RuleState.ACTIVE or self.reducing:
             self.test = self._leaves()
+        elif state is RuleState.ENTERING and self.stop is not None:
+            self.test = self.stop.hit  # what rests may fill for long before it is active
         elif state is RuleState.COOLDOWN and not self.armed:
             self.test = when.false
         else:

@@ -116,6 +116,8 @@ class Rules:
             self._pending(run, hold)
         elif run.stays:
             self._active(run, hold)
+        elif run.state is RuleState.ENTERING:
+            self._stop_entering(run, hold)
         elif run.state is RuleState.COOLDOWN and not run.armed:
             self._rearm(run)
         elif run.state is RuleState.LEAVING and not hold:
@@ -187,6 +189,22 @@ class Rules:
         elif run.plan.quote is not None:
             self.quoting.step(run)
 
+    def _stop_entering(self, run: RuleRun, hold: bool) -> None:
+        """Watch the stop of what has filled while the rest of an entry still works.
+
+        Legs that are apart are evened first, and an order in doubt is resolved first.
+        """
+        trade = run.trade
+        if run.stop is None or trade is None or trade.empty or not run.stop.hit(self.desk.now):
+            return
+        if not trade.within_gap() or any(o.uncertain for o in self.groups.unsettled(run)):
+            return
+        if hold:
+            self.deferred[run.plan.name] = run
+        elif self.desk.limits.mode not in (Mode.KEPT, Mode.FROZEN):
+            self._tell_stop(run)
+            self.leave(run, "stop")
+
     def _tell_stop(self, run: RuleRun) -> None:
         assert run.stop is not None
         result, limit = run.stop.result(self.desk.now), run.stop.limit
@@ -237,6 +255,8 @@ class Rules:
         run.trade = trade
         run.inbox, run.outbox = None, []
         run.cell.entered = trade.entered
+        if run.stop is not None:
+            run.stop.begin()
         self._move(run, RuleState.ENTERING, "approved")
 
     def quoting_began(self, run: RuleRun, trade: Trade) -> None:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.engine.commands import OrderType, Purpose, Record
+from runner.engine.commands import Cancel, OrderType, Purpose, Record
 from runner.engine.events import Mark, Operator, Readiness, Ready
 from runner.engine.limits import Mode
-from runner.engine.scenario import Scenario
+from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from tests.engine.test_restart import journal
 from tests.engine.written import SPREAD, R, narrow, plan_of, play, ready, widen
@@ -214,3 +214,48 @@ def test_what_else_leaves_still_does(kind: str) -> None:
         narrow(s)
     s.run(3 * SECOND)
     assert reasons(s) == [kind]
+
+
+RESTING = """\
+  spread:
+    when: gap(bin.bid, byb.ask) < 10%
+    until: gap(bin.bid, byb.ask) > 20%
+    cooldown: 1h
+    trade:
+      size: 0.008 BTC
+      legs: [{market: bin, side: buy, order: {type: limit, tif: gtc, price: bin.bid}}]
+      stop: {loss: 2 USDT}
+      close: {tif: ioc, collar: 2bps, worst: 50bps, then: market}
+"""
+
+
+def test_what_has_filled_of_a_resting_entry_is_stopped_too_and_the_rest_is_cancelled() -> None:
+    s = play(plan_of(RESTING))
+    exchange = s.exchanges["binance"]
+    exchange.default = Fate.REST
+    s.run(4500 * MS)
+    (entry,) = s.sent
+    s.quote("bin", 59_700.0, 59_700.1)
+    s.run(1 * SECOND)
+    assert s.state(R) == "entering", "nothing is held: nothing to stop"
+    exchange.fill(entry.cid, 4)
+    exchange.default = Fate.FILLED
+    s.run(100 * MS)
+    assert s.state(R) == "entering" and s.truth("bin") == 4
+    s.quote("bin", 59_400.0, 59_400.1)
+    s.run(1 * SECOND)
+    assert s.truth("bin") == 0
+    assert [c.cid for c in s.commands(Cancel)] == [entry.cid]
+    assert reasons(s) == ["stop"]
+
+
+def test_legs_apart_are_evened_not_stopped() -> None:
+    s = ready(STOPPED)
+    s.exchanges["bybit"].default = Fate.LATE
+    widen(s)
+    s.run(50 * MS)
+    widen(s, 0.02)
+    s.run(1 * SECOND)
+    assert s.state(R) == "entering" and len(s.sent) == 2, "byb is in doubt"
+    s.run(3 * SECOND)
+    assert held(s) == (0, 0)
