@@ -106,6 +106,8 @@ class Listening:
         self._sink = sink
         self._notice = notice
         self._servers: list[HookServer] = []
+        self._failure: asyncio.Future[None] | None = None
+        """what broke while a door's message was handled: a webhook's caller is nobody's task"""
 
     # -- what doors ask and tell
 
@@ -118,7 +120,7 @@ class Listening:
     def hear(self, source: str, message: Accepted, sent_at: int) -> None:
         """Hand a message over as an event."""
         self.counts[source].heard += 1
-        self._sink(self._signal(source, message, sent_at))
+        self._hand(self._signal(source, message, sent_at))
 
     def known(self, source: str, id: str) -> bool:
         """Ask the engine whether it accepted this id before."""
@@ -151,7 +153,16 @@ class Listening:
             word = "is back" if ok else f"is down: {reason}"
             self._notice(Level.WARNING, source, word)
         count.ok, count.pulsed_at = ok, now
-        self._sink(Pulse(source=source, ok=ok, reason=reason, t=now, wall=self.clock.wall()))
+        self._hand(Pulse(source=source, ok=ok, reason=reason, t=now, wall=self.clock.wall()))
+
+    def _hand(self, event: Event) -> None:
+        """Hand an event over; what breaks on it ends the run, whoever called."""
+        try:
+            self._sink(event)
+        except Exception as error:
+            if self._failure is not None and not self._failure.done():
+                self._failure.set_exception(error)
+            raise
 
     def _signal(self, source: str, message: Accepted, sent_at: int) -> Signal:
         return Signal(
@@ -168,6 +179,7 @@ class Listening:
     async def open(self, engine: Engine) -> None:
         """Open the doors others come to; WorldError when an address cannot be had."""
         self.engine = engine
+        self._failure = asyncio.get_running_loop().create_future()
         hooks: dict[tuple[str, int], list[Any]] = {}
         for name, source in self.plan.sources.items():
             if isinstance(source.options, WebhookPlan):
@@ -215,7 +227,13 @@ class Listening:
                     calendars.append(source)
         if calendars:
             work.append(self._keep_time(calendars))
+        if self.plan.sources:
+            work.append(self._until_broken())
         return work
+
+    async def _until_broken(self) -> None:
+        assert self._failure is not None
+        await self._failure
 
     async def _keep_time(self, sources: Sequence[SourcePlan]) -> None:
         from runner.app.timetable import Timetable
