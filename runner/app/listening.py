@@ -241,6 +241,9 @@ class Listening:
         assert self.engine is not None
         table = Timetable(sources, self._run_id, self.engine.sources.last_sent_at)
         table.begin(self.clock.wall())
+        for name, instant in table.skipped:
+            text = f"missed while nothing ran, since {table.message(instant).id}"
+            self._notice(Level.WARNING, name, text)
         while True:
             for name, instant in table.due(self.clock.wall()):
                 self.hear(name, table.message(instant), instant)

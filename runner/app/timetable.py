@@ -27,6 +27,8 @@ class Timetable:
         self._last = last
         self._coming: dict[str, tuple[int, int]] = {}
         """by source: when to act, and the instant it is of"""
+        self.skipped: list[tuple[str, int]] = []
+        """(source, first instant) of those that passed before `begin` and are not made up for"""
 
     def begin(self, wall: int) -> None:
         """Start counting at `wall`; what was missed before and still counts is due at once."""
@@ -34,8 +36,12 @@ class Timetable:
             missed = calendar.missed(self._last(name), wall)
             if missed is not None:
                 self._coming[name] = (wall, missed)
-            else:
-                self._plan(name, wall)
+                continue
+            last = self._last(name)
+            first = calendar.after(last) if last else None
+            if first is not None and first <= wall:
+                self.skipped.append((name, first))
+            self._plan(name, wall)
 
     @property
     def next(self) -> int:

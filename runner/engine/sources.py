@@ -24,11 +24,12 @@ import msgspec
 
 from runner.base.units import format_duration
 from runner.engine.codes import Refusal, Why
+from runner.engine.commands import Topic
 from runner.engine.events import Pulse, Signal, SignalValue
 from runner.engine.timers import NEVER, SECOND
 from runner.market.streams import NEVER as LONG_AGO
 from runner.market.streams import StreamState
-from runner.spec.source_plan import FieldKind, FieldPlan, SourcePlan, SourceType
+from runner.spec.source_plan import FieldKind, FieldPlan, SchedulePlan, SourcePlan, SourceType
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
@@ -198,6 +199,9 @@ class Sources:
         refusal, late = self.examine(signal)
         if refusal is not None:
             self.refuse(signal.source, signal.id, refusal)
+            stream = self.streams.get(signal.source)
+            if stream is not None and stream.plan.type is SourceType.SCHEDULE:
+                self.desk.tell("warn", f"not acted on: {refusal.text}", Topic.RULE)
             return None
         desk, stream = self.desk, self.streams[signal.source]
         plan, count = stream.plan, self.counts[signal.source]
@@ -335,8 +339,10 @@ class Sources:
 
     def _tried_for(self, plan: SourcePlan) -> int:
         """Return how old a message may be on arrival."""
-        missed = getattr(plan.options, "missed_within_ns", 0)
-        return max(plan.max_age_ns, missed)
+        options = plan.options
+        if isinstance(options, SchedulePlan):
+            return max(plan.max_age_ns, options.missed_within_ns) + options.jitter_ns
+        return plan.max_age_ns
 
     def _late(self, stream: SourceStream, signal: Signal) -> bool:
         """Whether a message of this kind may still end something when it is late."""

@@ -87,6 +87,7 @@ def test_a_missed_time_is_made_up_for_within_six_hours_and_retried_from_then_on(
     s = listening(WEEKLY)
     ring(s, "w1", late=6 * HOUR + SECOND)
     assert s.sent == [] and refused(s) == ["late"]
+    assert any("not acted on: weekly.cron w1" in text for text in told(s))
     s.frozen.add("btc")
     s.run(3 * SECOND)
     ring(s, "w2", late=5 * HOUR)

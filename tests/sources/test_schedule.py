@@ -62,7 +62,11 @@ def test_what_was_missed_comes_once_within_its_time() -> None:
     table = Timetable([weekly], "run", lambda _: last)
     table.begin(ns("2026-11-27T13:00"))
     assert table.due(ns("2026-11-27T13:00")) == [("x", ns("2026-11-27T08:00"))]
-    assert table.next == ns("2026-11-28T08:00")
+    assert table.next == ns("2026-11-28T08:00") and table.skipped == []
+    late = Timetable([weekly], "run", lambda _: last)
+    late.begin(ns("2026-11-27T14:01"))
+    assert late.skipped == [("x", ns("2026-11-26T08:00"))], "told, not made up for"
+    assert late.next == ns("2026-11-28T08:00")
 
 
 def test_a_timetable_gives_each_instant_once_and_of_a_gap_the_last() -> None:
