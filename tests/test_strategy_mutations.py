@@ -61,6 +61,7 @@ OWN: dict[str, dict[str, Mutation]] = {
         "a failed leg is undone": sub(r"repair: cheaper", "repair: unwind"),
     },
     "carry": {
+        "the guard sleeps": sub(r"margin_used > 50%", "margin_used > 74%"),
         "paid once is enough": sub(r"(pays:.*default: )2,", r"\g<1>1.5,"),
         "a clip too large": sub(r"(clip:.*default: )250", r"\g<1>290"),
         "at once": sub(r"^    for:   5m\n", ""),

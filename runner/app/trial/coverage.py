@@ -1,7 +1,7 @@
 """Which parts of conditions the tests of a file saw true and false, and which rules never fired.
 
-An observer that asks each part of `when` while a rule waits and of `until` while it holds, after
-every event, until it was seen both ways. Of a chain of comparisons each link is a part of its own.
+Each part of `when` is asked while a rule waits and of `until` while it holds, after every event,
+until it was seen both ways. Of a chain of comparisons each link is a part of its own.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Seen:
 class RuleCoverage:
     """One rule: tests in which it entered and left, and its parts by (`when`|`until`, source)."""
 
+    leaves: bool = True
+    """it holds something that it gives up again"""
     entered: int = 0
     left: int = 0
     parts: dict[tuple[str, str], Seen] = field(default_factory=dict)
@@ -58,21 +60,27 @@ class Coverage:
     def watch(self, stage: Stage) -> CoverageWatch:
         """Return the observer of one test."""
         for name, run in stage.engine.desk.rules.runs.items():
-            rule = self.rules.setdefault(name, RuleCoverage())
+            leaves = run.plan.until is not None or run.plan.max_hold_ns is not None
+            rule = self.rules.setdefault(name, RuleCoverage(leaves))
             for part in ("when", "until"):
                 if part == "when" or run.plan.until is not None:
                     for probe in stage.engine.desk.program.probes(name, part):
                         for source in _sources(probe):
+                            if source == "true":
+                                continue
                             rule.parts.setdefault((part, source), Seen())
-        return CoverageWatch(self, stage)
+        watch = CoverageWatch(self, stage)
+        stage.between.append(watch.look)
+        return watch
 
     def lines(self) -> Iterator[str]:
         """Write it, one line a part."""
         for name, rule in self.rules.items():
+            left = f", left in {_tests(rule.left)}" if rule.leaves else ""
             if rule.entered:
-                yield f"{name}  entered in {_tests(rule.entered)}, left in {_tests(rule.left)}"
+                yield f"{name}  fired in {_tests(rule.entered)}{left}"
             else:
-                yield f"{name}  never entered"
+                yield f"{name}  never fired"
             for (part, source), seen in rule.parts.items():
                 flat = " ".join(source.split())
                 mark = " " if seen.both else "!"
@@ -90,7 +98,10 @@ class CoverageWatch:
         self._open = list(stage.engine.desk.rules.runs)
 
     def event(self, event: Event) -> None:
-        """Look at what the last event left."""
+        """What an event left is looked at by `look`, after it."""
+
+    def look(self) -> None:
+        """Ask the conditions of all rules."""
         for rule in self._open:
             self._look(rule)
 
@@ -106,11 +117,12 @@ class CoverageWatch:
                     self._left.add(intent.rule)
         elif isinstance(command, Trace) and command.cause == "until":
             self._was_true(command.rule, "until")
+        elif isinstance(command, Trace) and command.cause == "done":
+            self._entered.add(command.rule)
+            self._was_true(command.rule, "when")
 
     def end(self) -> None:
-        """Take the last look, and count."""
-        for rule in self._open:
-            self._look(rule)
+        """Count."""
         for rule in self._entered:
             self._rules[rule].entered += 1
         for rule in self._left:

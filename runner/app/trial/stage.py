@@ -7,7 +7,7 @@ market does comes from the file, and orders travel as `fills` says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from runner.app.driver import Driver
@@ -52,6 +52,8 @@ class Stage:
             script=_script(trial.fills),
         )
         self.journal = Journal.in_memory()
+        self.between: list[Callable[[], None]] = []
+        """called after each event, while what exists for its instant alone is still there"""
         self.host: Host
         self.driver: Driver
 
@@ -60,7 +62,8 @@ class Stage:
 
         Checks are in the order of time; the run ends with the first that fails.
         """
-        self.host = Host(_Prompt(self.engine), self.desk, self.journal, observers=observers)
+        engine = _Prompt(self.engine, self.between)
+        self.host = Host(engine, self.desk, self.journal, observers=observers)
         self.driver = Driver(self.host, self.desk, virtual=True)
         try:
             self._begin()
@@ -122,8 +125,9 @@ class Stage:
 class _Prompt:
     """The engine as the host of a test sees it: what could wait comes at once, with its event."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, between: Sequence[Callable[[], None]]) -> None:
         self._engine = engine
+        self._between = between
         self.later = engine.later
         self.lasting = engine.lasting
 
@@ -132,7 +136,10 @@ class _Prompt:
         return self._engine.due
 
     def handle(self, event: Event) -> Sequence[Command]:
-        return [*self._engine.handle(event), *self._engine.later()]
+        commands = self._engine.handle(event)
+        for look in self._between:
+            look()
+        return [*commands, *self._engine.later()]
 
 
 class Check:

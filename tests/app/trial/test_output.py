@@ -87,15 +87,25 @@ def test_coverage_tells_what_was_never_true_or_false(tmp_path: Path) -> None:
     expect: [{t: 1s, orders: []}]
     """
     assert covered(tmp_path, quiet=quiet) == [
-        "fade  never entered",
+        "fade  never fired",
         "! when  edge > params.enter  never true",
         "! until  edge < 10bps  never looked at",
     ]
     assert covered(tmp_path, wide=WIDE + "expect: [{t: 2500ms, rule: {fade: cooldown}}]\n") == [
-        "fade  entered in 1 test, left in 1 test",
+        "fade  fired in 1 test, left in 1 test",
         "  when  edge > params.enter  true and false",
         "  until  edge < 10bps  true and false",
     ]
+
+
+def test_coverage_sees_what_exists_for_an_instant_alone() -> None:
+    root = Path(__file__).parents[3]
+    coverage = Coverage()
+    assert list(Suite.load(root / "strategies" / "signal.yaml", {}).run(coverage=coverage))
+    parts = coverage.rules["go_long"].parts
+    assert (
+        parts["when", 'voc.action == "long"'].true and parts["when", "voc.confidence >= 0.7"].both
+    )
 
 
 def command(path: Path, *, name: str = "", sets: tuple[str, ...] = ()) -> int:
