@@ -26,6 +26,7 @@ class LedgerLike(Protocol):
     rule: str
     market: str
     lots: int
+    fee_lots: int
 
 
 class _Ledger(msgspec.Struct):
@@ -79,7 +80,7 @@ def compare(
         money = collector.rules.get(ledger.rule)
         leg = money.legs.get(ledger.market) if money is not None else None
         shown = leg.lots if leg is not None else 0
-        if shown != ledger.lots:
+        if shown != ledger.lots + ledger.fee_lots:  # fees kept in base are a cost in the report
             notes.append(
                 f"{ledger.rule}: this report shows {shown} lots of {ledger.market}, the ledger "
                 f"{ledger.lots}: trust the ledger"

@@ -71,6 +71,10 @@ class Venue:
     """markets whose facts the exchange has told"""
     clock: ExchangeClock = field(default_factory=ExchangeClock)
     free: dict[str, float] = field(default_factory=dict)
+    totals: dict[str, float] = field(default_factory=dict)
+    """balances, what orders hold back included"""
+    told_at: int = NO_TIME
+    """when balances were last told"""
     spent: dict[str, float] = field(default_factory=dict)
     """margin and money taken by fills since the exchange last told the balance"""
     held: dict[str, Held] = field(default_factory=dict)
@@ -105,10 +109,13 @@ class Venue:
         if event.full:
             self.full_at = at
             self.free.clear()
+            self.totals.clear()
             for symbol, held in self.held.items():
                 self.held[symbol] = Held(0, at, held.entry)
+        self.told_at = max(self.told_at, at)
         for balance in event.balances:
             self.free[balance.asset] = balance.free
+            self.totals[balance.asset] = balance.total
             self.spent.pop(balance.asset, None)
         for told in event.positions:
             self.held[told.symbol] = Held(told.lots, at, told.entry, told.liquidation)

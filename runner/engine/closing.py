@@ -31,7 +31,7 @@ from runner.engine.desk import Desk
 from runner.engine.limits import Mode
 from runner.engine.orders import Order
 from runner.engine.passes import Pass, send
-from runner.engine.positions import covered, told
+from runner.engine.positions import base_free, covered, told
 from runner.engine.sizing import Draft, too_small
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Leaving, Leg, Trade
@@ -299,6 +299,9 @@ class Closing:
         lots = abs(leg.ledger.lots)
         if leg.listed.max_lots:
             lots = min(lots, leg.listed.max_lots)
+        if not leg.listed.perpetual and leg.ledger.lots > 0:
+            free = base_free(self.desk, leg.market)
+            lots = lots if free is None else min(lots, free)
         held = told(self.desk, leg.market)
         if held is None or not leg.listed.perpetual or self.desk.plan.rules[leg.ledger.rule].net:
             return lots

@@ -1,18 +1,22 @@
 """What each rule holds on each market, and what it has cost: lots, average entry, money.
 
-Lots are signed integers. Money is in the quote currency of the market, as floats (a day of trading
-sums far below the 1e-8 at which they would matter). A fee in another asset is valued by a market of
-the strategy that quotes it, else kept apart and shown.
+Lots are signed integers; on spot they are what was bought less the fees that the exchange kept of
+it, so that all of them can be sold (trading.md, section 4). Money is in the quote currency of the
+market, as floats (a day of trading sums far below the 1e-8 at which they would matter). A fee in
+another asset is valued by a market of the strategy that quotes it, else kept apart and shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from math import nan
+from math import ceil, nan
+from typing import Final
 
 from runner.engine.events import Fill
-from runner.market.instruments import Instrument, Side
+from runner.market.instruments import Instrument, Kind, Side
+
+EPSILON: Final = 1e-6
 
 
 @dataclass(slots=True)
@@ -31,6 +35,10 @@ class Ledger:
     other_fees: dict[str, float] = field(default_factory=dict)
     volume: float = 0.0
     fills: int = 0
+    fee_lots: int = 0
+    """lots bought that an exchange kept as its fee (spot): they are not in `lots`"""
+    fee_owed: float = 0.0
+    """lots of such fees not taken off yet; negative: taken off too much, for want of parts"""
 
     @property
     def settled_pnl(self) -> float:
@@ -56,6 +64,16 @@ class Ledger:
         self.lots = held + signed
         self.volume += price * lots * lot_base
         self.fills += 1
+
+    def give_fee(self, lots: float) -> None:
+        """Take a fee that was kept in base off what is held: whole lots, never too few."""
+        self.fee_owed += lots
+        whole = min(max(ceil(self.fee_owed - EPSILON), 0), max(self.lots, 0))
+        self.lots -= whole
+        self.fee_lots += whole
+        self.fee_owed -= whole
+        if not self.lots:
+            self.entry = nan
 
     def unrealised(self, price: float, lot_base: float) -> float:
         """Return what closing all of it at `price` would realise, before fees."""
@@ -112,6 +130,8 @@ class Ledgers:
             ledger.fees += fill.fee
         elif fill.fee_asset == instrument.base:
             ledger.fees += fill.fee * fill.price
+            if instrument.kind is Kind.SPOT and fill.fee > 0:
+                ledger.give_fee(fill.fee / lot_base)
         else:
             self._other_fee(ledger, fill, price_of(fill.fee_asset, instrument.quote))
         return ledger

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from runner.engine.accounts import GRACE
 from runner.engine.commands import Purpose
+from runner.engine.ledger import EPSILON
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
@@ -24,6 +25,16 @@ def told(desk: Desk, market: str) -> int | None:
     if held is None or (filled is not None and held.at < filled + GRACE):
         return None
     return held.lots
+
+
+def base_free(desk: Desk, market: str) -> int | None:
+    """Return the lots of a spot market's base that are free; None while that word is too old."""
+    venue, filled = desk.venue_of(market), desk.rules.last_fill.get(market)
+    instrument = desk.markets[market].instrument
+    free = venue.available(instrument.base)
+    if free is None or (filled is not None and venue.told_at < filled + GRACE):
+        return None
+    return int(free / instrument.lot_base_f + EPSILON)
 
 
 def position_now(desk: Desk, market: str) -> int:

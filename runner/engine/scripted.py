@@ -32,6 +32,7 @@ from runner.engine.events import (
     Unknown,
 )
 from runner.engine.timers import MS, SECOND
+from runner.market.instruments import Kind
 
 if TYPE_CHECKING:
     from runner.engine.scenario import Scenario
@@ -277,6 +278,10 @@ class ScriptedExchange:
         markets = [m for m in self.host.plan.markets.values() if m.exchange == self.name]
         quotes = {m.instrument.quote for m in markets}
         assets = dict.fromkeys(sorted(quotes), self.free) | self.free_base
+        for m in markets:
+            if m.instrument.kind is Kind.SPOT:  # what was bought is a balance
+                held = self.positions.get(m.symbol, 0) * m.instrument.lot_base_f
+                assets[m.instrument.base] = assets.get(m.instrument.base, 0.0) + held
         return Account(
             exchange=self.name,
             balances=tuple(Balance(asset=a, total=v, free=v) for a, v in assets.items()),

@@ -345,6 +345,7 @@ def _trade(trade: Trade) -> dict[str, Any]:
                 "planned": leg.planned,
                 "touch": leg.touch,
                 "start": leg.start,
+                "fee_start": leg.fee_start,
             }
             for leg in trade.legs
         ],
@@ -371,7 +372,8 @@ def _read_trade(desk: Desk, run: RuleRun, row: dict[str, Any], to_mono: int) -> 
         listed = desk.markets[plan.market]
         ledger = desk.ledgers.of(run.plan.name, plan.market)
         touch = float("nan") if saved["touch"] is None else saved["touch"]
-        legs.append(Leg(i, plan, listed, ledger, saved["planned"], touch, saved["start"]))
+        start, fees = saved["start"], saved.get("fee_start", 0)
+        legs.append(Leg(i, plan, listed, ledger, saved["planned"], touch, start, fees))
     trade = Trade(
         run.plan,
         row["ordinal"],

@@ -32,6 +32,8 @@ class Leg:
     """the far touch at the decision: what completing it later is compared with"""
     start: int = 0
     """the ledger's lots when the trade began (a residual)"""
+    fee_start: int = 0
+    """the ledger's lots kept as fees when the trade began"""
 
     @property
     def market(self) -> str:
@@ -45,6 +47,11 @@ class Leg:
     def filled(self) -> int:
         """What the trade holds, in the leg's own direction."""
         return (self.ledger.lots - self.start) * self.plan.side.sign
+
+    @property
+    def taken(self) -> int:
+        """What its orders have filled of the parent's quantity: `filled`, fees in base back in."""
+        return self.filled + (self.ledger.fee_lots - self.fee_start)
 
     @property
     def share(self) -> float:
@@ -202,7 +209,8 @@ def new_trade(desk: Desk, rule: RulePlan, lots: Sequence[int], entered: list[flo
         listed = desk.markets[plan.market]
         ledger = desk.ledgers.of(rule.name, plan.market)
         touch = listed.touch(plan.side)
-        legs.append(Leg(i, plan, listed, ledger, lots[i], touch, ledger.lots))
+        start, fees = ledger.lots, ledger.fee_lots
+        legs.append(Leg(i, plan, listed, ledger, lots[i], touch, start, fees))
         baseline += ledger.settled_pnl
     return Trade(rule, desk.ordinal, legs, desk.now, desk.wall, entered, baseline)
 

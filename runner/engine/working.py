@@ -123,7 +123,7 @@ class Working:
             rule=run.plan,
             purpose=Purpose.ENTRY,
             drafts=drafts,
-            parents=[leg.planned - leg.filled - self._under_way(run, leg) for leg in legs],
+            parents=[leg.planned - leg.taken - self._under_way(run, leg) for leg in legs],
             attempt=trade.attempt,
             streams=[leg.listed.book.key for leg in legs if leg.listed.book is not None],
             continues=True,
@@ -173,7 +173,7 @@ class Working:
             return False
         if trade.given_up:
             return self._rest_of(run, trade, leg)
-        lacking = leg.planned - leg.filled
+        lacking = leg.planned - leg.taken
         if not _continues(leg.plan.order) or lacking <= 0 or trade.rejected:
             return False
         if self.desk.limits.mode is not Mode.ACTIVE or not trade.within_gap():
@@ -291,7 +291,7 @@ class Working:
     def _rest_of(self, run: RuleRun, trade: Trade, leg: Leg) -> bool:
         """Send what a given-up leg lacks, or drop it; False when nothing more comes of it."""
         plan = leg.plan.order.give_up
-        if leg.filled >= leg.planned or trade.dropped:
+        if leg.taken >= leg.planned or trade.dropped:
             return False
         if plan is None or plan.then is None or trade.then_sent:
             self._drop(run, trade, leg, "")
@@ -315,7 +315,7 @@ class Working:
         price, ticks = leg_price(LegPlan(leg.market, leg.side, None, then), None, leg.listed)
         if price != price:
             return Refusal(Why.MISSING_PRICE, f"missing {leg.market}.book")
-        lots = leg.planned - leg.filled
+        lots = leg.planned - leg.taken
         kind, tif = TYPES[then.type], TIFS[then.tif]
         draft = Draft(leg.index, leg.market, leg.side, kind, tif, lots, ticks, price)
         small = too_small(draft, leg.listed, reduce_only=False)
@@ -334,7 +334,7 @@ class Working:
 
     def _drop(self, run: RuleRun, trade: Trade, leg: Leg, why: str) -> None:
         trade.dropped = True
-        lots = leg.planned - leg.filled
+        lots = leg.planned - leg.taken
         if lots <= 0:
             return
         base = f"{leg.base(lots):.8g} {leg.listed.instrument.base}"

@@ -25,6 +25,7 @@ from runner.engine.events import (
     Ready,
     Reconciled,
 )
+from runner.engine.ledger import EPSILON
 from runner.engine.limits import CANCELS, STOP, Mode
 from runner.engine.timers import MS, SECOND
 
@@ -202,9 +203,7 @@ class World:
     def _compare(self, exchange: str, asked_at: int, first: bool) -> None:
         """Set our ledgers against a whole picture. The first one shows what was there before us."""
         for name, listed in self.desk.markets.items():
-            if listed.plan.exchange != exchange or not listed.perpetual:
-                continue
-            if not listed.plan.traded:
+            if listed.plan.exchange != exchange or not listed.plan.traded:
                 continue
             if not self._differs(name):
                 self._agree(name)
@@ -216,8 +215,13 @@ class World:
     def _held(self, market: str) -> int | None:
         listed = self.desk.markets[market]
         venue = self.desk.venue_of(market)
-        if not listed.perpetual or not venue.heard:
+        if not venue.heard:
             return None
+        if not listed.perpetual:
+            # A balance may be anybody's; it says no more than whether it covers our own fills.
+            own = self.desk.ledgers.expected(market)
+            total = venue.totals.get(listed.instrument.base, 0.0)
+            return min(own, int(total / listed.instrument.lot_base_f + EPSILON))
         held = venue.held.get(listed.instrument.symbol)
         return held.lots if held is not None else 0
 

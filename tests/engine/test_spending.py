@@ -69,6 +69,8 @@ def test_what_was_spent_is_known_after_a_restart_and_in_its_time() -> None:
     assert len(s.sent) == 3
     new = stage(journal(s), run_id="run0000002")
     new.wall_at_zero = s.wall_at_zero + s.t + 600 * SECOND
+    for name, exchange in new.exchanges.items():
+        exchange.positions = s.exchanges[name].positions
     new.run(60 * SECOND)
     assert new.sent == []
     assert refusals(new)["max_spend"] >= 1
