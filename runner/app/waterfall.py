@@ -126,7 +126,10 @@ class RuleMoney:
         """Book one execution of an order of this rule."""
         leg = self.legs.setdefault(intent.market, Leg(instrument))
         price = Decimal(repr(fill.price))
-        if intent.purpose is Purpose.ENTRY and intent.group != self.group:
+        begins = (
+            intent.purpose is Purpose.ENTRY and not intent.attempt
+        )  # later clips and hedges go on
+        if begins and intent.group != self.group:
             self._next_trade(intent.group)
         self.fills += 1
         self.blind += seen is None

@@ -148,12 +148,21 @@ class Groups:
             return
         if trade.empty:
             self.desk.rules.nothing_held(run)
-        elif trade.within_gap():
+        elif trade.within_gap() and not self.working.uneven(run, trade):
             self.desk.rules.activate(run, "filled")
         elif 0 <= trade.doubt_since <= self.desk.now - trade.repair_within:
-            self._failed(run, trade)
+            self._over_time(run, trade)
         else:
             self._repair(run, trade)
+
+    def _over_time(self, run: RuleRun, trade: Trade) -> None:
+        """Evening the legs took too long: what is within `max_gap` is kept, and told."""
+        if not trade.within_gap():
+            self._failed(run, trade)
+            return
+        text = f"{run.plan.name}: legs stay {trade.gap():.8g} apart, within max_gap"
+        self.desk.tell("warn", text, Topic.UNHEDGED)
+        self.desk.rules.activate(run, "nearly even")
 
     # -- doubt: a gap, or an order that may or may not exist
 
@@ -163,7 +172,8 @@ class Groups:
         if trade is None:
             return
         open_orders = self.unsettled(run)
-        doubt = any(o.uncertain for o in open_orders) or not trade.within_gap()
+        apart = not trade.within_gap() or self.working.uneven(run, trade)
+        doubt = apart or any(o.uncertain for o in open_orders)
         if doubt and trade.doubt_since < 0:
             self._start_doubt(run, trade)
         elif not doubt:

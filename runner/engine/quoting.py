@@ -180,7 +180,7 @@ class Quoting:
             purpose=Purpose.ENTRY,
             drafts=[draft],
             parents=[wanted.lots],
-            attempt=0 if side is Side.BUY else 1,
+            attempt=0,
             streams=run.entry_streams,
             continues=trade is not None,
         )

@@ -164,6 +164,22 @@ class Working:
         more = {leg.index: self._under_way(run, leg) for leg in trade.legs if leg is not lead}
         return not trade.within_gap(more)
 
+    def uneven(self, run: RuleRun, trade: Trade) -> bool:
+        """Whether a lead that rests no more is ahead by what the exchange would trade.
+
+        `max_gap` bounds what may be open while the legs go; at the end such a rest is evened too.
+        """
+        lead = _lead(trade)
+        if lead is None or len(trade.legs) < 2:
+            return False
+        if any(not o.immediate for o in self.desk.rules.groups.unsettled(run)):
+            return False
+        for leg in trade.legs:
+            lacking = int(lead.share * leg.planned + 1e-6) - leg.filled - self._under_way(run, leg)
+            if leg is not lead and lacking > 0 and _tradeable(leg, lacking):
+                return True
+        return False
+
     # -- clips
 
     def go_on(self, run: RuleRun, trade: Trade) -> bool:
@@ -364,6 +380,13 @@ def _clip_lots(order: OrderPlan, price: float, listed: Listed, whole: int) -> in
     value = float(clip.value)
     base = value if clip.unit == listed.instrument.base else value / price
     return listed.instrument.lots_for_base(base)
+
+
+def _tradeable(leg: Leg, lots: int) -> bool:
+    price, order = leg.listed.last_mid(), leg.plan.order
+    kind, tif = TYPES[order.type], TIFS[order.tif]
+    draft = Draft(leg.index, leg.market, leg.side, kind, tif, lots, 0, price)
+    return too_small(draft, leg.listed, reduce_only=False) is None
 
 
 def _depth(draft: Draft, listed: Listed) -> float:

@@ -34,7 +34,7 @@ def test_the_drawing_is_this(name: str) -> None:
 
 def test_everything_a_rule_reads_leads_to_it() -> None:
     """Walking back from each rule reaches all streams of its `when` and `until`."""
-    for name in ("arb", "pairs", "maker", "signal"):
+    for name in ("arb", "pairs", "maker", "carry", "signal"):
         found = plan(name)
         feeds: dict[str, set[str]] = {}
         for one, other in wiring.edges(found):
