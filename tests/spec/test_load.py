@@ -31,7 +31,7 @@ def arb(**more: str) -> Plan:
 # --- the shipped strategies ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["arb", "pairs", "maker", "carry", "dca"])
+@pytest.mark.parametrize("name", ["arb", "pairs", "maker", "dca"])
 def test_the_shipped_strategies_are_without_finding(name: str) -> None:
     assert codes(load(ROOT / "strategies" / f"{name}.yaml", environ={})) == []
 
