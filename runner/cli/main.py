@@ -349,7 +349,7 @@ def why(
     """Say why a rule did or did not trade: of a running strategy, else of its last run.
 
     Shares are shares of time. What stands in a rule's way is looked at whenever its state changes
-    and once a second (four times in the first minute of a run), and holds until the next look.
+    and once a second (four times in its first 20 s), and holds until the next look.
     Where several reasons stand at once each gets an equal part; "alone" is the time in which
     nothing else was in the way: what removing this one reason would have gained. The nearest miss
     of a comparison is the least distance at any look at which it was false.

@@ -12,7 +12,7 @@ It reads and changes nothing, and no tick calls it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -95,11 +95,12 @@ _VERDICTS: Final = {True: "true", False: "false", None: "missing"}
 
 def readings(desk: Desk, rule: str, part: str) -> list[Reading]:
     """Ask each conjunct of a condition at the desk's time."""
-    now = desk.now
-    return [
-        Reading(probe, probe.verdict(now), probe.values(now))
-        for probe in desk.program.probes(rule, part)
-    ]
+    return read(desk.program.probes(rule, part), desk.now)
+
+
+def read(probes: Sequence[ProbeApi], now: int) -> list[Reading]:
+    """Ask these conjuncts."""
+    return [Reading(probe, probe.verdict(now), probe.values(now)) for probe in probes]
 
 
 def why_not(desk: Desk, run: RuleRun, refusal: Refusal | None, found: list[Reading]) -> list[Block]:

@@ -395,8 +395,7 @@ class Engine:
             self._stream_changed(stream)
         if stale:
             desk.program.look(now)
-        if desk.timers.due <= now:
-            desk.timers.run(now)
+        if desk.timers.due <= now and desk.timers.run(now):
             self._refresh()
         if turned:
             desk.trips.look_all()

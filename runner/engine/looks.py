@@ -7,28 +7,27 @@ little the comparisons were missed that are false now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from runner.engine.blocking import Block, Kind, Reading, readings, why_not
+from runner.engine.blocking import Block, Kind, Reading, read, why_not
 from runner.engine.codes import Refusal
 from runner.engine.limits import STOP
 from runner.engine.rule import HOLDING, RuleRun, RuleState
 from runner.engine.tally import Near, Tallies, Tally
-from runner.engine.timers import MS, SECOND
+from runner.engine.timers import MS, READS, SECOND
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
+    from runner.lang.api import ProbeApi
 
 LOOK: Final = 1 * SECOND
 LOOK_FIRST: Final = 250 * MS
-FIRST: Final = 60 * SECOND
-"""in the first minute of a run the looks are closer: a short run is to be told something too"""
+FIRST: Final = 20 * SECOND
+"""at the start of a run the looks are closer: a short run is to be told something too"""
 _IN_TRADE: Final = [Kind.TRADE.value]
 _WAITS: Final = (RuleState.IDLE, RuleState.WARMING)
-_COMPARES: Final = (RuleState.IDLE, RuleState.ACTIVE)
-"""states in which a condition is waited for"""
 
 
 @dataclass(slots=True)
@@ -38,6 +37,10 @@ class Seen:
     keys: list[str] = field(default_factory=list)
     since: int = 0
     frames: int = 0
+    streams: Sequence[Any] = ()
+    """what its `when` reads"""
+    when: Sequence[ProbeApi] = ()
+    until: Sequence[ProbeApi] = ()
     latest: dict[str, Block] = field(default_factory=dict)
     """the youngest figures of each reason"""
     tallies: Tallies = field(default_factory=Tallies)
@@ -68,9 +71,12 @@ class Looks:
         """Begin to look."""
         self._began = now = self._desk.now
         for name, run in self._desk.rules.runs.items():
-            self.of[name].since = now
+            seen, program = self.of[name], self._desk.program
+            seen.since = now
+            seen.when, seen.until = program.probes(name, "when"), program.probes(name, "until")
+            seen.streams = [self._desk.rules.streams[key] for key in run.program.when_streams]
             self.book(run)
-        self._desk.timers.at(now + LOOK_FIRST, self._look)
+        self._desk.timers.at(now + LOOK_FIRST, self._look, READS)
 
     def refused(self, rule: str, code: str) -> None:
         """Count a refusal."""
@@ -100,14 +106,16 @@ class Looks:
         if seen.keys:
             tally.hold(seen.keys, desk.now - seen.since)
         seen.since = desk.now
-        streams = desk.rules.streams
         frames = 0
-        for key in run.program.when_streams:
-            frames += streams[key].seq
+        for stream in seen.streams:
+            frames += stream.seq
         tally.evaluations += frames - seen.frames
         seen.frames = frames
-        part = "until" if run.state is RuleState.ACTIVE else "when"
-        found = readings(desk, name, part) if run.state in _COMPARES else []
+        part, found = "when", list[Reading]()
+        if run.state is RuleState.IDLE:
+            found = read(seen.when, desk.now)
+        elif run.state is RuleState.ACTIVE:
+            part, found = "until", read(seen.until, desk.now)
         blocks = why_not(desk, run, self._refusals.get(name), found)
         over = desk.limits.code == STOP  # the run ends: nobody asks why it does not trade
         seen.keys = [] if over else [block.key for block in blocks]
@@ -126,7 +134,7 @@ class Looks:
                 self._changed(name, run.state, seen.latest[seen.keys[0]])
         now = self._desk.now
         every = LOOK_FIRST if now - self._began < FIRST else LOOK
-        self._desk.timers.at(now + every, self._look)
+        self._desk.timers.at(now + every, self._look, READS)
 
     def _note_miss(self, tally: Tally, mark: str, reading: Reading) -> None:
         values, now = reading.values, self._desk.now

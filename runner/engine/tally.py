@@ -1,7 +1,7 @@
 """How long each reason stood in a rule's way: time by reason, in minutes, hours and the rest.
 
 Theory of operation. The reasons are looked at whenever a rule changes its state and once a second
-(four times in the first minute of a run); what was found holds until the next look. So the shares
+(four times in its first 20 s); what was found holds until the next look. So the shares
 are shares of *time*, exact for states, sampled for the parts of `when`. Where several reasons stand
 at once each gets an equal part of the time, so that the parts add up; `whole` counts a reason's
 time whoever else stood there, `alone` the time in which nothing but it was in the way.

@@ -13,6 +13,8 @@ from typing import Any, Final
 NEVER: Final = 1 << 62
 MS: Final = 1_000_000
 SECOND: Final = 1_000_000_000
+READS: Final = object()
+"""the subject of a timer that only reads"""
 
 
 class Timers:
@@ -32,10 +34,17 @@ class Timers:
         heapq.heappush(self._heap, (due, self._count, act, subject))
         self.due = self._heap[0][0]
 
-    def run(self, now: int) -> None:
-        """Fire what is due at `now`, in order; timers set meanwhile fire too if they are due."""
+    def run(self, now: int) -> bool:
+        """Fire what is due at `now`, in order; timers set meanwhile fire too if they are due.
+
+        Returns whether any of them may have changed something: one whose subject is `READS` says
+        that it does not.
+        """
         heap = self._heap
+        changed = False
         while heap and heap[0][0] <= now:
             _, _, act, subject = heapq.heappop(heap)
             act(subject)
+            changed = changed or subject is not READS
         self.due = heap[0][0] if heap else NEVER
+        return changed

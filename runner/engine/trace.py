@@ -104,8 +104,9 @@ class Traces:
     """
 
     __slots__ = (
-        "_about","_count", "_desk", "_last", "_looks", "_newest", "_rings", "_rows", "_streams",
-                 "funnels", "watching")  # fmt: skip
+        "_about", "_count", "_desk", "_last", "_looks", "_newest", "_rings", "_rows", "_streams",
+        "funnels", "watching",
+    )  # fmt: skip
 
     def __init__(self, desk: Desk, watching: bool = True) -> None:
         self._desk = desk

@@ -8,7 +8,7 @@ from runner.app.why.hints import all_hints
 
 _TEXT = (
     "Shares are shares of time. What stands in a rule's way is looked at whenever its state"
-    " changes, and once a second (four times in the first minute of a run); what was found holds"
+    " changes, and once a second (four times in its first 20 s); what was found holds"
     " until the next look. So the time in a state is exact, and the parts of `when` are sampled.",
     "Where several reasons stand at once each gets an equal part of the time, so that the shares"
     ' add up. "Alone" is the time in which nothing else was in the way: what removing this one'
