@@ -84,6 +84,8 @@ def entry_drafts(
         if price != price:
             missing = f"{leg.market}.price" if written is not None else f"{leg.market}.book"
             return Refusal(Why.MISSING_PRICE, f"missing {missing}")
+        if not 0.0 < price < math.inf or ticks < 0:
+            return Refusal(Why.TICK, f"price {price:.6g} of {leg.market} is no price")
         prices.append((price, ticks))
     lots = _quantities(size, legs, program, markets, [p for p, _ in prices], now)
     if isinstance(lots, Refusal):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
+import pytest
 from multidict import CIMultiDict
 
 from examples.send_signal import signed
+from runner.base.errors import WorldError
 from runner.base.secret import Secret
 from runner.sources.webhook import Hook, HookServer
 from runner.spec.source_plan import SourcePlan
-from tests.sources.doorlab import SECOND, SIGNED, Heard, hook
+from tests.net.conftest import certificate as certificate  # a fixture
+from tests.sources.doorlab import SECOND, SIGNED, Heard, hook, source
 
 SECRET = "not-a-real-secret"
 GOOD = {"id": "a1", "signal": "long", "stop_loss": 59_400}
@@ -168,3 +173,38 @@ async def _addresses() -> None:
 
 def test_addresses_and_the_proxy_that_vouches_for_them() -> None:
     asyncio.run(_addresses())
+
+
+async def _tls(cert: Path, key: Path) -> None:
+    listen = f"{{port: 0, path: /x, tls: {{cert: {cert}, key: {key}}}}}"
+    plan = source(f"type: webhook\n    listen: {listen}\n    auth: {SIGNED}")
+    heard = Heard()
+    server = HookServer([Hook(plan, Secret(SECRET), heard)])
+    await server.open()
+    trusting = ssl.create_default_context(cafile=str(cert))
+    try:
+        async with aiohttp.ClientSession() as client:
+            stamp = f"{heard.clock.wall() / 1e9:.3f}"
+            url = f"https://localhost:{server.port}/x"
+            headers = signed(SECRET, body(), stamp)
+            async with client.post(url, data=body(), headers=headers, ssl=trusting) as answer:
+                assert answer.status == 202
+        await asyncio.sleep(0)
+    finally:
+        await server.close()
+    assert len(heard.messages) == 1
+
+
+def test_a_listener_with_a_certificate_of_its_own(certificate: tuple[Path, Path]) -> None:
+    asyncio.run(_tls(*certificate))
+
+
+def test_an_address_or_a_certificate_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+    listen = f"{{port: 0, path: /x, tls: {{cert: {tmp_path}/no.pem, key: {tmp_path}/no.key}}}}"
+    plan = source(f"type: webhook\n    listen: {listen}\n    auth: {SIGNED}")
+
+    async def go() -> None:
+        with pytest.raises(WorldError, match="cannot listen"):
+            await HookServer([Hook(plan, Secret(SECRET), Heard())]).open()
+
+    asyncio.run(go())
