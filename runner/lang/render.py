@@ -31,11 +31,30 @@ _SECRET = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A blueprint, whose text begins at line `first` of a strategy's; `note` says who uses it."""
+
+    first: int
+    name: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
-    """A file as the user named it, and its text."""
+    """A file as the user named it, and its text, with that of the blueprints it uses behind it."""
 
     name: str
     text: str
+    parts: tuple[Part, ...] = ()
+
+    def part(self, line: int) -> Part | None:
+        """Return the blueprint that a line of the text belongs to."""
+        return next((part for part in reversed(self.parts) if line >= part.first), None)
+
+    def place(self, line: int) -> tuple[str, int]:
+        """Return the file that a line of the text is of, and its number there."""
+        part = self.part(line)
+        return (self.name, line) if part is None else (part.name, line - part.first + 1)
 
 
 class Checked(Protocol):
@@ -99,7 +118,7 @@ def as_text(checked: Checked, colour: bool = False) -> str:
     style = COLOUR if colour else PLAIN
     hidden = _secrets(shown)
     lines = checked.source.text.split("\n")
-    parts = [_diagnostic(d, checked.source.name, lines, hidden, style) for d in shown[:MOST_SHOWN]]
+    parts = [_diagnostic(d, checked.source, lines, hidden, style) for d in shown[:MOST_SHOWN]]
     if len(shown) > MOST_SHOWN:
         parts.append(f"... and {len(shown) - MOST_SHOWN} more")
     parts.append(f"{checked.source.name}: {summary(shown)}")
@@ -126,16 +145,17 @@ def _secrets(shown: Iterable[Diagnostic]) -> list[Mark]:
 
 
 def _diagnostic(
-    d: Diagnostic, name: str, lines: Sequence[str], hidden: Sequence[Mark], style: Style
+    d: Diagnostic, source: Source, lines: Sequence[str], hidden: Sequence[Mark], style: Style
 ) -> str:
+    name, number = source.place(d.mark.line)
     labels = [_Label(r.mark, r.message, False) for r in d.related]
     labels.append(_Label(d.mark, d.label, True))
     labels.sort(key=lambda label: (label.mark.line, label.mark.column))
-    width = len(str(max(label.mark.line for label in labels)))
+    width = len(str(max(source.place(label.mark.line)[1] for label in labels)))
     bar = f"{' ' * width} {style.accent}|{style.off}"
     tint = style.error if d.is_error else style.warning
     word = "error" if d.is_error else "warning"
-    arrow = f"{' ' * width}{style.accent}-->{style.off} {name}:{d.mark.line}:{d.mark.column}"
+    arrow = f"{' ' * width}{style.accent}-->{style.off} {name}:{number}:{d.mark.column}"
     out = [f"{tint}{word}[{d.code}]{style.off}: {style.bold}{_headline(d)}{style.off}", arrow, bar]
     previous = 0
     for label in labels:
@@ -144,8 +164,10 @@ def _diagnostic(
         line = _masked(_line(lines, label.mark.line), label.mark.line, hidden)
         shown, mark = _window(line, label.mark)
         if label.mark.line != previous:
-            number = f"{label.mark.line:>{width}}"
-            out.append(f"{style.accent}{number} |{style.off} {shown}".rstrip())
+            where, local = source.place(label.mark.line)
+            if where != name:
+                out.append(f"{' ' * width}{style.accent}:::{style.off} {where}:{local}")
+            out.append(f"{style.accent}{local:>{width}} |{style.off} {shown}".rstrip())
         out.append(f"{bar} {_underline(mark, label, tint, style)}".rstrip())
         previous = label.mark.line
     if d.notes or d.help:
@@ -207,27 +229,35 @@ def as_object(checked: Checked) -> dict[str, Any]:
         "file": checked.source.name,
         "errors": errors,
         "warnings": warnings,
-        "diagnostics": [_object(d) for d in shown],
+        "diagnostics": [_object(d, checked.source) for d in shown],
     }
 
 
-def _object(d: Diagnostic) -> dict[str, Any]:
+def _object(d: Diagnostic, source: Source) -> dict[str, Any]:
+    name, line = source.place(d.mark.line)
     out: dict[str, Any] = {
         "code": d.code,
         "severity": "error" if d.is_error else "warning",
         "message": d.message,
         "label": d.label,
-        "line": d.mark.line,
+        "line": line,
         "column": d.mark.column,
         "end_column": d.mark.end,
         "path": d.path,
         "related": [
-            {"line": r.mark.line, "column": r.mark.column, "message": r.message} for r in d.related
+            {
+                "line": source.place(r.mark.line)[1],
+                "column": r.mark.column,
+                "message": r.message,
+            }
+            for r in d.related
         ],
         "notes": list(d.notes),
         "help": list(d.help),
         "docs": f"runner explain {d.code}",
     }
+    if name != source.name:
+        out["file"] = name
     if d.more_places:
         out["more_places"] = d.more_places
     return out
@@ -254,7 +284,8 @@ def as_github(files: Sequence[Checked]) -> str:
     for checked in files:
         for d in settle(checked.findings):
             kind = "error" if d.is_error else "warning"
-            place = f"file={_property(checked.source.name)},line={d.mark.line},col={d.mark.column}"
+            name, line = checked.source.place(d.mark.line)
+            place = f"file={_property(name)},line={line},col={d.mark.column}"
             title = f"endColumn={d.mark.end},title={d.code}"
             text = "\n".join([_headline(d), *d.notes, *d.help])
             out.append(f"::{kind} {place},{title}::{_data(text)}")
@@ -271,7 +302,7 @@ def _property(text: str) -> str:
 
 def as_sarif(files: Sequence[Checked], version: str) -> str:
     """Write SARIF 2.1.0, which code scanners read."""
-    results = [_result(c.source.name, d) for c in files for d in settle(c.findings)]
+    results = [_result(c.source, d) for c in files for d in settle(c.findings)]
     driver = {
         "name": "runner",
         "version": version,
@@ -287,18 +318,19 @@ def as_sarif(files: Sequence[Checked], version: str) -> str:
     return redact(json.dumps(body, ensure_ascii=False)) + "\n"
 
 
-def _result(name: str, d: Diagnostic) -> dict[str, Any]:
+def _result(source: Source, d: Diagnostic) -> dict[str, Any]:
     return {
         "ruleId": d.code,
         "level": "error" if d.is_error else "warning",
         "message": {"text": "\n".join([_headline(d), *d.notes, *d.help])},
-        "locations": [_location(name, d.mark, d.label)],
-        "relatedLocations": [_location(name, r.mark, r.message) for r in d.related],
+        "locations": [_location(source, d.mark, d.label)],
+        "relatedLocations": [_location(source, r.mark, r.message) for r in d.related],
     }
 
 
-def _location(name: str, mark: Mark, message: str) -> dict[str, Any]:
-    region = {"startLine": mark.line, "startColumn": mark.column, "endColumn": mark.end}
+def _location(source: Source, mark: Mark, message: str) -> dict[str, Any]:
+    name, line = source.place(mark.line)
+    region = {"startLine": line, "startColumn": mark.column, "endColumn": mark.end}
     place: dict[str, Any] = {
         "physicalLocation": {"artifactLocation": {"uri": name}, "region": region}
     }

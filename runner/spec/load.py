@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.base.errors import UsageError
-from runner.lang.diagnostics import Diagnostic, Findings
+from runner.lang.diagnostics import Diagnostic, Findings, Mark
 from runner.lang.nodes import Mapping, Scalar, Sequence
 from runner.lang.reader import decode, read
 from runner.lang.render import Source
@@ -22,6 +22,7 @@ from runner.lang.scope import Scope
 from runner.lang.scope import pegs as peg_map
 from runner.lang.tree import Expr
 from runner.spec import facts, meaning, unused
+from runner.spec.blueprints import DIVIDES, divided, join, split, tell_use
 from runner.spec.context import Context, section, text
 from runner.spec.exchanges import ExchangeDraft, read_exchanges
 from runner.spec.for_each import fold_places, write_out
@@ -78,20 +79,28 @@ def load(
         if rendered is not None:
             given = given.of_template(source.text)
             source = Source(f"{source.name} (rendered)", rendered.text)
-    checked = _check(source, given, findings)
+    folder = file.parent if isinstance(file, Path) else None
+    checked = _check(source, given, findings, folder)
+    if checked.source.parts:
+        tell_use(findings, checked.source)
+        fold_places(findings)
     if rendered is not None:
         tell_lines(findings, rendered)
     return checked
 
 
-def _check(source: Source, given: Given, findings: Findings) -> Checked:
-    node = None if findings.items else read(source.text, findings)
+def _check(source: Source, given: Given, findings: Findings, folder: Path | None) -> Checked:
+    text = source.text if folder is not None else split(source.text)[0]
+    if folder is not None and divided(text):
+        findings.add(Diagnostic("E0203", DIVIDES, Mark(1, 1, 2)))
+    node = None if findings.items else read(text, findings)
     if node is None:
         return Checked(None, findings, source)
     if not isinstance(node, Mapping):
         message = "a strategy file is a mapping of keys"
         findings.add(Diagnostic("E0203", message, node.mark))
         return Checked(None, findings, source)
+    source = join(node, source, folder, findings)
     several = write_out(node, findings)
     mask_literals(node, findings)
     check_shape(node, findings)
