@@ -57,6 +57,7 @@ OWN: dict[str, dict[str, Mutation]] = {
         "a higher threshold": sub(r"(enter:.*default: )2.2", r"\g<1>3.4"),
         "at once": sub(r"^    for:   5s\n", ""),
         "whether they move alike does not matter": sub(r" and sane and", " and"),
+        "the way back need not pay": sub(r" and way > params.pays \* this.cost", ""),
         "sizes without weight": sub(r"weight: 1", "weight: 0.5", 1),
         "a failed leg is undone": sub(r"repair: cheaper", "repair: unwind"),
     },
