@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -416,3 +417,17 @@ def test_after_a_trip_no_order_ever_adds_risk(moves: list[tuple[float, int]], th
     for ratio, ms in moves:
         widen(s, ratio)
         s.run(ms * MS)
+
+
+def test_a_drawdown_lifted_while_no_process_ran_is_counted_anew() -> None:
+    s = ready(risk=DRAWN.format(2, "halt"))
+    lose(s)
+    lose(s)
+    saved = journal(s)
+    row = msgspec.json.decode(saved.run)
+    saved.run = msgspec.json.encode({**row, "causes": {}}).decode()  # as `runner resume` does it
+    new = play(s.plan, restored=saved, run_id="run0000002").run(4 * SECOND)
+    assert new.engine.desk.limits.mode is Mode.ACTIVE
+    assert new.engine.desk.trips.drawdown == pytest.approx(0)
+    lose(new)
+    assert new.engine.desk.limits.mode is Mode.ACTIVE
