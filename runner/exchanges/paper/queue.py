@@ -24,7 +24,8 @@ from runner.exchanges.paper.books import BookView
 from runner.exchanges.paper.orders import PaperOrder
 from runner.market.instruments import Instrument, Side
 
-EXPLAINED_WITHIN: Final = 250 * NS_PER_MS
+EXPLAINED_WITHIN: Final = 150 * NS_PER_MS
+"""trades may come in batches of 100 ms (Binance), the top of the book at once"""
 FORGOTTEN_AFTER: Final = 1_000 * NS_PER_MS
 
 
