@@ -67,8 +67,6 @@ OWN: dict[str, dict[str, Mutation]] = {
         "a clip too large": sub(r"(clip:.*default: )250", r"\g<1>290"),
         "at once": sub(r"^    for:   5m\n", ""),
         "the spot leg bids too low": sub(r"price: s.bid", "price: s.bid * 0.99"),
-        "a failed hedge is kept": sub(r"max_gap: 0.004 BTC, repair: complete",
-                                      "max_gap: 0.04 BTC, repair: complete"),
         "the other way round": sub(r"yearly < 0 and", "yearly > 0 and"),
     },
     "dca": {
