@@ -113,7 +113,12 @@ class HeldCell(PositionCell):
             held = [x for x in self._desk.ledgers.by_market[market] if x.lots]
             self.entry = sum(x.entry * x.lots for x in held) / lots
         self.open_orders = float(len(self._desk.orders.working(market)))
-        told = self._desk.venue_of(market).held.get(self._listed.instrument.symbol)
+        venue = self._desk.venue_of(market)
+        told = venue.held.get(self._listed.instrument.symbol)
+        self.account_qty = nan
+        if venue.heard and self._listed.perpetual:
+            lots_there = told.lots if told is not None else 0
+            self.account_qty = lots_there * self._listed.instrument.lot_base_f
         self.liq_gap = nan
         if told is not None and told.liquidation > 0:
             self.liq_gap = abs(told.liquidation / self._listed.last_mid() - 1)

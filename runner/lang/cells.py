@@ -21,14 +21,18 @@ class AccountCell:
 
 
 class PositionCell:
-    """`position.M.*` of this strategy: base amount signed, entry price, liquidation gap."""
+    """`position.M.*` of this strategy: base amount signed, entry price, liquidation gap.
 
-    __slots__ = ("entry", "liq_gap", "open_orders", "qty")
+    `account_qty` is the account's own position there, whoever made it.
+    """
+
+    __slots__ = ("account_qty", "entry", "liq_gap", "open_orders", "qty")
 
     def __init__(self) -> None:
         self.qty = 0.0
         self.entry = nan
         self.liq_gap = nan
+        self.account_qty = nan
         self.open_orders = 0.0
 
     def notional(self, now: int) -> float:

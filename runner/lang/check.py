@@ -151,6 +151,10 @@ class _Checker(Calls, Operators):
         scope = self.scope
         if first == "params":
             return self.param(syntax)
+        if first == "account" and len(syntax.parts) > 2 and syntax.parts[2][0] == "position":
+            owner, type_ = resolve.account_position(scope, syntax)
+            base = self.base(syntax, type_)
+            return tree.Cell(*base, tree.Space.POSITION, owner, "account_qty")
         if first in CELLS:
             owner, field, type_ = resolve.cell(scope, syntax)
             return tree.Cell(*self.base(syntax, type_), tree.Space(first), owner, field)

@@ -289,6 +289,9 @@ CELLS: Mapping[str, Mapping[str, FieldSpec]] = {
         "pnl": FieldSpec(Measure.QUOTE, ALL, "its unrealised profit", method=True),
         "entry": FieldSpec(Measure.PRICE, POSITIVE, "average price of entry"),
         "liq_gap": FieldSpec(Measure.RATIO, ALL, "distance to the liquidation price"),
+        "account_qty": FieldSpec(Measure.BASE, ALL,
+                                 "amount that the account holds there as the exchange tells, "
+                                 "whoever made it; also `account.X.position.SYMBOL`"),
         "open_orders": FieldSpec(Measure.NUMBER, NOT_NEGATIVE, "orders that rest"),
     },
     "rule": {

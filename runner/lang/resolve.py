@@ -108,6 +108,22 @@ def measure(scope: Scope, unit: Measure, base: str | None, quote: str | None) ->
             return types.BOOL
 
 
+def account_position(scope: Scope, name: NameSyntax) -> tuple[str, Type]:
+    """Resolve `account.X.position.SYMBOL` to the market that trades it, and the type of an amount.
+
+    Raises Unresolved; the symbol must be that of a market of the file, or nobody asks about it.
+    """
+    exchange = _owner(scope, "account", part(name, 1, "of which one?"))
+    symbol = part(name, 3, "of which symbol?")
+    too_long(name, 4)
+    there = {m.symbol: m for m in scope.markets.values() if m.exchange == exchange}
+    if symbol[0] not in there:
+        message = f"no market of `{exchange}` has the symbol `{symbol[0]}`"
+        raise Unresolved("E0304", message, symbol, nearest(symbol[0], there))
+    market = there[symbol[0]]
+    return market.name, scope.amount(market.base)
+
+
 def cell(scope: Scope, name: NameSyntax) -> tuple[str, str, Type]:
     """Resolve `account.X.f`, `position.M.f`, `rule.R.f`, `this.f`, `pnl.day` to owner, field, type.
 

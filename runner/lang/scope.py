@@ -28,6 +28,7 @@ class MarketScope:
     base: str | None
     quote: str | None
     streams: frozenset[str]
+    symbol: str = ""
 
 
 @dataclass(frozen=True, slots=True)

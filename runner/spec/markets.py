@@ -74,7 +74,7 @@ class MarketDraft:
         """What expressions see of it."""
         exchange = self.exchange.name if self.exchange else ""
         kinds = frozenset(str(k) for k in self.streams)
-        return MarketScope(self.name, exchange, self.base, self.quote, kinds)
+        return MarketScope(self.name, exchange, self.base, self.quote, kinds, self.symbol)
 
 
 def read_markets(

@@ -115,3 +115,14 @@ def test_no_crossing_out_of_a_stale_book(tmp_path: Path) -> None:
     s.quote("bin", 60_100.0, 60_100.1)
     s.run(2 * SECOND)
     assert s.sent == []
+
+
+def test_the_accounts_own_position_is_known_when_the_exchange_has_told_it(tmp_path: Path) -> None:
+    """Whoever made it: what we bought is there too, in the exchange's words."""
+    s = scenario(tmp_path, "account.binance.position.BTCUSDT == 0 BTC and bin.bid > 0")
+    cell = s.engine.held_cells["bin"]
+    assert cell.account_qty != cell.account_qty, "nobody has said anything yet"
+    s.run(5 * SECOND)
+    assert len(s.sent) == 1 and cell.qty > 0
+    s.run(30 * SECOND)  # the next whole picture
+    assert cell.account_qty == cell.qty

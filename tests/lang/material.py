@@ -31,7 +31,7 @@ PARAMS = {
 }
 SCOPE = Scope(
     markets={
-        "bin": MarketScope("bin", "binance", "BTC", "USDT", KINDS),
+        "bin": MarketScope("bin", "binance", "BTC", "USDT", KINDS, "BTCUSDT"),
         "byb": MarketScope("byb", "bybit", "BTC", "USDT", frozenset({"book"})),
         "eth": MarketScope("eth", "binance", "ETH", "USDT", frozenset({"book"})),
     },

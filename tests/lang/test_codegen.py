@@ -64,6 +64,7 @@ BOOLS = [
     'params.mood in ["wild"]', 'params.mood != "wild"', "age(bin.book) > 5s",
     '("calm" if bin.bid > 0 else params.mood) == default(params.mood, "wild")',
     'weekday() in ["mon", "tue", "wed"]', 'between_utc("08:00", "20:00")',
+    "account.binance.position.BTCUSDT > 0.1 BTC",
     "crosses_above(bin.mid, byb.mid)", "crosses_below(bin.book.imbalance, 0)", "changed(bin.bid)",
     'changed(weekday())', "changed(rule.r.active)", "held(bin.mid > byb.mid, 1s)",
     "held(position.bin.qty > 0 and this.exit_pnl < 0, 100ms)", "changed(bin.mid > byb.mid)",
@@ -147,7 +148,7 @@ def fill(world: World, program: Program, random: Random) -> int:
         world.rule.entered = [any_value(random)] * random.randint(0, 2)
         position = world.positions["bin"]
         position.qty, position.entry = any_value(random), abs(any_value(random))
-        position.liq_gap = any_value(random)
+        position.liq_gap = position.account_qty = any_value(random)
         world.accounts["binance"].margin_used = abs(any_value(random))
         world.clock.wall = random.choice([0, 1, random.randrange(10**18)])
         if program.due <= now:
