@@ -88,12 +88,7 @@ class Suite:
             return self.checked.plan
         key = tuple(sorted(sets.items()))
         if key not in self._plans:
-            checked = spec.load(
-                self.checked.source.text,
-                sets={**self.sets, **sets},
-                params_file=self.params,
-                name=self.checked.source.name,
-            )
+            checked = spec.load(self.path, sets={**self.sets, **sets}, params_file=self.params)
             if checked.plan is None:
                 first = next(d for d in checked.findings if d.is_error)
                 raise FileError(
