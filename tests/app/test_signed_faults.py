@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from runner.sim.launch import Running, launch
-from tests.app.simlab import TYPES, Lab
+from tests.app.simlab import CHURN, QUOTING, TYPES, Lab
 
 TRADE, PRIVATE = "trade order.*", "private *"
 CUTS = (
@@ -54,9 +54,14 @@ def sim() -> Iterator[Running]:
 
 
 def endure(
-    sim: Running, folder: Path, faults: tuple[dict[str, Any], ...], bad_s: float, calm_s: float
+    sim: Running,
+    folder: Path,
+    faults: tuple[dict[str, Any], ...],
+    bad_s: float,
+    calm_s: float,
+    text: str = CHURN,
 ) -> None:
-    lab = Lab(sim, folder, on_stop="flatten")
+    lab = Lab(sim, folder, on_stop="flatten", text=text)
     with lab.running() as child:
         lab.until_trading(child)
         for fault in faults:
@@ -76,7 +81,12 @@ def test_lost_answers_dropped_pushes_and_failing_rest_leave_nothing_open_or_doub
     endure(sim, tmp_path, ALL_AT_ONCE, 2.0, 1.0)
 
 
+def test_changes_of_orders_through_the_same_end_flat_too(sim: Running, tmp_path: Path) -> None:
+    endure(sim, tmp_path, ALL_AT_ONCE, 2.0, 1.0, QUOTING)
+
+
 @pytest.mark.campaign
+@pytest.mark.parametrize("text", [CHURN, QUOTING], ids=["trades", "quotes"])
 @pytest.mark.parametrize("case", CASES)
-def test_each_fault_of_the_signed_side(sim: Running, tmp_path: Path, case: str) -> None:
-    endure(sim, tmp_path, CASES[case], 5.0, 4.0)
+def test_each_fault_of_the_signed_side(sim: Running, tmp_path: Path, case: str, text: str) -> None:
+    endure(sim, tmp_path, CASES[case], 5.0, 4.0, text)
