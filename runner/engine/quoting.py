@@ -34,10 +34,10 @@ from runner.engine.desk import Desk
 from runner.engine.limits import Mode, closing_price
 from runner.engine.orders import Order, OrderState
 from runner.engine.passes import Pass, send
-from runner.engine.positions import covered
+from runner.engine.quote_exit import QuoteExits, Wanted, quote_of
 from runner.engine.sizing import Draft, too_small
 from runner.engine.timers import MS, SECOND
-from runner.engine.trade import Leaving, Leg, Trade, new_trade
+from runner.engine.trade import Trade, new_trade
 from runner.market.instruments import Side
 from runner.spec.plan import QuotePlan, QuoteSide
 
@@ -50,14 +50,6 @@ IN_A_ROW: Final = 3
 SLACK: Final = 1e-9
 _PASSING: Final = frozenset({Why.SELF_CROSS, Why.NOT_OPEN})
 """refusals of a change that the other side's own change will lift"""
-
-
-@dataclass(slots=True)
-class Wanted:
-    """Where a side should rest, and how much of it."""
-
-    ticks: int
-    lots: int
 
 
 @dataclass(slots=True)
@@ -80,6 +72,11 @@ class Quoting:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self._sides: dict[tuple[str, Side], SideRun] = {}
+        self.exits = QuoteExits(desk, self)
+
+    def side(self, rule: str, side: Side) -> SideRun:
+        """Return what is remembered of a side."""
+        return self._sides.setdefault((rule, side), SideRun())
 
     # -- beginning
 
@@ -98,7 +95,7 @@ class Quoting:
         return None if run.trade is not None else refusal
 
     def _start(self, run: RuleRun) -> None:
-        limit = self._limit_lots(run.plan.legs[0].market, _quote(run))
+        limit = self._limit_lots(run.plan.legs[0].market, quote_of(run))
         trade = new_trade(self.desk, run.plan, [max(limit, 1)], run.program.enter(self.desk.now))
         trade.legs[0].start = 0
         self.desk.rules.quoting_began(run, trade)
@@ -114,7 +111,7 @@ class Quoting:
         if self.desk.limits.mode is not Mode.ACTIVE:
             self._withdraw(run)
             return
-        if self._too_much_lost(run, trade):
+        if self.too_much_lost(run, trade):
             self.desk.rules.leave(run, "inventory stop")
             return
         for side in self._in_order(run):
@@ -132,32 +129,33 @@ class Quoting:
     def _side(self, run: RuleRun, side: Side) -> None:
         order = self._resting(run, side)
         wanted = self._wanted(run, side, order)
-        state = self._sides.setdefault((run.plan.name, side), SideRun())
+        state = self.side(run.plan.name, side)
         if order is None:
-            if not isinstance(wanted, Refusal) and self._may_change(run, state):
+            if not isinstance(wanted, Refusal) and self.may_change(run, state):
                 refusal = self._place(run, side, wanted)
                 if refusal is not None:
-                    self._refused(run, state, refusal)
+                    self.refused(run, state, refusal)
             return
         if order.cancel_asked or order.terminal:
             return
         if isinstance(wanted, Refusal):
             self.desk.traces.refused(run.plan.name, run.state, wanted)
             cancel_order(self.desk, order)
-        elif self._differs(run, order, wanted) and self._may_change(run, state):
+        elif self.differs(run, order, wanted) and self.may_change(run, state):
             self._move(run, state, order, wanted)
 
-    def _differs(self, run: RuleRun, order: Order, wanted: Wanted) -> bool:
+    def differs(self, run: RuleRun, order: Order, wanted: Wanted) -> bool:
+        """Whether a resting order is to become another, and can be changed now."""
         if order.pending is not None or order.state not in (OrderState.OPEN, OrderState.PARTIAL):
             return False
         apart = abs(wanted.ticks / order.ticks - 1)
-        moved = wanted.ticks != order.ticks and apart >= _quote(run).when_moved * (1 - SLACK)
+        moved = wanted.ticks != order.ticks and apart >= quote_of(run).when_moved * (1 - SLACK)
         left = order.lots - order.filled
         grown = wanted.lots - left >= max(1, wanted.lots // 10)
         return moved or wanted.lots < left or grown
 
     def _move(self, run: RuleRun, state: SideRun, order: Order, wanted: Wanted) -> None:
-        state.next_at = self.desk.now + _quote(run).at_most_every_ns
+        state.next_at = self.desk.now + quote_of(run).at_most_every_ns
         if not can_amend(self.desk, order):
             cancel_order(self.desk, order)
             return
@@ -169,12 +167,12 @@ class Quoting:
             return
         if refusal.code not in _PASSING:
             cancel_order(self.desk, order)
-        self._refused(run, state, refusal)
+        self.refused(run, state, refusal)
 
     def _place(self, run: RuleRun, side: Side, wanted: Wanted) -> Refusal | None:
-        quote, trade = _quote(run), run.trade
+        quote, trade = quote_of(run), run.trade
         tif = Tif.POST_ONLY if quote.post_only else Tif.GTC
-        draft = self._draft(quote.leg.market, side, tif, wanted)
+        draft = self.draft(quote.leg.market, side, tif, wanted)
         pass_ = Pass(
             rule=run.plan,
             purpose=Purpose.ENTRY,
@@ -190,16 +188,19 @@ class Quoting:
             state.next_at = self.desk.now + quote.at_most_every_ns
         return refusal
 
-    def _draft(self, market: str, side: Side, tif: Tif, wanted: Wanted) -> Draft:
+    def draft(self, market: str, side: Side, tif: Tif, wanted: Wanted) -> Draft:
+        """Return the order that a side wants."""
         price = wanted.ticks * self.desk.instruments[market].tick_f
         return Draft(0, market, side, OrderType.LIMIT, tif, wanted.lots, wanted.ticks, price)
 
-    def _refused(self, run: RuleRun, state: SideRun, refusal: Refusal) -> None:
+    def refused(self, run: RuleRun, state: SideRun, refusal: Refusal) -> None:
+        """Wait a moment after a refusal of the gate."""
         self.desk.traces.refused(run.plan.name, run.state, refusal)
         state.next_at = max(state.next_at, self.desk.now + RETRY)
         self._look_at(run, state)
 
-    def _may_change(self, run: RuleRun, state: SideRun) -> bool:
+    def may_change(self, run: RuleRun, state: SideRun) -> bool:
+        """Whether a side may be changed now; a timer looks again when it may."""
         if self.desk.now >= state.next_at:
             return True
         self._look_at(run, state)
@@ -227,7 +228,7 @@ class Quoting:
 
     def _wanted(self, run: RuleRun, side: Side, order: Order | None) -> Wanted | Refusal:
         """Return where a side should rest now, or why it should not."""
-        quote, now = _quote(run), self.desk.now
+        quote, now = quote_of(run), self.desk.now
         written = quote.bid if side is Side.BUY else quote.ask
         if written is None:
             return Refusal(Why.MISSING_PRICE, f"no {_name(side)} is written")
@@ -261,20 +262,20 @@ class Quoting:
         self, run: RuleRun, side: Side, written: QuoteSide, qty: float, ticks: int,
         order: Order | None,
     ) -> Wanted | Refusal:  # fmt: skip
-        quote = _quote(run)
+        quote = quote_of(run)
         market = quote.leg.market
         listed = self.desk.markets[market]
         instrument = listed.instrument
         base = qty if written.unit == instrument.base else qty / (ticks * instrument.tick_f)
         lots = min(instrument.lots_for_base(base), self._room(run, side, order))
         wanted = Wanted(ticks, max(lots, 0))
-        draft = self._draft(market, side, Tif.POST_ONLY, wanted)
+        draft = self.draft(market, side, Tif.POST_ONLY, wanted)
         small = too_small(draft, listed, reduce_only=False)
         return wanted if small is None else small
 
     def _room(self, run: RuleRun, side: Side, order: Order | None) -> int:
         """Return by how many lots a side may rest within the inventory's limit."""
-        quote = _quote(run)
+        quote = quote_of(run)
         market = quote.leg.market
         held = self.desk.ledgers.of(run.plan.name, market).lots * side.sign
         others = sum(
@@ -299,7 +300,7 @@ class Quoting:
         trade, side = run.trade, order.intent.side
         if trade is None:
             return
-        state = self._sides.setdefault((run.plan.name, side), SideRun())
+        state = self.side(run.plan.name, side)
         if filled:
             self._hold(run, trade)
         if order.state is OrderState.REJECTED and not order.filled:
@@ -308,13 +309,13 @@ class Quoting:
             state.rejected = 0
         if run.trade is trade and trade.leaving is not None:
             if trade.leaving.passive:
-                self.step_leaving(run)
+                self.exits.step(run)
             else:
                 self.desk.rules.closing.on_order(run)
 
     def amend_answered(self, run: RuleRun, order: Order, taken: bool) -> None:
         """A change was taken, or not; after the third no in a row the quote is withdrawn."""
-        state = self._sides.setdefault((run.plan.name, order.intent.side), SideRun())
+        state = self.side(run.plan.name, order.intent.side)
         if taken:
             state.refused = 0
             return
@@ -326,7 +327,7 @@ class Quoting:
         self._look_at(run, state)
 
     def _rejected(self, run: RuleRun, state: SideRun, order: Order) -> None:
-        state.next_at = max(state.next_at, self.desk.now + _quote(run).at_most_every_ns)
+        state.next_at = max(state.next_at, self.desk.now + quote_of(run).at_most_every_ns)
         self._look_at(run, state)
         if order.by_terms or order.intent.purpose is not Purpose.ENTRY:
             return
@@ -350,7 +351,7 @@ class Quoting:
 
     def watch(self, run: RuleRun, trade: Trade) -> None:
         """Set the timer of the inventory's age."""
-        age = _quote(run).inventory.max_age_ns
+        age = quote_of(run).inventory.max_age_ns
         if age is not None and trade.held_sign:
             due = max(trade.held_since + age, self.desk.now)
             self.desk.timers.at(due, self._aged, (run, trade, trade.held_since))
@@ -364,11 +365,11 @@ class Quoting:
         elif trade.leaving is None:
             self.desk.rules.leave(run, "inventory max_age")
         elif trade.leaving.passive:
-            self._at_once(run, trade, "inventory max_age")
+            self.exits.at_once(run, trade, "inventory max_age")
 
-    def _too_much_lost(self, run: RuleRun, trade: Trade) -> bool:
+    def too_much_lost(self, run: RuleRun, trade: Trade) -> bool:
         """Whether closing the inventory now would lose more than `stop`; unknown: no."""
-        stop, leg = _quote(run).inventory.stop, trade.legs[0]
+        stop, leg = quote_of(run).inventory.stop, trade.legs[0]
         lots = leg.ledger.lots
         if stop is None or not lots:
             return False
@@ -376,129 +377,6 @@ class Quoting:
         loss = (leg.ledger.entry - price) * leg.base(lots)
         loss += abs(leg.base(lots)) * price * leg.listed.instrument.fees.taker
         return loss >= stop
-
-    # -- leaving
-
-    def leave(self, run: RuleRun, reason: str, *, commanded: bool, only: str) -> None:
-        """Cancel the quotes and get rid of what is held."""
-        trade = run.trade
-        assert trade is not None
-        passive = reason == "until" and _quote(run).inventory.on_leave == "passive"
-        if commanded:
-            trade.refused_until = 0
-        now = self.desk.now
-        trade.leaving = Leaving(reason, now, commanded=commanded, only=only, passive=passive)
-        self.step_leaving(run)
-
-    def step_leaving(self, run: RuleRun) -> None:
-        """Take the next step of getting out."""
-        trade = run.trade
-        if trade is None or trade.leaving is None or not self.desk.rules.known_to_all(run):
-            return
-        if not trade.leaving.passive:
-            self.desk.rules.closing.step(run)
-            return
-        if self._too_much_lost(run, trade):
-            self._at_once(run, trade, "inventory stop")
-            return
-        entries = [
-            o for o in self.desk.rules.groups.unsettled(run) if o.intent.purpose is Purpose.ENTRY
-        ]
-        for order in entries:
-            if not order.cancel_asked and not order.terminal:
-                cancel_order(self.desk, order)
-        if not entries:
-            self._exit(run, trade, trade.leaving)
-
-    def hasten(self, run: RuleRun, why: str) -> None:
-        """What leaves passively goes at once, for a graver reason."""
-        trade = run.trade
-        if trade is not None and trade.leaving is not None and trade.leaving.passive:
-            self._at_once(run, trade, why)
-
-    def _at_once(self, run: RuleRun, trade: Trade, why: str) -> None:
-        """What was to leave passively goes now."""
-        assert trade.leaving is not None
-        trade.leaving.passive = False
-        self.desk.traces.moved(run.plan.name, why, run.state, run.state, False)
-        self.desk.rules.touch(run.plan.name)
-        self.desk.rules.closing.step(run)
-
-    def _exit(self, run: RuleRun, trade: Trade, leaving: Leaving) -> None:
-        """Keep one reducing order at the touch until nothing is held."""
-        leg = trade.legs[0]
-        orders = self.desk.rules.groups.unsettled(run)
-        if not orders and not self.desk.rules.closing.left_of(trade):
-            self.desk.rules.left(run)
-            return
-        side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
-        order = orders[-1] if orders else None
-        wanted = self._exit_wanted(leg, side)
-        state = self._sides.setdefault((run.plan.name, side), SideRun())
-        blocked = self.desk.limits.mode in (Mode.KEPT, Mode.FROZEN) and not leaving.commanded
-        if order is None:
-            if wanted is not None and not blocked and self._may_change(run, state):
-                self._send_exit(run, trade, state, side, wanted)
-        elif order.cancel_asked or order.terminal:
-            return
-        elif wanted is None or order.intent.side is not side or blocked:
-            cancel_order(self.desk, order)
-        elif self._differs(run, order, wanted) and self._may_change(run, state):
-            self._move_exit(run, trade, state, order, wanted)
-
-    def _exit_wanted(self, leg: Leg, side: Side) -> Wanted | None:
-        touch = leg.listed.touch(side.opposite)
-        if not isfinite(touch):
-            return None
-        lots = self.desk.rules.closing.closable(leg)
-        return Wanted(round(touch / leg.listed.instrument.tick_f), lots) if lots > 0 else None
-
-    def _send_exit(
-        self, run: RuleRun, trade: Trade, state: SideRun, side: Side, wanted: Wanted
-    ) -> None:
-        leg, quote = trade.legs[0], _quote(run)
-        draft = self._draft(leg.market, side, Tif.POST_ONLY, wanted)
-        trade.attempt += 1
-        refusal = send(
-            self.desk,
-            Pass(
-                rule=run.plan,
-                purpose=Purpose.CLOSE,
-                drafts=[draft],
-                parents=[abs(leg.ledger.lots)],
-                attempt=trade.attempt + 1,
-                streams=[leg.listed.book.key] if leg.listed.book is not None else [],
-                mids=[leg.listed.mid()],
-                worst=quote.close.worst,
-                cover=[covered(self.desk, leg, wanted.lots)],
-            ),
-        )
-        state.next_at = self.desk.now + quote.at_most_every_ns
-        if refusal is not None:
-            self._refused(run, state, refusal)
-
-    def _move_exit(
-        self, run: RuleRun, trade: Trade, state: SideRun, order: Order, wanted: Wanted
-    ) -> None:
-        leg, quote = trade.legs[0], _quote(run)
-        state.next_at = self.desk.now + quote.at_most_every_ns
-        if not can_amend(self.desk, order):
-            cancel_order(self.desk, order)
-            return
-        streams = [leg.listed.book.key] if leg.listed.book is not None else []
-        change = Change(
-            run.plan, order, order.filled + wanted.lots, wanted.ticks, streams, leg.listed.mid(),
-            quote.close.worst,
-        )  # fmt: skip
-        refusal = amend(self.desk, change)
-        if refusal is not None:
-            cancel_order(self.desk, order)
-            self._refused(run, state, refusal)
-
-
-def _quote(run: RuleRun) -> QuotePlan:
-    assert run.plan.quote is not None
-    return run.plan.quote
 
 
 def _name(side: Side) -> str:

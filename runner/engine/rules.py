@@ -300,12 +300,12 @@ class Rules:
             return
         if run.state is RuleState.LEAVING and not commanded and not run.reducing:
             if reason != "until":
-                self.quoting.hasten(run, reason)
+                self.quoting.exits.hasten(run, reason)
             return
         if run.state is not RuleState.LEAVING or run.reducing:
             run.cell.active = False
             self._move(run, RuleState.LEAVING, reason)
-        begin = self.closing.begin if run.plan.quote is None else self.quoting.leave
+        begin = self.closing.begin if run.plan.quote is None else self.quoting.exits.leave
         begin(run, reason, commanded=commanded, only=only)
 
     def go_on_leaving(self, run: RuleRun) -> None:
@@ -313,12 +313,12 @@ class Rules:
         if run.plan.quote is None:
             self.closing.step(run)
         else:
-            self.quoting.step_leaving(run)
+            self.quoting.exits.step(run)
 
     def _still_leaving(self, run: RuleRun) -> None:
         """Follow the touch with what leaves passively; a close has its own times."""
         if run.trade is not None and run.trade.leaving is not None and run.trade.leaving.passive:
-            self.quoting.step_leaving(run)
+            self.quoting.exits.step(run)
 
     def reduce(self, run: RuleRun, reason: str, keep: tuple[int, ...]) -> None:
         """Close a part of an active trade, down to these lots of each leg's ledger."""
