@@ -92,9 +92,17 @@ OWN: dict[str, dict[str, Mutation]] = {
         "any confidence": sub(r"voc.confidence >= 0.7", "voc.confidence >= 0"),
         "any stop": sub(r"(nearest_stop:.*default: )30bps", r"\g<1>0.1bps"),
         "no late close": sub(r"^    late: .*\n", ""),
-        "no stop": sub(r"^      stop: \{price.*\n", ""),
+        "no stop at the exchange": sub(r"^      stop: \{price.*\n", ""),
         "signals stay good for long": sub(r"    max_age: 10s", "    max_age: 9m"),
         "twice the size": sub(r"size: params.risk_per_trade", "size: 2 * params.risk_per_trade"),
+    },
+    "sentiment": {
+        "no veto": sub(r" and mood > -0.2", ""),
+        "silence lets pass": sub(r"confidence, -1\)", "confidence, 0)"),
+        "dire news is held through": sub(r" or \(known\(news.score\).*?\)", ""),
+        "silence sells": sub(r"\(known\(news.score\) and mood < -0.5\)", "news.score < 2"),
+        "no stop at the exchange": sub(r"^      stop: \{price.*\n", ""),
+        "twice the momentum": sub(r"\+ 12bps", "+ 60bps"),
     },
 }  # fmt: skip
 HARMLESS = {

@@ -167,6 +167,7 @@ def _source(run: LiveRun, name: str, now: int) -> dict[str, Any]:
         "lost": told.lost,
         "refused": told.refused,
         "last_refusal": doors.counts[name].last_refusal,
+        "spent": told.spent,
     }
 
 

@@ -12,7 +12,9 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
 
 from runner.app.report_shape import SourceReport
 from runner.app.run_log import Level
@@ -34,6 +36,7 @@ from runner.spec.source_plan import (
 
 if TYPE_CHECKING:
     from runner.engine.core import Engine
+    from runner.sources.model import Model
     from runner.sources.webhook import HookServer
     from runner.spec.parts import SecretRef
     from runner.spec.plan import Plan
@@ -81,6 +84,13 @@ class DoorCount:
     told_at: int = -_NOTICE_NS
 
 
+class Purses(Protocol):
+    """Where it is kept what language models have cost, from one run to the next."""
+
+    def saved(self, source: str) -> bytes: ...
+    def save(self, source: str, spent: bytes) -> None: ...
+
+
 class Listening:
     """All doors of one run (a `sources.api.Listener`)."""
 
@@ -92,6 +102,7 @@ class Listening:
         run_id: str,
         sink: Callable[[Event], None],
         notice: Callable[[Level, str, str], None],
+        purses: Purses,
     ) -> None:
         self.plan = plan
         self.clock = clock
@@ -108,6 +119,9 @@ class Listening:
         self._servers: list[HookServer] = []
         self._failure: asyncio.Future[None] | None = None
         """what broke while a door's message was handled: a webhook's caller is nobody's task"""
+        self._purses = purses
+        self.spending: dict[str, Callable[[], dict[str, float | int | str]]] = {}
+        """what each language model has cost in its window"""
 
     # -- what doors ask and tell
 
@@ -174,6 +188,22 @@ class Listening:
             wall=self.clock.wall(),
         )
 
+    # -- what a language model is told of
+
+    def items_of(self, source: str) -> Sequence[object]:
+        """Return the items a poll brought last, the newest last."""
+        return self.kept.get(source, ())
+
+    def value_of(self, name: str) -> object:
+        """Return a signal's value, or what a source said last; None when missing."""
+        if self.engine is None:
+            return None
+        if name in self.plan.signals:
+            return self.engine.desk.program.signal(name, self.clock.mono())
+        stream = self.engine.sources.streams.get(name)
+        said = None if stream is None else {k: v for k, v in stream.said.items() if v is not None}
+        return said or None
+
     # -- opening and closing
 
     async def open(self, engine: Engine) -> None:
@@ -221,8 +251,12 @@ class Listening:
                     work.append(Poll(source, token, self, backoff).run())
                 case WebhookPlan():
                     pass
-                case TelegramPlan() | LlmPlan():
-                    raise NotImplementedError(source.type)  # `unserved` is asked before
+                case TelegramPlan():
+                    from runner.sources.telegram import Chat
+
+                    work.append(Chat(source, self._secret(name), self, backoff).run())
+                case LlmPlan():
+                    work.append(self._model(source, token, backoff).run())
                 case _:
                     calendars.append(source)
         if calendars:
@@ -250,6 +284,21 @@ class Listening:
             wait = (table.next - self.clock.wall()) / 1e9
             await asyncio.sleep(max(0.0, min(wait, _LONGEST_SLEEP_S)))
 
+    def _model(self, source: SourcePlan, key: Secret | None, backoff: Backoff) -> Model:
+        from runner.sources.model import Model
+        from runner.sources.purse import Purse, Spent
+
+        assert isinstance(source.options, LlmPlan)
+        name, saved = source.name, self._purses.saved(source.name)
+        spent = msgspec.json.decode(saved, type=list[Spent]) if saved else []
+        purse = Purse(source.options.budget, source.options.price, spent)
+        self.spending[name] = purse.figures
+        symbols = ", ".join(sorted({m.symbol for m in self.plan.markets.values()}))
+        return Model(
+            source, key, self, self, symbols, purse, backoff,
+            lambda: self._purses.save(name, msgspec.json.encode(list(purse.calls))),
+        )  # fmt: skip
+
     def _secret(self, name: str) -> Secret:
         return self._secrets[f"sources.{name}"]
 
@@ -259,14 +308,8 @@ def figures(engine: Engine, doors: Listening | None) -> dict[str, SourceReport]:
     found = {}
     for name, count in engine.sources.counts.items():
         refused = count.refused + (doors.counts[name].refused if doors is not None else Counter())
-        found[name] = SourceReport(count.accepted, count.late, count.lost, dict(refused))
+        spent = doors.spending.get(name) if doors is not None else None
+        found[name] = SourceReport(
+            count.accepted, count.late, count.lost, dict(refused), spent() if spent else {}
+        )
     return found
-
-
-def unserved(plan: Plan) -> list[str]:
-    """Name the sources of types that no door serves in this version."""
-    return [
-        f"{name} ({source.type})"
-        for name, source in plan.sources.items()
-        if isinstance(source.options, TelegramPlan | LlmPlan)
-    ]

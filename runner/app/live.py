@@ -116,7 +116,7 @@ class LiveRun:
         self.ending = Ending()
         self.warnings: list[str] = []
         self.listening = Listening(
-            plan, secrets or {}, self.clock, self.run_id, self.sink, folder.log.tell
+            plan, secrets or {}, self.clock, self.run_id, self.sink, folder.log.tell, folder
         )
         self.office = office
         """tells people; None where nobody is to be told"""

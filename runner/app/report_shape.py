@@ -92,12 +92,16 @@ class StreamReport(msgspec.Struct, frozen=True):
 
 
 class SourceReport(msgspec.Struct, frozen=True):
-    """What came of a source's messages; `refused` by reason, at the door and by the engine."""
+    """What came of a source's messages; `refused` by reason, at the door and by the engine.
+
+    `spent`: calls, tokens, money and currency of a language model in its budget's window.
+    """
 
     accepted: int
     late: int
     lost: int
     refused: dict[str, int]
+    spent: dict[str, float | int | str] = {}
 
 
 class PositionReport(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from runner.app.report_shape import SIMULATED, Report, RuleReport
@@ -167,11 +167,20 @@ def _streams(report: Report) -> list[str]:
 def _sources(report: Report) -> list[str]:
     if not report.sources:
         return []
-    rows: list[Sequence[str]] = [("source", "accepted", "late", "lost", "refused")]
+    rows: list[Sequence[str]] = [("source", "accepted", "late", "lost", "refused", "spent")]
     for name, each in report.sources.items():
         refused = ", ".join(f"{why} {n}" for why, n in sorted(each.refused.items())) or "0"
-        rows.append((name, str(each.accepted), str(each.late), str(each.lost), refused))
+        spent = spending_text(each.spent)
+        rows.append((name, str(each.accepted), str(each.late), str(each.lost), refused, spent))
     return table(rows, indent="")
+
+
+def spending_text(spent: Mapping[str, float | int | str]) -> str:
+    """Write what a language model has cost; "" for what costs nothing."""
+    if not spent:
+        return ""
+    money = f", {spent['money']} {spent['currency']}" if "money" in spent else ""
+    return f"{spent['calls']} calls, {spent['tokens']} tokens{money}"
 
 
 def _latency(report: Report) -> list[str]:

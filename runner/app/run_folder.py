@@ -44,6 +44,7 @@ from runner.store.state_dir import RunDir, StateDir, write_private
 _LASTING_RULE = "rule."
 _LASTING_SOURCE = "source_row."
 _LASTING_RUN = "run"
+_PURSE = "purse."
 WINDOWS = "windows"
 
 
@@ -67,6 +68,8 @@ class RunFolder:
     """exchange fills from here on may be missing in the journal; 0: there is no earlier run"""
     windows: SavedState | None = None
     """state of the windows as an earlier run saved it"""
+    purses: dict[str, bytes] = field(default_factory=dict)
+    """what language models had cost when earlier runs ended, by source"""
     recorder: Recorder | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     _decision_file: TextIO | None = None
@@ -101,6 +104,14 @@ class RunFolder:
             await asyncio.Event().wait()
         finally:
             await server.close()
+
+    def saved(self, source: str) -> bytes:
+        """Return what a language model had cost, as an earlier run saved it."""
+        return self.purses.get(source, b"")
+
+    def save(self, source: str, spent: bytes) -> None:
+        """Keep what a language model has cost; it is journaled with what comes next."""
+        self.journal.save(f"{_PURSE}{source}", spent, self.clock.wall())
 
     def write_report(self, content: bytes) -> Path:
         """Write the report beside the run's recording."""
@@ -177,7 +188,13 @@ def open_folder(
     return RunFolder(
         plan, clock, run_id, state, directory, journal, decisions, log, restored, source, record,
         sets, since if restore else 0,
-        past.states.get(WINDOWS) if warm else None, None, stack, lines,
+        past.states.get(WINDOWS) if warm else None,
+        {
+            key.removeprefix(_PURSE): state.value
+            for key, state in past.states.items()
+            if key.startswith(_PURSE)
+        },
+        None, stack, lines,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.app.control import ask, control_path
+from runner.app.report_text import spending_text
 from runner.base.clock import SystemClock
 from runner.base.errors import UsageError, WorldError
 from runner.store.lock import alive
@@ -156,6 +157,7 @@ def _status_text(answer: dict[str, Any]) -> str:
             f"{each['accepted']}  lost {each['lost']}  refused {refused}"
             + (f"  {each['down']}" if each["down"] else "")
             + (f"  last refused: {each['last_refusal']}" if each["last_refusal"] else "")
+            + (f"  spent {spending_text(each['spent'])}" if each["spent"] else "")
         )
     for name, each in answer["rules"].items():
         refused = sum(each["refusals"].values())

@@ -35,12 +35,15 @@ class Intake:
         self._listener = listener
         self._times: deque[int] = deque()
 
-    def take(self, messages: Sequence[object]) -> None:
-        """Type each message and let the engine hear it."""
+    def take(self, messages: Sequence[object], sent_at: int = 0, otherwise: str = "") -> None:
+        """Type each message and let the engine hear it.
+
+        `sent_at` (wall ns) and `otherwise`, an id, count where the messages say neither.
+        """
         listener, plan = self._listener, self._plan
         for message in messages:
             try:
-                found = read(plan, message)
+                found = read(plan, message, otherwise)
             except Refused as flaw:
                 listener.flawed(plan.name, flaw)
                 continue
@@ -50,10 +53,10 @@ class Intake:
                 text = f"more than {plan.rate.count} messages"
                 listener.refused(plan.name, "rate", text)
                 continue
-            sent_at = found.sent_at or listener.clock.wall()
-            refusal = listener.examine(plan.name, found, sent_at)
+            said_at = found.sent_at or sent_at or listener.clock.wall()
+            refusal = listener.examine(plan.name, found, said_at)
             if refusal is None or refusal.code is Why.LATE:
-                listener.hear(plan.name, found, sent_at)
+                listener.hear(plan.name, found, said_at)
             else:
                 listener.refused(plan.name, refusal.code.value, refusal.text)
 
