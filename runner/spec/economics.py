@@ -200,7 +200,8 @@ def _stop_is_outside(rule: RuleDraft, cost: float | None, ctx: Context) -> None:
 
 
 def _absolute(rule: RuleDraft, entries: list[_Level], ctx: Context) -> None:
-    for level in entries:
+    asks = [level for level in entries if not _is_loose(level)]
+    for level in asks or entries:  # beside a level that asks for something, a loose one is a guard
         found = _raw_gap(level.term)
         if found is not None:
             one, two = found
@@ -213,6 +214,12 @@ def _absolute(rule: RuleDraft, entries: list[_Level], ctx: Context) -> None:
                 help=(f"subtract what is usual: `- ema(gap({one}.mid, {two}.mid), 30m)`",),
             )
             return
+
+
+def _is_loose(level: _Level) -> bool:
+    """Whether a level only bounds what is paid for a gap: `> -5bps`, `< 5bps`."""
+    low, high = level.bounds
+    return _is_edge(level.term) and (high <= 0 if level.above else low >= 0)
 
 
 def _raw_gap(term: Expr) -> tuple[str, str] | None:

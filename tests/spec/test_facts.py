@@ -107,6 +107,9 @@ def test_an_instrument_without_a_known_price_is_judged_by_what_is_known() -> Non
         ("gap(a.bid, b.ask) > 60bps", "this.exit_return > 3bps", ["W0508"]),
         ("0.6% < gap(a.bid, b.ask) < 2%", "this.exit_return > 3bps", ["W0508"]),
         ("gap(a.bid, a.ask) > -60bps", "this.exit_return > 3bps", []),
+        ("gap(a.bid, b.ask) > -5bps", "this.exit_return > 3bps", ["W0508"]),
+        ("e > 60bps and gap(a.bid, b.ask) > -5bps", "this.exit_return > 3bps", []),
+        ("e > 60bps and gap(a.bid, b.ask) > 5bps", "this.exit_return > 3bps", ["W0508"]),
         ("zscore(gap(a.mid, b.mid), 1h) > 3", "this.exit_return > 3bps", []),
     ],
 )
