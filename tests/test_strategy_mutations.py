@@ -65,7 +65,7 @@ OWN: dict[str, dict[str, Mutation]] = {
         "the guard sleeps": sub(r"margin_used > 50%", "margin_used > 74%"),
         "paid once is enough": sub(r"(pays:.*default: )2,", r"\g<1>1.5,"),
         "a clip too large": sub(r"(clip:.*default: )250", r"\g<1>290"),
-        "at once": sub(r"^    for:   5m\n", ""),
+        "at once": sub(r"^    for:   params.patience\n", ""),
         "the spot leg bids too low": sub(r"price: s.bid", "price: s.bid * 0.99"),
         "the other way round": sub(r"yearly < 0 and", "yearly > 0 and"),
     },

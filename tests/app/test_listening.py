@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from runner import spec
-from runner.app.listening import Listening, references, unserved
+from runner.app.listening import Listening, references
 from runner.app.run_log import Level
 from runner.base.clock import VirtualClock
 from runner.base.secret import Secret
@@ -18,6 +18,16 @@ from runner.sources.door import Accepted, Flaw, Refused
 from tests.app.test_calendar_replay import STRATEGY
 
 SECOND = 1_000_000_000
+
+
+class NoPurses:
+    """Keeps no spending: the strategy asks no language model."""
+
+    def saved(self, source: str) -> bytes:
+        return b""
+
+    def save(self, source: str, spent: bytes) -> None:
+        raise AssertionError(source)
 
 
 class Run:
@@ -32,7 +42,7 @@ class Run:
         assert checked.plan is not None
         self.listening = Listening(
             checked.plan, {"sources.voc": Secret("open-sesame")}, self.clock, "run", self.sink,
-            self.notice,
+            self.notice, NoPurses(),
         )  # fmt: skip
 
     def sink(self, event: Event) -> None:
@@ -102,4 +112,3 @@ def test_refusals_are_all_counted_and_written_down_now_and_then() -> None:
 def test_secrets_are_named_by_their_place() -> None:
     plan = Run().listening.plan
     assert list(references(plan)) == ["sources.voc"] and references(plan)["sources.voc"].env == "T"
-    assert unserved(plan) == []
