@@ -101,7 +101,7 @@ class Closing:
         if self._unsettled(run):
             return
         if not self.left_of(trade):
-            self.desk.rules.left(run)
+            self.desk.trades.left(run)
             return
         trade.leaving.tries += 1
         wait = max(_close(trade).retry_ns, trade.refused_until - self.desk.now)
@@ -123,7 +123,7 @@ class Closing:
             return
         left = self.left_of(trade)
         if not left:
-            self.desk.rules.left(run)
+            self.desk.trades.left(run)
         elif self.desk.limits.mode is Mode.FROZEN:
             self._again(run, trade, HELD_LOOK)
         else:

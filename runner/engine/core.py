@@ -68,6 +68,7 @@ from runner.engine.sources import Sources, SourceStream
 from runner.engine.spending import Spending
 from runner.engine.timers import SECOND, Timers
 from runner.engine.trace import Funnel, Traces
+from runner.engine.trades import Trades
 from runner.engine.trips import Breaker, Trips
 from runner.engine.worldflow import World
 from runner.lang.cells import AccountCell
@@ -145,6 +146,7 @@ class Engine:
         self.streams: dict[str, Any] = {**market.streams, **self.sources.streams}
         desk.rules = Rules(desk, self.streams, self.trade_cells, self.sources)
         desk.rules.on_flush = self._write_rows
+        desk.trades = Trades(desk, desk.rules)
         cells = build.Cells(
             accounts={name: venue.cell for name, venue in venues.items()},
             positions=self.held_cells,

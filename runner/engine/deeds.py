@@ -58,7 +58,7 @@ class Deeds:
             done = self._do(run, deed)
             subject = deed.rule or deed.market
             desk.record("did", rule=plan.name, what=deed.what.value, subject=subject, text=done)
-        desk.rules.done(run)
+        desk.trades.done(run)
         return None
 
     def _not_now(self, deed: DeedPlan) -> Refusal | None:
@@ -122,10 +122,10 @@ class Deeds:
             return text
         for other in rules.runs.values():
             if deed.rule in ("", other.plan.name):
-                rules.reopen(other)
+                self.desk.trades.reopen(other)
         subjects = list(self._subjects(deed))
         for subject in subjects:
-            rules.leave(subject, f"flattened by {name}")
+            self.desk.trades.leave(subject, f"flattened by {name}")
         return f"closing {', '.join(s.plan.name for s in subjects) or 'nothing'}"
 
     # -- reducing
@@ -141,7 +141,7 @@ class Deeds:
                 said.append(f"{subject.plan.name}: {keep}")
                 self.desk.tell("warn", f"{run.plan.name}: reduce {said[-1]}", Topic.RULE)
                 continue
-            self.desk.rules.reduce(subject, f"reduced by {run.plan.name}", keep)
+            self.desk.trades.reduce(subject, f"reduced by {run.plan.name}", keep)
             said.append(f"{subject.plan.name} by {deed.by:.4g}")
         return "; ".join(said) or "nothing to reduce"
 

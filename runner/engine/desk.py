@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from runner.engine.rules import Rules
     from runner.engine.spending import Spending
     from runner.engine.trace import Traces
+    from runner.engine.trades import Trades
     from runner.engine.trips import Trips
     from runner.lang.api import ProgramApi
 
@@ -161,6 +162,7 @@ class Desk:
     trips: Trips = field(init=False)
     spending: Spending = field(init=False)
     rules: Rules = field(init=False)
+    trades: Trades = field(init=False)
     traces: Traces = field(init=False)
     program: ProgramApi = field(init=False)
 

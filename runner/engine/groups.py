@@ -107,7 +107,7 @@ class Groups:
         trade.guard = guard
         trade.lead = lead
         keys.claim(self.desk, run.plan)
-        self.desk.rules.entered(run, trade)
+        self.desk.trades.entered(run, trade)
 
     def on_order(self, run: RuleRun, order: Order) -> None:
         """Something happened to an order of a group that is entering."""
@@ -147,9 +147,9 @@ class Groups:
         if self.working.go_on(run, trade):
             return
         if trade.empty:
-            self.desk.rules.nothing_held(run)
+            self.desk.trades.nothing_held(run)
         elif trade.within_gap() and not self.working.uneven(run, trade):
-            self.desk.rules.activate(run, "filled")
+            self.desk.trades.activate(run, "filled")
         elif 0 <= trade.doubt_since <= self.desk.now - trade.repair_within:
             self._over_time(run, trade)
         else:
@@ -162,7 +162,7 @@ class Groups:
             return
         text = f"{run.plan.name}: legs stay {trade.gap():.8g} apart, within max_gap"
         self.desk.tell("warn", text, Topic.UNHEDGED)
-        self.desk.rules.activate(run, "nearly even")
+        self.desk.trades.activate(run, "nearly even")
 
     # -- doubt: a gap, or an order that may or may not exist
 
@@ -352,9 +352,9 @@ class Groups:
         self.desk.tell("page", f"{text}; {policy}", Topic.UNHEDGED)
         trade.failed = True
         if policy == "keep":
-            self.desk.rules.activate(run, "unhedged, kept")
+            self.desk.trades.activate(run, "unhedged, kept")
             return
-        self.desk.rules.leave(run, "failure")
+        self.desk.trades.leave(run, "failure")
         if policy == "halt":
             self.desk.limits.add(f"unhedged:{run.plan.name}", Mode.HALTED, "unhedged", text)
 

@@ -87,7 +87,7 @@ class Guards:
             return
         if filled and run.state in (RuleState.ACTIVE, RuleState.ENTERING):
             if order.settled or not self._held(trade):
-                self.desk.rules.leave(run, "stop")
+                self.desk.trades.leave(run, "stop")
             else:
                 self.desk.timers.at(self.desk.now + FIRING, self._firing, (run, trade))
         elif run.state is RuleState.LEAVING:
@@ -188,7 +188,7 @@ class Guards:
             self.desk.tell("page", f"{text}; the trade is kept", Topic.STOP_MISSING)
             return
         self.desk.tell("page", f"{text}; the trade is closed", Topic.STOP_MISSING)
-        self.desk.rules.leave(run, "stop refused")
+        self.desk.trades.leave(run, "stop refused")
 
     def _too_late(self, subject: tuple[RuleRun, Trade, int]) -> None:
         run = subject[0]
@@ -200,12 +200,12 @@ class Guards:
         within = self._within(run) // MS
         text = f"{run.plan.name}: no stop was confirmed within {within}ms; the trade is closed"
         self.desk.tell("page", text, Topic.STOP_MISSING)
-        self.desk.rules.leave(run, "stop missing")
+        self.desk.trades.leave(run, "stop missing")
 
     def _firing(self, subject: tuple[RuleRun, Trade]) -> None:
         run, trade = subject
         if run.trade is trade and run.state in (RuleState.ACTIVE, RuleState.ENTERING):
-            self.desk.rules.leave(run, "stop")
+            self.desk.trades.leave(run, "stop")
 
     def _again(self, subject: tuple[RuleRun, Trade, int]) -> None:
         if self._stands(subject):

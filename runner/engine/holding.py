@@ -44,7 +44,7 @@ class Holding:
         trade, limits = run.trade, self.desk.limits
         assert trade is not None
         if limits.mode in CLOSES:
-            self.desk.rules.leave(run, limits.code)
+            self.desk.trades.leave(run, limits.code)
         elif not trade.failed and not trade.within_gap():
             moved_outside(self.desk, run, "legs apart at the start")
         else:
@@ -84,7 +84,7 @@ class Holding:
         if self.desk.limits.mode in (Mode.KEPT, Mode.FROZEN):
             self.desk.timers.at(self.desk.now + MISSING_LOOK, self._held_too_long, subject)
         else:
-            self.desk.rules.leave(run, "max_hold")
+            self.desk.trades.leave(run, "max_hold")
 
     def _look_missing(self, subject: tuple[RuleRun, Trade]) -> None:
         run, trade = subject
@@ -104,6 +104,6 @@ class Holding:
             if run.plan.on_missing == "halt":
                 self.desk.limits.add(f"missing:{run.plan.name}", Mode.HALTED, "missing", text)
             else:
-                self.desk.rules.leave(run, "missing")
+                self.desk.trades.leave(run, "missing")
             return
         self.desk.timers.at(now + MISSING_LOOK, self._look_missing, subject)

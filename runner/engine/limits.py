@@ -155,7 +155,7 @@ class Limits:
         if mode in CANCELS:
             self.cancel_entries()
         if mode in CLOSES:
-            self.desk.rules.leave_all(code)
+            self.desk.trades.leave_all(code)
 
     def drop(self, key: str) -> None:
         """Take a cause away."""

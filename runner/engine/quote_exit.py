@@ -92,7 +92,7 @@ class QuoteExits:
         leg = trade.legs[0]
         orders = self.desk.rules.groups.unsettled(run)
         if not orders and not self.desk.rules.closing.left_of(trade):
-            self.desk.rules.left(run)
+            self.desk.trades.left(run)
             return
         side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
         order = orders[-1] if orders else None

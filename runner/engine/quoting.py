@@ -98,7 +98,7 @@ class Quoting:
         limit = self._limit_lots(run.plan.legs[0].market, quote_of(run))
         trade = new_trade(self.desk, run.plan, [max(limit, 1)], run.program.enter(self.desk.now))
         trade.legs[0].start = 0
-        self.desk.rules.quoting_began(run, trade)
+        self.desk.trades.quoting_began(run, trade)
         self._hold(run, trade)
 
     # -- keeping them
@@ -112,7 +112,7 @@ class Quoting:
             self._withdraw(run)
             return
         if self.too_much_lost(run, trade):
-            self.desk.rules.leave(run, "inventory stop")
+            self.desk.trades.leave(run, "inventory stop")
             return
         for side in self._in_order(run):
             self._side(run, side)
@@ -336,7 +336,7 @@ class Quoting:
             why = f"{state.rejected} quotes rejected in a row, the last {order.code}"
             run.disabled_why = why
             self.desk.tell("page", f"rule {run.plan.name} disabled: {why}", Topic.RULE)
-            self.desk.rules.leave(run, "rejected")
+            self.desk.trades.leave(run, "rejected")
 
     # -- the inventory
 
@@ -363,7 +363,7 @@ class Quoting:
         if self.desk.limits.mode in (Mode.KEPT, Mode.FROZEN):
             self.desk.timers.at(self.desk.now + HELD_LOOK, self._aged, subject)
         elif trade.leaving is None:
-            self.desk.rules.leave(run, "inventory max_age")
+            self.desk.trades.leave(run, "inventory max_age")
         elif trade.leaving.passive:
             self.exits.at_once(run, trade, "inventory max_age")
 

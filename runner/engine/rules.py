@@ -14,8 +14,9 @@ Theory of operation (language.md, section 4, as amended by trading.md):
 
 A rule is armed again by a definite false of `when` after anything but `until` and an entry that
 filled nothing (`rearm: level` lifts that). Every state has one `test`, the only thing a tick calls;
-the rest of this module runs when it answers true. On an event with newer frames behind it states
-move, but what would send waits for the last frame (`deferred`).
+the rest of this module runs when it answers true. From entry to rest its trade leads (`trades`). On
+an event with newer frames behind it states move, but what would send waits for the last frame
+(`deferred`).
 """
 
 from __future__ import annotations
@@ -33,23 +34,21 @@ from runner.engine.events import Readiness
 from runner.engine.groups import Groups
 from runner.engine.guards import Guards
 from runner.engine.holding import Holding
-from runner.engine.limits import CLOSES, Mode
+from runner.engine.limits import Mode
 from runner.engine.losses import LossStop
 from runner.engine.orders import Order
 from runner.engine.quoting import Quoting
 from runner.engine.reading import identity
 from runner.engine.rule import HOLDING, RuleRun, RuleState, opposed
-from runner.engine.setbacks import forget_refusals, moved_outside, note_refusal
+from runner.engine.setbacks import moved_outside, note_refusal
 from runner.engine.sources import Sources
 from runner.engine.timers import MS
-from runner.engine.trade import Trade, missed, new_trade
+from runner.engine.trade import Trade
 from runner.engine.triggers import Triggers
 from runner.market.streams import StreamState
 
 RETRY: Final = 250 * MS
 WARM_LOOK: Final = 50 * MS
-TAKE_UP_LOOK: Final = 100 * MS
-REJECTS_IN_A_ROW: Final = 3
 
 
 class Rules:
@@ -107,7 +106,7 @@ class Rules:
         if run.state is RuleState.WARMING:
             if not self._warm(run):
                 return
-            self._move(run, RuleState.IDLE, "warm", quiet=True)
+            self.move(run, RuleState.IDLE, "warm", quiet=True)
         if run.plan.trigger is not None and run.state in (RuleState.IDLE, RuleState.PENDING):
             return
         if run.state is RuleState.IDLE:
@@ -115,7 +114,7 @@ class Rules:
         if run.state is RuleState.PENDING:
             self._pending(run, hold)
         elif run.stays:
-            self._active(run, hold)
+            self.go_on_holding(run, hold)
         elif run.state is RuleState.ENTERING:
             self._stop_entering(run, hold)
         elif run.state is RuleState.COOLDOWN and not run.armed:
@@ -160,21 +159,22 @@ class Rules:
             self.desk.traces.funnels[run.plan.name].true += 1
             run.pending_since = now
             run.retry_at = 0
-            self._move(run, RuleState.PENDING, "when", quiet=True)
+            self.move(run, RuleState.PENDING, "when", quiet=True)
             if run.plan.for_ns:
                 self.desk.timers.at(now + run.plan.for_ns, self.look, run)
 
     def _pending(self, run: RuleRun, hold: bool) -> None:
         now = self.desk.now
         if not run.program.when.true(now):
-            self._move(run, RuleState.IDLE, "when no longer true", quiet=True)
+            self.move(run, RuleState.IDLE, "when no longer true", quiet=True)
         elif now >= run.pending_since + run.plan.for_ns and now >= run.retry_at:
             if hold:
                 self.deferred[run.plan.name] = run
             else:
                 self._enter(run)
 
-    def _active(self, run: RuleRun, hold: bool) -> None:
+    def go_on_holding(self, run: RuleRun, hold: bool) -> None:
+        """Close a trade whose `until` or stop says so; bring a quote up to date."""
         now, until = self.desk.now, run.program.until
         stopped = run.stop is not None and run.stop.hit(now)
         over = until is not None and until.true(now)
@@ -185,7 +185,7 @@ class Rules:
         elif (stopped or over) and self.desk.limits.mode not in (Mode.KEPT, Mode.FROZEN):
             if stopped:
                 self._tell_stop(run)
-            self.leave(run, "stop" if stopped else "until")
+            self.desk.trades.leave(run, "stop" if stopped else "until")
         elif run.plan.quote is not None:
             self.quoting.step(run)
 
@@ -203,7 +203,7 @@ class Rules:
             self.deferred[run.plan.name] = run
         elif self.desk.limits.mode not in (Mode.KEPT, Mode.FROZEN):
             self._tell_stop(run)
-            self.leave(run, "stop")
+            self.desk.trades.leave(run, "stop")
 
     def _tell_stop(self, run: RuleRun) -> None:
         assert run.stop is not None
@@ -248,226 +248,19 @@ class Rules:
         if run.test(self.desk.now):
             self.step(run)
 
-    # -- the life of a trade
-
-    def entered(self, run: RuleRun, trade: Trade) -> None:
-        """The gate approved a group: the trade exists from now on."""
-        run.trade = trade
-        run.inbox, run.outbox = None, []
-        run.cell.entered = trade.entered
-        if run.stop is not None:
-            run.stop.begin()
-        self._move(run, RuleState.ENTERING, "approved")
-
-    def quoting_began(self, run: RuleRun, trade: Trade) -> None:
-        """The gate approved the first quote of a rule."""
-        run.trade = trade
-        run.inbox, run.outbox = None, []
-        run.cell.entered, run.cell.active = trade.entered, True
-        self.desk.traces.funnels[run.plan.name].entries += 1
-        self._move(run, RuleState.ACTIVE, "quoting")
-        self.holding.watch(run)
-
-    def activate(self, run: RuleRun, cause: str) -> None:
-        """The legs are settled and match (or are kept as they are)."""
-        trade = run.trade
-        assert trade is not None
-        trade.doubt_since = -1
-        run.rejects = 0
-        if run.state is RuleState.ENTERING and trade.leaving is None:
-            self.desk.traces.funnels[run.plan.name].entries += 1
-        closing = self.desk.limits.mode in (Mode.HALTED, Mode.FLATTENED)
-        if run.plan.order is not None and (run.plan.keeps or not closing):
-            self._rest(run, "filled", armed=True)
-            return
-        run.cell.active = run.plan.order is None
-        self._move(run, RuleState.ACTIVE, cause)
-        if closing:
-            self.leave(run, self.desk.limits.code)
-            return
-        self.holding.watch(run)
-        self._active(run, hold=False)
-        if run.outbox:
-            self.triggers.activated(run)
-
-    def again_entering(self, run: RuleRun, cause: str) -> None:
-        """An active trade lost its match: its legs are evened as those of an entry."""
-        self._move(run, RuleState.ENTERING, cause)
-
-    def leave(self, run: RuleRun, reason: str, *, commanded: bool = False, only: str = "") -> None:
-        """Begin to close a trade; the operator's word renews a close that is going on."""
-        if run.trade is None or run.plan.keeps:
-            return
-        if run.state is RuleState.LEAVING and not commanded and not run.reducing:
-            if reason != "until":
-                self.quoting.exits.hasten(run, reason)
-            return
-        if run.state is not RuleState.LEAVING or run.reducing:
-            run.cell.active = False
-            self._move(run, RuleState.LEAVING, reason)
-        begin = self.closing.begin if run.plan.quote is None else self.quoting.exits.leave
-        begin(run, reason, commanded=commanded, only=only)
-
-    def go_on_leaving(self, run: RuleRun) -> None:
-        """Take the next step of a rule that is leaving."""
-        if run.plan.quote is None:
-            self.closing.step(run)
-        else:
-            self.quoting.exits.step(run)
-
     def _still_leaving(self, run: RuleRun) -> None:
         """Follow the touch with what leaves passively; a close has its own times."""
         if run.trade is not None and run.trade.leaving is not None and run.trade.leaving.passive:
             self.quoting.exits.step(run)
 
-    def reduce(self, run: RuleRun, reason: str, keep: tuple[int, ...]) -> None:
-        """Close a part of an active trade, down to these lots of each leg's ledger."""
-        self._move(run, RuleState.LEAVING, reason)
-        self.closing.begin(run, reason, keep=keep)
-
-    def _reduced(self, run: RuleRun, trade: Trade, reason: str) -> None:
-        """A part is closed: the trade is held on, evened if it must be."""
-        trade.leaving = None
-        self.desk.record(
-            "reduced", rule=run.plan.name, group=trade.ordinal, reason=reason,
-            lots=" ".join(str(leg.filled) for leg in trade.legs),
-        )  # fmt: skip
-        self._move(run, RuleState.ACTIVE, reason)
-        if self.desk.limits.mode in CLOSES:
-            self.leave(run, self.desk.limits.code)
-        elif not trade.failed and not trade.within_gap():
-            moved_outside(self.desk, run, "legs apart after a part was closed")
-        else:
-            self._active(run, hold=False)
-
-    def done(self, run: RuleRun) -> None:
-        """A rule has done what it says; it holds nothing."""
-        run.inbox = None
-        self._rest(run, "done", armed=False)
-
-    def leave_all(self, reason: str) -> None:
-        """Close all trades (halt, flatten)."""
-        for run in self.runs.values():
-            self.reopen(run)
-            if run.state in HOLDING:
-                self.leave(run, reason, commanded=reason == "flatten")
-
-    def reopen(self, run: RuleRun) -> None:
-        """Make what an `order` of `keep: false` bought a trade again, so that it can be closed."""
-        if run.trade is not None or run.plan.order is None or run.plan.keeps:
-            return
-        lots = self.desk.ledgers.of(run.plan.name, run.plan.legs[0].market).lots
-        if lots:
-            run.trade = new_trade(self.desk, run.plan, [abs(lots)], [])
-            run.trade.legs[0].start = 0
-            run.trade.failed = True  # `when` must become false before the next one
-            self._move(run, RuleState.ACTIVE, "reopened")
-
-    def left(self, run: RuleRun) -> None:
-        """Nothing is left of a trade but residuals."""
-        trade = run.trade
-        assert trade is not None and trade.leaving is not None
-        leaving = trade.leaving
-        if leaving.keep is not None and any(leg.filled for leg in trade.legs):
-            self._reduced(run, trade, leaving.reason)
-            return
-        if leaving.only and any(leg.filled for leg in trade.legs):
-            trade.leaving = None
-            trade.failed = True  # one leg alone, as the operator wanted: nothing to even
-            run.cell.active = True
-            self._move(run, RuleState.ACTIVE, f"closed {leaving.only} alone")
-            self.holding.watch(run)
-            return
-        self.desk.traces.funnels[run.plan.name].exits += 1
-        pnl = sum(leg.ledger.settled_pnl for leg in trade.legs) - trade.baseline
-        self.desk.record(
-            "trade", rule=run.plan.name, group=trade.ordinal, reason=leaving.reason, pnl=pnl
-        )
-        armed = leaving.reason == "until" and not trade.failed
-        self._rest(run, leaving.reason, armed=armed)
-        self.desk.trips.closed(trade, pnl)
-
-    def nothing_held(self, run: RuleRun) -> None:
-        """An entry ended with nothing: no fill, rejected, or trimmed away again."""
-        trade = run.trade
-        assert trade is not None
-        funnel = self.desk.traces.funnels[run.plan.name]
-        unwound = trade.attempt > 0 or trade.incompletable
-        if trade.rejected:
-            funnel.rejected += 1
-            run.rejects += 1
-            reason = f"rejected {trade.rejected}"
-        else:
-            run.rejects = 0
-            reason = "unwound" if unwound else "no fill"
-        if not unwound:
-            funnel.no_fill += 1
-        by = "; ".join(missed(trade))
-        self.desk.record(
-            "no_fill", rule=run.plan.name, group=trade.ordinal, reason=reason, missed=by
-        )
-        self._rest(run, reason, armed=not unwound)
-        if unwound:
-            pnl = sum(leg.ledger.settled_pnl for leg in trade.legs) - trade.baseline
-            self.desk.trips.closed(trade, pnl)
-        if run.rejects >= REJECTS_IN_A_ROW:
-            self.disable(run, f"{run.rejects} rejects in a row, the last {trade.rejected}")
-
-    def _rest(self, run: RuleRun, reason: str, *, armed: bool) -> None:
-        now = self.desk.now
-        once = run.plan.once and reason not in ("no fill",) and not reason.startswith("rejected")
-        run.armed = armed or run.plan.rearm == "level" or run.plan.trigger is not None
-        run.outbox = []
-        if run.trade is not None:
-            forget_refusals(self.desk, run, run.trade)
-            self.guards.release(run)
-        run.last_trade, run.trade = run.trade, None
-        run.cell.active = False
-        self.desk.limits.drop(f"unknown:{run.plan.name}")
-        self.desk.limits.drop(f"unmatched:{run.plan.name}")
-        if once or run.disabled_why:
-            self._move(run, RuleState.DISABLED if run.disabled_why else RuleState.DONE, reason)
-            return
-        run.cooldown_until = now + run.plan.cooldown_ns
-        self._move(run, RuleState.COOLDOWN, reason)
-        self.desk.timers.at(run.cooldown_until, self.cooled, run)
-
-    def cooled(self, run: RuleRun) -> None:
-        """The rest of a rule is over."""
-        if run.state is RuleState.COOLDOWN and self.desk.now >= run.cooldown_until:
-            self._move(run, RuleState.IDLE, "rested")
-            self.look(run)
-
     def begin(self, run: RuleRun, cause: str) -> None:
         """A trigger is being tried."""
         run.pending_since = self.desk.now
-        self._move(run, RuleState.PENDING, cause, quiet=True)
+        self.move(run, RuleState.PENDING, cause, quiet=True)
 
     def unbegin(self, run: RuleRun) -> None:
         """Nothing came of a trigger."""
-        self._move(run, RuleState.IDLE, "trigger over", quiet=True)
-
-    def take_up(self, run: RuleRun) -> None:
-        """Go on with what an earlier run left: its trade once its exchanges are there, its rest."""
-        if run.state in HOLDING and not self.known_to_all(run):
-            self.desk.timers.at(self.desk.now + TAKE_UP_LOOK, self.take_up, run)
-            return
-        self.triggers.take_up(run)
-        if run.state is RuleState.ENTERING:
-            self.groups.watch_doubt(run)
-            self.groups.watch_ttl(run)
-            self.groups.working.watch(run)
-            self.groups.working.follow(run)
-            if not self.groups.unsettled(run):
-                self.groups.judge(run)
-        elif run.state is RuleState.ACTIVE:
-            self.holding.take_up(run)
-        elif run.state is RuleState.LEAVING:
-            if run.reducing:
-                self.holding.watch(run)
-            self.go_on_leaving(run)
-        elif run.state is RuleState.COOLDOWN:
-            self.desk.timers.at(max(run.cooldown_until, self.desk.now), self.cooled, run)
+        self.move(run, RuleState.IDLE, "trigger over", quiet=True)
 
     # -- orders
 
@@ -508,7 +301,7 @@ class Rules:
         run.rejects, run.disabled_why = 0, ""
         self.desk.gate.firings[name].clear()
         run.armed = run.plan.rearm == "level" or run.plan.trigger is not None
-        self._move(run, RuleState.WARMING, "resumed")
+        self.move(run, RuleState.WARMING, "resumed")
 
     def known_to_all(self, run: RuleRun) -> bool:
         """Whether all exchanges of a rule's legs have been ready in this run."""
@@ -533,12 +326,13 @@ class Rules:
     def disable(self, run: RuleRun, why: str) -> None:
         """Let a rule do nothing until `resume`, and tell."""
         run.disabled_why = why
-        self._move(run, RuleState.DISABLED, why)
+        self.move(run, RuleState.DISABLED, why)
         self.desk.tell("page", f"rule {run.plan.name} disabled: {why}", Topic.RULE)
 
     # -- moving and remembering
 
-    def _move(self, run: RuleRun, state: RuleState, cause: str, *, quiet: bool = False) -> None:
+    def move(self, run: RuleRun, state: RuleState, cause: str, *, quiet: bool = False) -> None:
+        """Bring a rule into a state, choose its test, trace it; a quiet move is not journaled."""
         before = run.state
         run.state = state
         run.watch()

@@ -76,18 +76,18 @@ def moved_outside(desk: Desk, run: RuleRun, cause: str) -> None:
             trade.incompletable = True  # what others took is not bought back
             _judge(desk, run)
         elif run.state is RuleState.LEAVING:
-            desk.rules.go_on_leaving(run)
+            desk.trades.go_on_leaving(run)
         else:
             run.trade = trade
             trade.leaving = None
             trade.failed = True
-            desk.rules.leave(run, cause)
+            desk.trades.leave(run, cause)
     elif run.state is RuleState.ACTIVE:
-        desk.rules.leave(run, cause)
+        desk.trades.leave(run, cause)
     elif run.state is RuleState.ENTERING:
         _judge(desk, run)
     elif run.state is RuleState.LEAVING:
-        desk.rules.go_on_leaving(run)
+        desk.trades.go_on_leaving(run)
 
 
 def _even(desk: Desk, run: RuleRun, trade: Trade, cause: str) -> None:
@@ -95,7 +95,7 @@ def _even(desk: Desk, run: RuleRun, trade: Trade, cause: str) -> None:
         return
     run.cell.active = False
     trade.incompletable = True
-    desk.rules.again_entering(run, cause)
+    desk.trades.again_entering(run, cause)
     _judge(desk, run)
 
 

@@ -91,7 +91,7 @@ class World:
         for run in self.desk.rules.runs.values():
             leaving = run.trade is not None and run.trade.leaving is not None
             if leaving and self.desk.rules.known_to_all(run):
-                self.desk.rules.go_on_leaving(run)
+                self.desk.trades.go_on_leaving(run)
 
     def on_budget(self, event: Budget) -> None:
         """A rate budget's use."""
@@ -366,8 +366,8 @@ class World:
                 continue
             if event.market and all(leg.market != event.market for leg in run.plan.legs):
                 continue
-            rules.reopen(run)
-            rules.leave(run, "operator", commanded=True, only=event.market)
+            self.desk.trades.reopen(run)
+            self.desk.trades.leave(run, "operator", commanded=True, only=event.market)
 
     def _stop(self) -> None:
         """End the run by the file's `on_stop`: no new risk in any case."""
@@ -403,4 +403,4 @@ class World:
         if desk.limits.mode in CANCELS:
             desk.limits.cancel_entries()
         for run in desk.rules.runs.values():
-            desk.timers.at(desk.now + MS, desk.rules.take_up, run)
+            desk.timers.at(desk.now + MS, desk.trades.take_up, run)
