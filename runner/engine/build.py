@@ -15,7 +15,8 @@ from runner.engine.sources import late_key
 from runner.lang.api import ProgramApi
 from runner.lang.calendar import WallClock
 from runner.lang.cells import AccountCell, PnlCell, PositionCell, RuleCell
-from runner.lang.program import ProgramRequest, RuleExprs, compile_program
+from runner.lang.program import compile_program
+from runner.lang.request import ProgramRequest, RuleExprs
 from runner.lang.tree import Expr
 from runner.market.instruments import Fees, Instrument
 from runner.market.state import StreamWant

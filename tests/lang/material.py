@@ -11,7 +11,8 @@ from runner.lang import types
 from runner.lang.cells import AccountCell, ClockCell, PnlCell, PositionCell, RuleCell
 from runner.lang.check import Want
 from runner.lang.diagnostics import Diagnostic, Findings, Mark, Text
-from runner.lang.program import Program, ProgramRequest, RuleExprs, compile_program
+from runner.lang.program import Program, compile_program
+from runner.lang.request import ProgramRequest, RuleExprs
 from runner.lang.scope import MarketScope, ParamScope, Scope, ThisScope
 from runner.lang.tree import Expr, entered_of
 
