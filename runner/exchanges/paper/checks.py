@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from runner.engine.commands import Intent, OrderType
+from runner.engine.commands import Intent, OrderType, Tif
 from runner.exchanges.paper.account import PaperAccount
+from runner.exchanges.paper.books import Take
+from runner.exchanges.paper.market import Market
+from runner.exchanges.paper.orders import PaperOrder, Stage
 from runner.exchanges.paper.rules import VenueRules, Why
 from runner.market.instruments import Instrument, Kind
 
@@ -41,6 +44,26 @@ class Case:
         """Tell whether the account holds the opposite of this order."""
         held = self.account.position(self.intent.symbol)
         return held * self.intent.side.sign < 0
+
+
+def case_of(
+    market: Market,
+    order: PaperOrder,
+    takes: list[Take],
+    rules: VenueRules,
+    account: PaperAccount,
+    reference: Decimal,
+) -> Case:
+    """Return the case of an order that would take this of the book."""
+    instrument = market.instrument
+    if order.limit is not None:
+        price = instrument.price(order.limit)
+    elif takes and instrument.kind is Kind.SPOT:
+        price = instrument.price(takes[-1].ticks)
+    else:
+        price = reference
+    resting = sum(o.stage is Stage.OPEN for o in market.working.values())
+    return Case(order.intent, instrument, rules, account, reference, price, resting)
 
 
 def _status(case: Case) -> Why | None:
@@ -136,4 +159,13 @@ def refuse(case: Case) -> Why | None:
         why = check(case)
         if why is not None:
             return why
+    return None
+
+
+def by_book(order: PaperOrder, takes: list[Take]) -> Why | None:
+    """Return what the book itself forbids."""
+    if order.intent.tif is Tif.POST_ONLY and takes:
+        return Why.POST_ONLY
+    if order.intent.tif is Tif.FOK and sum(take.lots for take in takes) < order.size:
+        return Why.FOK
     return None

@@ -44,7 +44,8 @@ from runner.exchanges.paper.latency import REALISTIC, LatencyModel
 from runner.exchanges.paper.orders import NORMAL, Behaviour, PaperOrder, Stage
 from runner.exchanges.paper.queue import PROB, QueueModel
 from runner.exchanges.paper.rules import Refusal, Why
-from runner.exchanges.paper.venue import Venue, amend_refused
+from runner.exchanges.paper.told import amend_refused
+from runner.exchanges.paper.venue import Venue
 from runner.market.instruments import Instrument
 
 STALE_WAIT = NS_PER_S

@@ -17,17 +17,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
 from runner.engine.commands import Intent, OrderType, Tif
 from runner.engine.events import (
     Account,
-    Ack,
-    Amended,
-    AmendReply,
-    Done,
     End,
     Event,
     External,
@@ -36,13 +31,22 @@ from runner.engine.events import (
     Trade,
 )
 from runner.exchanges.paper.account import PaperAccount
-from runner.exchanges.paper.books import BookView, Consumption, Take, touch, walk
-from runner.exchanges.paper.checks import Case, refuse
+from runner.exchanges.paper.books import BookView, Take, walk
+from runner.exchanges.paper.checks import Case, by_book, case_of, refuse
 from runner.exchanges.paper.funding import Payment
+from runner.exchanges.paper.market import Market
 from runner.exchanges.paper.orders import PaperOrder, Stage
-from runner.exchanges.paper.queue import PROB, QueueModel, Queues
+from runner.exchanges.paper.queue import PROB, QueueModel
 from runner.exchanges.paper.rules import RULES, STALE, Refusal, VenueRules, Why
-from runner.exchanges.paper.stops import Stops
+from runner.exchanges.paper.told import (
+    account_changed,
+    account_whole,
+    ack,
+    amend_refused,
+    amend_taken,
+    amended,
+    ended,
+)
 from runner.market.instruments import Instrument, Kind, Side
 
 
@@ -56,49 +60,6 @@ class How(StrEnum):
 
 
 Tell = Callable[[PaperOrder, int, Sequence[Event]], None]
-
-
-@dataclass(slots=True)
-class Market:
-    """One market of the exchange as paper keeps it."""
-
-    name: str
-    instrument: Instrument
-    view: BookView
-    model: QueueModel = PROB
-    own: Consumption = field(init=False)
-    queues: Queues = field(init=False)
-    mark: Decimal | None = None
-    last_mid: Decimal | None = None
-    working: dict[str, PaperOrder] = field(default_factory=dict)
-    """waiting and resting orders by client id, oldest first"""
-
-    stops: Stops = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.own = Consumption(self.instrument)
-        self.queues = Queues(self.instrument, self.model)
-        self.stops = Stops(self.instrument, self.view)
-
-    @property
-    def follows(self) -> bool:
-        """Tell whether a change of the book matters."""
-        return bool(self.working or self.own or self.stops.armed)
-
-    def ready(self, now: int) -> bool:
-        """Tell whether orders may be judged: the book is valid and there is a price to judge by."""
-        return self.view.valid(now) and self.reference(now) is not None
-
-    def reference(self, now: int) -> Decimal | None:
-        """Return the mark, else the mid, else the last mid known."""
-        if self.mark is not None:
-            return self.mark
-        if self.view.valid(now):
-            bid = touch(self.view, Side.BUY, self.instrument)
-            ask = touch(self.view, Side.SELL, self.instrument)
-            if bid is not None and ask is not None:
-                self.last_mid = self.instrument.tick * (bid + ask) / 2
-        return self.last_mid
 
 
 class Venue:
@@ -161,7 +122,7 @@ class Venue:
             return
         order.stage, order.acked = Stage.ARMED, True
         market.stops.armed[order.cid] = order
-        self._tell(order, at, [self._ack(order)])
+        self._tell(order, at, [ack(order)])
 
     def fire(self, market: Market, at: int) -> None:
         """Send off the stops whose price is reached, as market orders; they wait for a book."""
@@ -178,8 +139,8 @@ class Venue:
         """Refuse an order, or take it and end it, as the exchange does."""
         order.ts = at + self.offset
         if refusal.late or order.acked:
-            told = [] if order.acked else [self._ack(order)]
-            self._tell(order, at, [*told, self._done(order, refusal.code)])
+            told = [] if order.acked else [ack(order)]
+            self._tell(order, at, [*told, ended(order, self.rules, refusal.code)])
             return
         order.stage = Stage.REJECTED
         reject = Reject(
@@ -205,7 +166,8 @@ class Venue:
             order.size = min(order.size, self._reducible(order)) or order.size
         side, lots = order.intent.side, self._allowed(order)
         takes = walk(market.view, market.instrument, side, lots, bound, market.own)
-        why = refuse(self._case(market, order, takes, reference)) or _by_book(order, takes)
+        case = case_of(market, order, takes, self.rules, self.account, reference)
+        why = refuse(case) or by_book(order, takes)
         if why is not None:
             self.refuse(order, self.rules.refusals[why], at)
         else:
@@ -230,30 +192,17 @@ class Venue:
         price = reference * (1 + order.intent.side.sign * self.rules.band)
         return int(price / market.instrument.tick)
 
-    def _case(
-        self, market: Market, order: PaperOrder, takes: list[Take], reference: Decimal
-    ) -> Case:
-        instrument = market.instrument
-        if order.limit is not None:
-            price = instrument.price(order.limit)
-        elif takes and instrument.kind is Kind.SPOT:
-            price = instrument.price(takes[-1].ticks)
-        else:
-            price = reference
-        resting = sum(o.stage is Stage.OPEN for o in market.working.values())
-        return Case(order.intent, instrument, self.rules, self.account, reference, price, resting)
-
     def _match(self, market: Market, order: PaperOrder, takes: list[Take], at: int) -> None:
         market.own.take(order.intent.side.opposite, takes)
-        events: list[Event] = [] if order.acked else [self._ack(order)]
+        events: list[Event] = [] if order.acked else [ack(order)]
         events += [self._fill(order, take.ticks, take.lots, How.WALKED, at) for take in takes]
         order.stage = Stage.OPEN
         if order.left == 0 or order.immediate or order.behaviour.ratio is not None:
-            events.append(self._done(order))
+            events.append(ended(order, self.rules))
         else:
             self._rest(market, order)
         if takes:
-            events.append(self._changed(order.instrument))
+            events.append(account_changed(self.name, self.account, order.instrument))
         self._tell(order, at, events)
 
     # -- what rests
@@ -303,7 +252,7 @@ class Venue:
         market = self._at(order, at)
         order.ts = at + self.offset
         if intent.lots <= order.filled:
-            self._tell(order, at, [self._changed_reply(order)])
+            self._tell(order, at, [amend_taken(order)])
             self.end_resting(order, at)
             return
         why = self._unchangeable(market, order, intent, at)
@@ -316,7 +265,7 @@ class Venue:
         order.size, order.ticks = intent.lots, intent.ticks
         if keeps:
             self._reserve(market, order)
-            self._tell(order, at, [self._changed_reply(order), self._amended(order)])
+            self._tell(order, at, [amend_taken(order), amended(order)])
             return
         self._leave(market, order)
         self._settle_change(market, order, at)
@@ -339,29 +288,29 @@ class Venue:
         """Let a changed order meet the book at the end of its new queue."""
         side, lots = order.intent.side, self._allowed(order)
         takes = walk(market.view, market.instrument, side, lots, order.limit, market.own)
-        events: list[Event] = [self._changed_reply(order), self._amended(order)]
+        events: list[Event] = [amend_taken(order), amended(order)]
         if takes and order.intent.tif is Tif.POST_ONLY:
             no = self.rules.refusals[Why.POST_ONLY]
             code = no.code if no.late else self.rules.ioc_code
-            self._tell(order, at, [events[0], self._done(order, code)])
+            self._tell(order, at, [events[0], ended(order, self.rules, code)])
             return
         market.own.take(side.opposite, takes)
         events += [self._fill(order, take.ticks, take.lots, How.WALKED, at) for take in takes]
         if order.left == 0:
-            events.append(self._done(order))
+            events.append(ended(order, self.rules))
         else:
             self._rest(market, order)
         if takes:
-            events.append(self._changed(order.instrument))
+            events.append(account_changed(self.name, self.account, order.instrument))
         self._tell(order, at, events)
 
     def end_resting(self, order: PaperOrder, at: int) -> None:
         """Cancel an order that rests or waits."""
         events: list[Event] = []
         if order.stage is Stage.WAITING and not order.acked:
-            events.append(self._ack(order))
+            events.append(ack(order))
         self._leave(self._at(order, at), order)
-        events.append(self._done(order, end=End.CANCELED))
+        events.append(ended(order, self.rules, end=End.CANCELED))
         self._tell(order, at, events)
 
     def working(self) -> list[PaperOrder]:
@@ -389,10 +338,10 @@ class Venue:
         events: list[Event] = [self._fill(order, order.ticks, lots, how, now)]
         if self._allowed(order) == 0:
             self._leave(market, order)
-            events.append(self._done(order))
+            events.append(ended(order, self.rules))
         else:
             self._reserve(market, order)
-        events.append(self._changed(order.instrument))
+        events.append(account_changed(self.name, self.account, order.instrument))
         self._tell(order, now, events)
 
     def _rest(self, market: Market, order: PaperOrder) -> None:
@@ -414,15 +363,6 @@ class Venue:
         self.account.leave(order.cid)
 
     # -- what is told
-
-    def _ack(self, order: PaperOrder) -> Ack:
-        return Ack(cid=order.cid, exchange_id=order.exchange_id, ts=order.ts)
-
-    def _changed_reply(self, order: PaperOrder) -> AmendReply:
-        return AmendReply(cid=order.cid, ok=True, ts=order.ts)
-
-    def _amended(self, order: PaperOrder) -> Amended:
-        return Amended(cid=order.cid, lots=order.size, ticks=order.ticks, ts=order.ts)
 
     def _fill(self, order: PaperOrder, ticks: int, lots: int, how: How, at: int) -> Fill:
         """Book one execution and return what is told of it."""
@@ -446,38 +386,10 @@ class Venue:
         self.fills.append(fill)
         return fill
 
-    def _done(self, order: PaperOrder, code: str = "", end: End | None = None) -> Done:
-        if order.left == 0:
-            end, code = End.FILLED, ""
-        elif end is None:
-            end, code = self.rules.ioc_end, code or self.rules.ioc_code
-        order.stage = Stage(str(end))
-        return Done(cid=order.cid, end=end, filled_lots=order.filled, code=code, ts=order.ts)
-
-    def _changed(self, instrument: Instrument) -> Account:
-        """Return the part of the account that a fill changed."""
-        assets = (instrument.base, instrument.quote)
-        held = tuple(p for p in self.account.positions() if p.symbol == instrument.symbol)
-        return Account(
-            exchange=self.name,
-            balances=tuple(b for b in self.account.balances() if b.asset in assets),
-            positions=held,
-            equity=float(self.account.equity(instrument.quote)),
-            margin_used=float(self.account.margin_used(instrument.quote)),
-        )
-
     def snapshot(self, now: int) -> Account:
         """Return the whole account, as a full answer would show it."""
         self.now = now
-        return Account(
-            exchange=self.name,
-            balances=self.account.balances(),
-            positions=self.account.positions(),
-            equity=float(self.account.equity(self.quote)),
-            margin_used=float(self.account.margin_used(self.quote)),
-            full=True,
-            source="paper",
-        )
+        return account_whole(self.name, self.account, self.quote)
 
     # -- money
 
@@ -530,17 +442,3 @@ class Venue:
             spot = (m for m in self.markets.values() if m.instrument.kind is Kind.SPOT)
             market = next((m for m in spot if m.instrument.base == name), None)
         return market.reference(self.now) if market is not None else None
-
-
-def amend_refused(cid: str, no: Refusal) -> AmendReply:
-    """Return the refusal of a change."""
-    return AmendReply(cid=cid, ok=False, outcome="rejected", code=no.code, text=no.text)
-
-
-def _by_book(order: PaperOrder, takes: list[Take]) -> Why | None:
-    """Return what the book itself forbids."""
-    if order.intent.tif is Tif.POST_ONLY and takes:
-        return Why.POST_ONLY
-    if order.intent.tif is Tif.FOK and sum(take.lots for take in takes) < order.size:
-        return Why.FOK
-    return None
