@@ -17,7 +17,8 @@ from runner.base.errors import WorldError
 from runner.base.ids import fingerprint
 from runner.base.secret import Secret
 from runner.exchanges.api import Credentials
-from runner.spec.plan import ExchangePlan, SecretRef
+from runner.spec.market_plan import ExchangePlan
+from runner.spec.parts import SecretRef
 
 _NEEDED = ("key", "secret")
 

@@ -16,8 +16,8 @@ from runner.app.links import Link
 from runner.base.clock import NS_PER_S, Clock
 from runner.base.errors import ExchangeError
 from runner.engine.events import Bar, Funding, History
+from runner.spec.market_plan import StreamKind, StreamPlan
 from runner.spec.markets import MOST_BARS
-from runner.spec.plan import StreamKind, StreamPlan
 from runner.store.past import SavedState
 
 MINUTE_NS = 60 * NS_PER_S

@@ -24,7 +24,8 @@ from runner.net.doors import tls_context
 from runner.net.http import HttpSession
 from runner.net.timesync import TimeSync
 from runner.net.websocket import SocketOptions
-from runner.spec.plan import ExchangePlan, Plan
+from runner.spec.market_plan import ExchangePlan
+from runner.spec.plan import Plan
 
 
 @dataclass(slots=True)

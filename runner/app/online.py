@@ -19,7 +19,8 @@ from runner.base.clock import NS_PER_S, Clock
 from runner.base.errors import Down, ExchangeError, RateLimited, Rejected, WorldError
 from runner.exchanges.api import Credentials
 from runner.exchanges.registry import ORDER_TYPES
-from runner.spec.plan import Network, Plan
+from runner.spec.market_plan import Network
+from runner.spec.plan import Plan
 
 _SILENT = (Network.TESTNET, Network.DEMO)
 MOST_OFF_NS = 2_500_000_000

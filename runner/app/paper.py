@@ -31,7 +31,8 @@ from runner.exchanges.paper.rules import RULES
 from runner.exchanges.paper.venue import How
 from runner.market.instruments import Instrument
 from runner.market.streams import AnyStream, BookStream
-from runner.spec.plan import Plan, StreamKind
+from runner.spec.market_plan import StreamKind
+from runner.spec.plan import Plan
 
 DEFAULT_BALANCE = Decimal(10_000)
 

@@ -15,7 +15,8 @@ from runner.base.errors import ExchangeError, Rejected, WorldError
 from runner.engine.events import InstrumentFacts
 from runner.exchanges.api import HttpRequest, KeyFacts, OrderCodec
 from runner.market.instruments import Kind
-from runner.spec.plan import Network, Plan
+from runner.spec.market_plan import Network
+from runner.spec.plan import Plan
 
 _SOON_MS = 7 * 86_400_000
 

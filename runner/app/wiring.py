@@ -17,7 +17,8 @@ from runner.base.errors import WorldError
 from runner.engine.build import rule_exprs
 from runner.lang import tree
 from runner.lang.tree import Call, Expr
-from runner.spec.plan import DeedPlan, Plan, RulePlan
+from runner.spec.plan import Plan
+from runner.spec.rule_plan import DeedPlan, RulePlan
 
 
 class Kind(StrEnum):

@@ -16,7 +16,7 @@ from runner.lang.diagnostics import Diagnostic, Findings, Mark
 from runner.lang.nodes import Mapping
 from runner.lang.reader import read
 from runner.spec import catalogue, learned
-from runner.spec.plan import Network
+from runner.spec.market_plan import Network
 
 NETWORKS = (Network.LIVE, Network.TESTNET)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runner.base.units import format_duration, format_ratio, plain
-from runner.spec.plan import Quantity, RiskPlan
+from runner.spec.parts import Quantity
+from runner.spec.risk_plan import RiskPlan
 
 _THEN = {
     "pause": "takes no new risk{}; open trades go on and leave by their own words",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from runner.base.units import format_duration
-from runner.spec.plan import Plan, RulePlan
+from runner.spec.plan import Plan
+from runner.spec.rule_plan import RulePlan
 from runner.spec.source_plan import (
     HmacPlan,
     LlmPlan,

@@ -14,17 +14,9 @@ from runner.cli.plan_sources import objects, sources, starts
 from runner.exchanges.api import SocketSpec
 from runner.exchanges.registry import market_codec
 from runner.market.instruments import Kind
-from runner.spec.plan import (
-    Deed,
-    DeedPlan,
-    ExchangePlan,
-    MarketPlan,
-    Network,
-    Plan,
-    QuotePlan,
-    RulePlan,
-    excludes,
-)
+from runner.spec.market_plan import ExchangePlan, MarketPlan, Network
+from runner.spec.plan import Plan
+from runner.spec.rule_plan import Deed, DeedPlan, QuotePlan, RulePlan, excludes
 
 _WIDTH = 110
 _COLUMN = 12

@@ -20,7 +20,8 @@ from runner.base.secret import redact
 from runner.engine.build import wants
 from runner.engine.events import ClockReading, Event, Facts, Feed, MarketEvent
 from runner.market.state import MarketState
-from runner.spec.plan import Network, Plan
+from runner.spec.market_plan import Network
+from runner.spec.plan import Plan
 from runner.store.recorder import About, Recorder
 
 if TYPE_CHECKING:

@@ -31,7 +31,8 @@ from runner.cli.check import print_findings, read_sets
 from runner.cli.spans import span
 from runner.exchanges.api import Credentials
 from runner.exchanges.registry import ORDER_TYPES
-from runner.spec.plan import ExchangePlan, Network, Plan
+from runner.spec.market_plan import ExchangePlan, Network
+from runner.spec.plan import Plan
 from runner.store.lock import host_folder, symbol_lock, take_all
 from runner.store.state_dir import state_root
 

@@ -16,7 +16,7 @@ from runner.engine.gate import Proposal
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
     from runner.engine.orders import Order
-    from runner.spec.plan import RulePlan
+    from runner.spec.rule_plan import RulePlan
 
 
 @dataclass(slots=True)

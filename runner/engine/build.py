@@ -20,7 +20,9 @@ from runner.lang.request import ProgramRequest, RuleExprs
 from runner.lang.tree import Expr
 from runner.market.instruments import Fees, Instrument
 from runner.market.state import StreamWant
-from runner.spec.plan import Plan, RulePlan, StreamKind
+from runner.spec.market_plan import StreamKind
+from runner.spec.plan import Plan
+from runner.spec.rule_plan import RulePlan
 
 Builder = Callable[[Mapping[str, Any], "Cells"], ProgramApi]
 

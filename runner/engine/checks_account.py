@@ -20,7 +20,7 @@ from runner.market.instruments import Side
 
 if TYPE_CHECKING:
     from runner.engine.gate import Check, Gate, Proposal
-    from runner.spec.plan import RiskPlan
+    from runner.spec.risk_plan import RiskPlan
 
 TOLERANCE: Final = 1e-9
 

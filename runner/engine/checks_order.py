@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections import deque
 
     from runner.engine.gate import Check, Gate, Proposal
-    from runner.spec.plan import Rate, RulePlan
+    from runner.spec.parts import Rate
+    from runner.spec.rule_plan import RulePlan
 
 # Bound once: looking a member up on its class costs more than comparing with it.
 _LIMIT: Final = OrderType.LIMIT

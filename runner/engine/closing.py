@@ -36,7 +36,7 @@ from runner.engine.sizing import Draft, too_small
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Leaving, Leg, Trade
 from runner.market.instruments import Side
-from runner.spec.plan import ClosePlan
+from runner.spec.rule_plan import ClosePlan
 
 if TYPE_CHECKING:
     from runner.engine.rule import RuleRun

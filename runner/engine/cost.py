@@ -13,7 +13,7 @@ from runner.engine.desk import Desk, Listed
 from runner.engine.limits import closing_price
 from runner.lang.cells import PnlCell, PositionCell, RuleCell
 from runner.market.instruments import Instrument
-from runner.spec.plan import OrderPlan, RulePlan
+from runner.spec.rule_plan import OrderPlan, RulePlan
 
 if TYPE_CHECKING:
     from runner.engine.ledger import Ledger

@@ -26,7 +26,7 @@ from runner.engine.limits import Mode
 from runner.engine.positions import covered
 from runner.engine.rule import HOLDING, RuleState
 from runner.engine.sizing import Draft, too_small
-from runner.spec.plan import Deed, DeedPlan
+from runner.spec.rule_plan import Deed, DeedPlan
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk

@@ -17,7 +17,8 @@ from runner.engine.ledger import Ledgers
 from runner.engine.orders import Orders
 from runner.engine.timers import Timers
 from runner.market.instruments import Instrument, Kind, Side
-from runner.spec.plan import MarketPlan, Plan, StreamKind
+from runner.spec.market_plan import MarketPlan, StreamKind
+from runner.spec.plan import Plan
 
 if TYPE_CHECKING:
     from runner.engine.accounts import Venue

@@ -22,7 +22,9 @@ from runner.engine.commands import Intent, Purpose
 from runner.engine.desk import Desk
 from runner.engine.orders import Order
 from runner.engine.proof import Approved, _approve
-from runner.spec.plan import Quantity, RiskPlan, RulePlan
+from runner.spec.parts import Quantity
+from runner.spec.risk_plan import RiskPlan
+from runner.spec.rule_plan import RulePlan
 
 _ENTRY: Final = Purpose.ENTRY
 DEFAULT_OPEN_ORDERS: Final = 20

@@ -36,7 +36,7 @@ from runner.engine.sizing import Draft
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Guard, Trade
 from runner.market.instruments import Side
-from runner.spec.plan import GuardPlan
+from runner.spec.rule_plan import GuardPlan
 
 if TYPE_CHECKING:
     from runner.engine.rule import RuleRun

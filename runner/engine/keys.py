@@ -14,7 +14,7 @@ from runner.engine.codes import Refusal, Why
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
-    from runner.spec.plan import RulePlan
+    from runner.spec.rule_plan import RulePlan
 
 
 def key_of(template: str, rule: str, wall: int) -> str:

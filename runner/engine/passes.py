@@ -13,7 +13,7 @@ from runner.engine.gate import Proposal
 from runner.engine.sizing import Draft
 from runner.engine.timers import SECOND
 from runner.market.instruments import Kind
-from runner.spec.plan import RulePlan
+from runner.spec.rule_plan import RulePlan
 
 ENTRY_WINDOW = 1 * SECOND
 """receive window of entries: "never arrived" is known soon (trading.md, section 2)"""

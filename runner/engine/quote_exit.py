@@ -18,7 +18,7 @@ from runner.engine.passes import Pass, send
 from runner.engine.positions import covered
 from runner.engine.trade import Leaving, Leg, Trade
 from runner.market.instruments import Side
-from runner.spec.plan import QuotePlan
+from runner.spec.rule_plan import QuotePlan
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk

@@ -39,7 +39,7 @@ from runner.engine.sizing import Draft, too_small
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Trade, new_trade
 from runner.market.instruments import Side
-from runner.spec.plan import QuotePlan, QuoteSide
+from runner.spec.rule_plan import QuotePlan, QuoteSide
 
 if TYPE_CHECKING:
     from runner.engine.rule import RuleRun

@@ -11,7 +11,9 @@ from typing import Any
 
 from runner.base.ids import fingerprint
 from runner.lang import tree
-from runner.spec.plan import Plan, RulePlan, StreamKind
+from runner.spec.market_plan import StreamKind
+from runner.spec.plan import Plan
+from runner.spec.rule_plan import RulePlan
 
 
 def cell_streams(plan: Plan, rule: RulePlan) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from runner.engine.reading import entered_keys, reads_time
 from runner.engine.sources import Pending
 from runner.engine.trade import Trade
 from runner.lang.api import RuleProgram
-from runner.spec.plan import RulePlan, excludes
+from runner.spec.rule_plan import RulePlan, excludes
 
 
 class RuleState(StrEnum):

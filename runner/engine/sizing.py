@@ -21,7 +21,7 @@ from runner.engine.commands import OrderType, Tif
 from runner.engine.desk import Listed
 from runner.lang.api import RuleProgram
 from runner.market.instruments import Instrument, Side
-from runner.spec.plan import LegPlan, OrderPlan
+from runner.spec.rule_plan import LegPlan, OrderPlan
 
 ROUNDING = 1e-9
 _MARKET: Final = OrderType.MARKET

@@ -15,7 +15,7 @@ from runner.engine.checks_risk import may_need
 from runner.engine.commands import Intent, Purpose
 from runner.engine.events import Fill
 from runner.market.instruments import Kind, Side
-from runner.spec.plan import Spend
+from runner.spec.risk_plan import Spend
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from runner.engine.desk import Desk, Listed
 from runner.engine.ledger import Ledger
 from runner.market.instruments import Side
-from runner.spec.plan import LegPlan, RulePlan
+from runner.spec.rule_plan import LegPlan, RulePlan
 
 EPSILON = 1e-9
 _NOTHING: Mapping[int, int] = {}

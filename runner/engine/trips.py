@@ -22,7 +22,7 @@ from runner.engine.limits import MODES, Mode
 from runner.engine.reading import breaker_key
 from runner.engine.timers import MS, NEVER
 from runner.lang.api import Condition
-from runner.spec.plan import BreakerPlan
+from runner.spec.risk_plan import BreakerPlan
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk

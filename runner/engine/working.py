@@ -33,7 +33,7 @@ from runner.engine.orders import Order, OrderState
 from runner.engine.passes import Pass, send
 from runner.engine.sizing import TIFS, TYPES, Draft, leg_price, too_small
 from runner.engine.timers import MS, SECOND
-from runner.spec.plan import LegPlan, OrderPlan, RulePlan
+from runner.spec.rule_plan import LegPlan, OrderPlan, RulePlan
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk, Listed

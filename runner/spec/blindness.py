@@ -11,8 +11,8 @@ from runner.lang.types import Sort
 from runner.lang.warming import SHORTEST_NS
 from runner.lang.windowing import WindowSpec, needs_every_event, reads_only_mids, window_spec
 from runner.spec.context import Context
+from runner.spec.market_plan import StreamKind
 from runner.spec.markets import MarketDraft
-from runner.spec.plan import StreamKind
 from runner.spec.rules import RuleDraft
 
 

@@ -19,7 +19,7 @@ from runner.lang.nodes import Mapping, Node, Scalar
 from runner.lang.scope import Scope, ThisScope
 from runner.lang.tree import Arithmetic, Call, Expr, Named, Negate, Number, Param, is_broken
 from runner.lang.types import Type
-from runner.spec.plan import Quantity, Rate
+from runner.spec.parts import Quantity, Rate
 
 LONGEST_EXPRESSION = 4_000
 """characters"""

@@ -12,7 +12,7 @@ from runner.lang.diagnostics import Mark, Text
 from runner.lang.nodes import Mapping, Node, Scalar, Sequence
 from runner.lang.tree import Expr, is_broken
 from runner.spec.context import Context, text
-from runner.spec.plan import Deed, DeedPlan
+from runner.spec.rule_plan import Deed, DeedPlan
 from runner.spec.suggest import hint
 
 _BRACES: Final = re.compile(r"\{([^{}]*)\}|[{}]")

@@ -10,7 +10,8 @@ from runner.lang.nodes import Mapping, Node, Scalar
 from runner.market.instruments import Kind
 from runner.spec import catalogue
 from runner.spec.context import Context, integer, section, text, word
-from runner.spec.plan import ExchangePlan, Network, SecretRef
+from runner.spec.market_plan import ExchangePlan, Network
+from runner.spec.parts import SecretRef
 
 _SCHEMES = {"rest": ("https", "http")}
 _SOCKETS = ("wss", "ws")

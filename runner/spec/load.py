@@ -29,12 +29,14 @@ from runner.spec.for_each import fold_places, write_out
 from runner.spec.markets import MarketDraft, plan_market, read_markets
 from runner.spec.notify import read_notify
 from runner.spec.params import Given, read_file, read_params
-from runner.spec.plan import ParamPlan, Plan, RiskPlan, RunPlan, SourcePlan
+from runner.spec.plan import ParamPlan, Plan, RunPlan
 from runner.spec.risk import check_must, read_risk, read_run
+from runner.spec.risk_plan import RiskPlan
 from runner.spec.rules import RuleDraft, first_leg, plan_rule, read_rules
 from runner.spec.secrets import mask_literals
 from runner.spec.shape import check_shape
 from runner.spec.signals import read_signals, read_sizing
+from runner.spec.source_plan import SourcePlan
 from runner.spec.sources import SourceDraft, finish_sources, read_sources
 from runner.spec.template import is_template, render, tell_lines
 from runner.spec.trial_expect import Known

@@ -13,7 +13,7 @@ from runner.market.instruments import Instrument, Kind
 from runner.spec import catalogue
 from runner.spec.context import Context, integer, section, text
 from runner.spec.exchanges import ExchangeDraft
-from runner.spec.plan import MarketPlan, StreamKind, StreamPlan
+from runner.spec.market_plan import MarketPlan, StreamKind, StreamPlan
 from runner.spec.suggest import nearest
 
 BARS_NS = {

@@ -9,8 +9,9 @@ from runner.lang.tree import key as tree_key
 from runner.lang.tree import streams_of
 from runner.spec import blindness, firing
 from runner.spec.context import Context, word
+from runner.spec.market_plan import StreamKind
 from runner.spec.markets import MarketDraft
-from runner.spec.plan import RiskPlan, StreamKind
+from runner.spec.risk_plan import RiskPlan
 from runner.spec.rules import RuleDraft
 
 _HEDGE = "hedge: {policy: together, max_gap: ..., repair_within: ..., on_failure: flatten}"

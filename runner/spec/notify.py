@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from runner.lang.nodes import Mapping, Node, Scalar, Sequence
 from runner.spec.context import Context, section, text, word
 from runner.spec.exchanges import reference
-from runner.spec.plan import (
+from runner.spec.notify_plan import (
     Address,
     AlivePlan,
     DailyPlan,

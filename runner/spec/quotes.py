@@ -13,9 +13,9 @@ from runner.lang.tree import Expr
 from runner.lang.types import amount
 from runner.market.instruments import Side
 from runner.spec.context import Context, section, word
+from runner.spec.market_plan import AMEND_RATES
 from runner.spec.markets import MarketDraft
-from runner.spec.plan import (
-    AMEND_RATES,
+from runner.spec.rule_plan import (
     ClosePlan,
     InventoryPlan,
     LegPlan,

@@ -8,7 +8,8 @@ from typing import Final
 
 from runner.lang.nodes import Mapping, Scalar
 from runner.spec.context import Context, flag, text, word
-from runner.spec.plan import GiveUpPlan, OrderPlan, Quantity
+from runner.spec.parts import Quantity
+from runner.spec.rule_plan import GiveUpPlan, OrderPlan
 
 DEFAULT_COLLAR: Final = 0.0005
 RESTING: Final = ("gtc", "post_only")

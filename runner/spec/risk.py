@@ -10,8 +10,9 @@ from runner.market.instruments import Kind, Side
 from runner.spec.context import Context, integer, section, text, word
 from runner.spec.exchanges import ExchangeDraft
 from runner.spec.markets import MarketDraft
-from runner.spec.parts import FIRINGS
-from runner.spec.plan import DailyLoss, Quantity, RiskPlan, RunPlan
+from runner.spec.parts import FIRINGS, Quantity
+from runner.spec.plan import RunPlan
+from runner.spec.risk_plan import DailyLoss, RiskPlan
 from runner.spec.rules import RuleDraft
 from runner.spec.suggest import hint, nearest
 from runner.spec.trips import (

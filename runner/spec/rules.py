@@ -14,19 +14,7 @@ from runner.market.instruments import Side
 from runner.spec.context import Context, flag, fold, section, text, word
 from runner.spec.deeds import read_deeds
 from runner.spec.markets import MarketDraft
-from runner.spec.plan import (
-    ClosePlan,
-    DeedPlan,
-    HedgePlan,
-    LegPlan,
-    OrderPlan,
-    Rate,
-    RulePlan,
-    SingleOrderPlan,
-    SizePlan,
-    TradePlan,
-    TriggerPlan,
-)
+from runner.spec.parts import Rate
 from runner.spec.quotes import QuoteDraft, check_quote, plan_quote, read_quote
 from runner.spec.resting import (
     DEFAULT_COLLAR,
@@ -35,7 +23,19 @@ from runner.spec.resting import (
     read_clip,
     read_give_up,
 )
+from runner.spec.rule_plan import (
+    ClosePlan,
+    DeedPlan,
+    HedgePlan,
+    LegPlan,
+    OrderPlan,
+    RulePlan,
+    SingleOrderPlan,
+    SizePlan,
+    TradePlan,
+)
 from runner.spec.signals import SizingDraft, size_types
+from runner.spec.source_plan import TriggerPlan
 from runner.spec.stops import StopDraft, read_stop
 from runner.spec.suggest import hint
 

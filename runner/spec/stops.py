@@ -13,7 +13,8 @@ from runner.market.instruments import Kind
 from runner.spec import catalogue
 from runner.spec.context import Context, word
 from runner.spec.markets import MarketDraft
-from runner.spec.plan import GuardPlan, Quantity
+from runner.spec.parts import Quantity
+from runner.spec.rule_plan import GuardPlan
 
 SECOND = 1_000_000_000
 LEAST_CONFIRM = SECOND // 5

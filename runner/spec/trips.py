@@ -9,7 +9,7 @@ from runner.market.instruments import Kind
 from runner.spec.context import Context, integer, text, word
 from runner.spec.exchanges import ExchangeDraft
 from runner.spec.markets import MarketDraft
-from runner.spec.plan import BreakerPlan, Drawdown, LosingStreak, Spend
+from runner.spec.risk_plan import BreakerPlan, Drawdown, LosingStreak, Spend
 from runner.spec.suggest import hint
 
 

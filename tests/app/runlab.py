@@ -16,19 +16,16 @@ from runner.engine.events import Event, Top
 from runner.exchanges.paper import Latency, LatencyModel
 from runner.lang.tree import Expr
 from runner.market.instruments import Fees, Instrument, Kind, Side
-from runner.spec.plan import (
+from runner.spec.market_plan import ExchangePlan, MarketPlan, Network
+from runner.spec.parts import Quantity
+from runner.spec.plan import Plan, RunPlan
+from runner.spec.risk_plan import RiskPlan
+from runner.spec.rule_plan import (
     ClosePlan,
-    ExchangePlan,
     HedgePlan,
     LegPlan,
-    MarketPlan,
-    Network,
     OrderPlan,
-    Plan,
-    Quantity,
-    RiskPlan,
     RulePlan,
-    RunPlan,
     SizePlan,
     TradePlan,
 )

@@ -8,7 +8,8 @@ import pytest
 
 from runner.app.credentials import resolve
 from runner.base.errors import WorldError
-from runner.spec.plan import ExchangePlan, Network, SecretRef
+from runner.spec.market_plan import ExchangePlan, Network
+from runner.spec.parts import SecretRef
 
 
 def exchange(name: str, **auth: SecretRef) -> ExchangePlan:

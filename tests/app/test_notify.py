@@ -31,7 +31,7 @@ from runner.net.doors import tls_context
 from runner.net.http import HttpSession
 from runner.sim.launch import Running, launch
 from runner.spec import load
-from runner.spec.plan import DailyPlan
+from runner.spec.notify_plan import DailyPlan
 from tests.app.simlab import CHURN, TYPES, Lab
 from tests.engine.stage import stage, widen
 

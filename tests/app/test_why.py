@@ -26,7 +26,8 @@ from runner.engine.orders import What
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
-from runner.spec.plan import DailyLoss, Rate
+from runner.spec.parts import Rate
+from runner.spec.risk_plan import DailyLoss
 from tests.engine import sourcelab
 from tests.engine import test_trips as trips
 from tests.engine.stage import R1, R2, Knobs, arb_plan, btc, narrow, rule, stage, usdt, widen

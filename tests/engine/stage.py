@@ -13,25 +13,24 @@ from runner.engine.scenario import Scenario
 from runner.engine.snapshot import Saved
 from runner.engine.timers import MS, NEVER, SECOND
 from runner.market.instruments import Fees, Instrument, Kind, Side
-from runner.spec.plan import (
-    ClosePlan,
-    DailyLoss,
+from runner.spec.market_plan import (
     ExchangePlan,
-    HedgePlan,
-    LegPlan,
     MarketPlan,
     Network,
-    OrderPlan,
-    Plan,
-    Quantity,
-    Rate,
-    RiskPlan,
-    RulePlan,
-    RunPlan,
-    SingleOrderPlan,
-    SizePlan,
     StreamKind,
     StreamPlan,
+)
+from runner.spec.parts import Quantity, Rate
+from runner.spec.plan import Plan, RunPlan
+from runner.spec.risk_plan import DailyLoss, RiskPlan
+from runner.spec.rule_plan import (
+    ClosePlan,
+    HedgePlan,
+    LegPlan,
+    OrderPlan,
+    RulePlan,
+    SingleOrderPlan,
+    SizePlan,
     TradePlan,
 )
 

@@ -26,7 +26,9 @@ from runner.engine.scenario import Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
 from runner.market.streams import StreamState
-from runner.spec.plan import Drawdown, Plan, Rate
+from runner.spec.parts import Rate
+from runner.spec.plan import Plan
+from runner.spec.risk_plan import Drawdown
 from tests.engine.stage import BIN, R1, R2, arb_plan, btc, rule, stage, usdt
 
 PAIR = (Side.SELL, Side.BUY)

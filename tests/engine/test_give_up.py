@@ -14,7 +14,8 @@ from runner.engine.keys import key_of
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
-from runner.spec.plan import GiveUpPlan, OrderPlan, Plan
+from runner.spec.plan import Plan
+from runner.spec.rule_plan import GiveUpPlan, OrderPlan
 from tests.engine.stage import Knobs, arb_plan, rule, stage, usdt
 from tests.engine.test_restart import reborn
 

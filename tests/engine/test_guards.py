@@ -14,7 +14,8 @@ from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.lang.tree import Expr
 from runner.market.instruments import Side
-from runner.spec.plan import GuardPlan, Plan
+from runner.spec.plan import Plan
+from runner.spec.rule_plan import GuardPlan
 from tests.engine.stage import Knobs, arb_plan, rule, stage
 
 RULE = "go_long"

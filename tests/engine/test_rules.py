@@ -187,7 +187,7 @@ def test_every_transition_but_idle_and_pending_is_traced_with_its_values() -> No
 
 def test_firing_too_often_disables_the_rule_until_resumed() -> None:
     from runner.engine.events import Operator
-    from runner.spec.plan import Rate
+    from runner.spec.parts import Rate
 
     s = only(max_firings=Rate(3, 60 * SECOND), cooldown_ns=0)
     for exchange in s.exchanges.values():

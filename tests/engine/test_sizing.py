@@ -16,7 +16,7 @@ from runner.engine.desk import Listed
 from runner.engine.scenario import Scenario
 from runner.engine.sizing import Draft, common_lot, entry_drafts, limit_price
 from runner.market.instruments import Instrument, Side
-from runner.spec.plan import OrderPlan
+from runner.spec.rule_plan import OrderPlan
 from tests.engine.stage import BIN, BYB, R1, Knobs, arb_plan, market, rule, stage
 
 PAIR = (Side.SELL, Side.BUY)

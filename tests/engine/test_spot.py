@@ -14,7 +14,8 @@ from runner.engine.ledger import Ledgers
 from runner.engine.scenario import Scenario
 from runner.engine.timers import SECOND
 from runner.market.instruments import Side
-from runner.spec.plan import ExchangePlan, Network, Plan
+from runner.spec.market_plan import ExchangePlan, Network
+from runner.spec.plan import Plan
 from tests.engine.stage import SPOT, Knobs, arb_plan, market, rule, stage, usdt
 from tests.engine.test_restart import reborn
 

@@ -15,7 +15,9 @@ from runner.engine.events import Operator, Reject
 from runner.engine.scenario import Change, Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
-from runner.spec.plan import GiveUpPlan, OrderPlan, Plan, Rate
+from runner.spec.parts import Rate
+from runner.spec.plan import Plan
+from runner.spec.rule_plan import GiveUpPlan, OrderPlan
 from tests.engine.stage import R1, Knobs, arb_plan, btc, rule, stage, usdt
 from tests.engine.test_legs import Watch
 from tests.engine.test_restart import reborn

@@ -16,7 +16,7 @@ from runner.engine.events import Ack, Done, End, Event, Fill, Reject, Unknown
 from runner.engine.gate import Proposal
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
-from runner.spec.plan import Rate
+from runner.spec.parts import Rate
 from tests.engine.stage import R1, btc, stage
 from tests.engine.test_gate import intent, loose
 

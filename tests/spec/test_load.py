@@ -11,7 +11,10 @@ from runner.base.errors import UsageError, WorldError
 from runner.lang.tree import Entered, find
 from runner.market.instruments import Kind, Side
 from runner.spec import Checked, load
-from runner.spec.plan import Network, OrderPlan, Plan, Quantity, Rate, StreamKind
+from runner.spec.market_plan import Network, StreamKind
+from runner.spec.parts import Quantity, Rate
+from runner.spec.plan import Plan
+from runner.spec.rule_plan import OrderPlan
 
 ROOT = Path(__file__).parents[2]
 ARB = ROOT / "strategies" / "arb.yaml"

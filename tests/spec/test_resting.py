@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.spec.load import Checked, load
-from runner.spec.plan import GiveUpPlan, OrderPlan, SingleOrderPlan
+from runner.spec.rule_plan import GiveUpPlan, OrderPlan, SingleOrderPlan
 
 TEXT = """
 version: 1

@@ -16,7 +16,8 @@ from runner.base.secret import Secret
 from runner.engine.core import Engine
 from runner.net.doors import tls_context
 from runner.net.http import HttpSession
-from runner.spec.plan import Address, NotifyPlan, PagePlan, SecretRef
+from runner.spec.notify_plan import Address, NotifyPlan, PagePlan
+from runner.spec.parts import SecretRef
 
 TOKEN, HOOK_URL, HOOK_TOKEN, ALIVE_URL = (
     "notify.page.telegram.token",

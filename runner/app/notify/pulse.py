@@ -18,7 +18,7 @@ from runner.base.clock import NS_PER_S
 from runner.base.errors import ExchangeError
 from runner.engine.core import Engine
 from runner.net.http import Http
-from runner.spec.plan import DailyPlan
+from runner.spec.notify_plan import DailyPlan
 
 
 async def keep_alive(

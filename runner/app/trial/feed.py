@@ -30,7 +30,8 @@ from runner.engine.events import (
     Top,
     Trade,
 )
-from runner.spec.plan import Plan, StreamKind, StreamPlan
+from runner.spec.market_plan import StreamKind, StreamPlan
+from runner.spec.plan import Plan
 from runner.spec.source_plan import SourceType
 from runner.spec.trial_plan import SeriesPlan, TickPlan, TrialPlan, Value
 

@@ -23,7 +23,8 @@ from runner.base.units import format_duration
 from runner.engine.commands import Command
 from runner.engine.events import Event
 from runner.market.streams import AnyStream, StreamState
-from runner.spec.plan import Plan, StreamKind
+from runner.spec.market_plan import StreamKind
+from runner.spec.plan import Plan
 from runner.store.journal import Journal
 from runner.store.lines import AnyLine
 

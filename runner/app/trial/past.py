@@ -6,7 +6,8 @@ from typing import Final
 
 from runner.base.clock import NS_PER_S
 from runner.engine.events import Bar, Event, History
-from runner.spec.plan import Plan, StreamKind
+from runner.spec.market_plan import StreamKind
+from runner.spec.plan import Plan
 from runner.spec.trial_plan import TrialPlan
 
 _MINUTE: Final = 60 * NS_PER_S
