@@ -84,12 +84,12 @@ class Layout:
         return window_spec(call, self.params, rule)
 
     def windows_of_rule(self, name: str) -> list[WindowSpec]:
-        """Return all windows that `when`, the size and the prices of a rule read."""
+        """Return all windows that `when`, the size and the prices of a rule cannot do without."""
         exprs = self.request.rules[name]
         found: dict[str, WindowSpec] = {}
         for expr in entering(exprs):
-            for call in tree.find(expr, Call):
-                if call.window is not None:
+            for call in tree.needed(expr):
+                if isinstance(call, Call) and call.window is not None:
                     spec = self.spec(call, name)
                     found[spec.id] = spec
         return list(found.values())

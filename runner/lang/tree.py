@@ -246,6 +246,9 @@ def children(expr: Expr) -> tuple[Expr, ...]:
             return ()
 
 
+_SEES_MISSING = ("default", "known")
+
+
 def walk(expr: Expr) -> Iterator[Expr]:
     """Yield the expression and all below it, signals written out."""
     yield expr
@@ -258,6 +261,16 @@ def find(expr: Expr, kind: type[N]) -> Iterator[N]:
     for node in walk(expr):
         if isinstance(node, kind):
             yield node
+
+
+def needed(expr: Expr) -> Iterator[Expr]:
+    """Yield what must be known for the expression to be known: not what `default` and `known` see."""
+    yield expr
+    below = children(expr)
+    if isinstance(expr, Call) and expr.function in _SEES_MISSING:
+        below = expr.args[1:]
+    for child in below:
+        yield from needed(child)
 
 
 def streams_of(*exprs: Expr | None) -> tuple[str, ...]:

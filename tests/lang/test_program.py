@@ -76,6 +76,16 @@ def test_a_stale_book_makes_all_that_reads_it_missing() -> None:
     assert program.warm("r")  # the window is not lost, it waits
 
 
+def test_what_the_file_provides_for_is_not_waited_for() -> None:
+    world = World()
+    world.streams["bin.book"].quote(60_000.0, 60_001.0)
+    usual = {"usual": "ema(bin.mid, 30m)"}
+    program = world.program(usual, "bin.ask < default(usual, 70_000 USDT)")
+    assert program.warm("r") and program.rules["r"].when.true(0)
+    program = world.program(usual, "bin.ask < default(usual, 70_000 USDT) and bin.mid > usual")
+    assert not program.warm("r")  # read without a replacement beside it
+
+
 def test_what_is_missing_is_named() -> None:
     world = World()
     program = arb(world)
