@@ -264,7 +264,7 @@ def find(expr: Expr, kind: type[N]) -> Iterator[N]:
 
 
 def needed(expr: Expr) -> Iterator[Expr]:
-    """Yield what must be known for the expression to be known: not what `default` and `known` see."""
+    """Yield what must be known for it to be known: not what `default` and `known` look at."""
     yield expr
     below = children(expr)
     if isinstance(expr, Call) and expr.function in _SEES_MISSING:

@@ -80,9 +80,9 @@ def test_what_the_file_provides_for_is_not_waited_for() -> None:
     world = World()
     world.streams["bin.book"].quote(60_000.0, 60_001.0)
     usual = {"usual": "ema(bin.mid, 30m)"}
-    program = world.program(usual, "bin.ask < default(usual, 70_000 USDT)")
+    program = world.program(usual, "bin.ask < default(usual, bin.bid * 2)")
     assert program.warm("r") and program.rules["r"].when.true(0)
-    program = world.program(usual, "bin.ask < default(usual, 70_000 USDT) and bin.mid > usual")
+    program = world.program(usual, "bin.ask < default(usual, bin.bid * 2) and bin.mid > usual")
     assert not program.warm("r")  # read without a replacement beside it
 
 
