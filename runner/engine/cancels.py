@@ -28,6 +28,7 @@ def cancel_order(desk: Desk, order: Order) -> None:
     order.cancel_asked = True
     order.cancels += 1
     order.cancelled_at = desk.now
+    desk.rules.touch(order.intent.rule)
     send_cancel(desk, order)
     desk.timers.at(desk.now + SECOND, _silent, (desk, order, order.cancels))
 

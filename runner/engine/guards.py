@@ -7,13 +7,16 @@ and does the next of these until they agree:
     nothing stands            -> place one for all that is held, `GATHER` after the first fill, so
                                  that the fills of one order make one stop
     it stands for less        -> place a successor, cancel the old one when that is confirmed
+    it stands for more        -> the same, once a part was closed: what is too much would close the
+                                 position of another; the larger one guards on if that fails
     not confirmed             -> place another once, half of `confirm_within` after the fill
     refused by the exchange   -> `if_refused`: close the trade (or keep it, and tell)
     still not confirmed after `confirm_within`, or ended by others a second time
                               -> close the trade
 
 Two stops for one position do no harm, both being reduce-only; none does. A stop that fires closes
-its trade as `stop`. While a trade leaves, its stop stays; when nothing is left, every stop of it is
+its trade as `stop`. While a trade leaves, its stop stays (and is looked after while only a part of
+it is closed); when nothing is left, every stop of it is
 cancelled until it has ended, and its rule does not enter again before that is proven. Nothing else
 cancels one: halts, kills and watchdogs cancel entries. A trade of several legs has no stop at the
 exchange: it would part what must leave together (R-76).
@@ -85,12 +88,12 @@ class Guards:
         trade = run.trade
         if trade is None or trade.guard is None:
             return
-        if filled and run.state in (RuleState.ACTIVE, RuleState.ENTERING):
+        if filled and _watched(run):
             if order.settled or not self._held(trade):
                 self.desk.trades.leave(run, "stop")
             else:
                 self.desk.timers.at(self.desk.now + FIRING, self._firing, (run, trade))
-        elif run.state is RuleState.LEAVING:
+        elif run.state is RuleState.LEAVING and not run.reducing:
             self.desk.rules.closing.on_order(run)
         else:
             self.look(run)
@@ -100,14 +103,16 @@ class Guards:
         trade = run.trade
         if trade is None or trade.guard is None or trade.guard.given_up:
             return
-        if run.state not in (RuleState.ACTIVE, RuleState.ENTERING) or not self._held(trade):
+        if not _watched(run) or not self._held(trade):
             return
         guard = trade.guard
         order = self.desk.orders.all.get(guard.cid)
-        if order is not None and self._covers(trade, order) and order.state in _STANDING:
+        if order is not None and self._guards(trade, order):
             self._confirmed(run, guard)
+            self._shrink(run, trade, guard, order)
+        elif self._larger(run, trade, guard, order):
             return
-        if guard.since < 0:
+        elif guard.since < 0:
             self._uncovered(run, trade, guard)
         elif order is not None and order.state is OrderState.REJECTED:
             self._refused(run, trade, order)
@@ -167,7 +172,8 @@ class Guards:
         refusal = send(desk, wanted, lambda: self._placed(guard, cid))
         if refusal is not None:
             desk.traces.refused(run.plan.name, run.state, refusal)
-            desk.timers.at(desk.now + RETRY, self._again, (run, trade, guard.since))
+            wait = RETRY if guard.since >= 0 else SECOND
+            desk.timers.at(desk.now + wait, self._again, (run, trade, guard.since))
 
     def _placed(self, guard: Guard, cid: str) -> None:
         guard.cid = cid
@@ -179,6 +185,23 @@ class Guards:
         for order in self._of(run):
             if order.intent.cid != guard.cid and not order.cancel_asked:
                 cancel_order(self.desk, order)
+
+    def _shrink(self, run: RuleRun, trade: Trade, guard: Guard, order: Order) -> None:
+        """Replace a stop for more than is held, when nothing moves that."""
+        if order.intent.lots - order.filled <= self._held(trade):
+            return
+        if run.state is RuleState.ACTIVE and not self.desk.rules.groups.unsettled(run):
+            self._place(run, trade, guard)
+
+    def _larger(self, run: RuleRun, trade: Trade, guard: Guard, order: Order | None) -> bool:
+        """Whether another stop of the trade covers it; it is taken when its successor has ended."""
+        for other in self._of(run):
+            if other is not order and self._guards(trade, other):
+                guard.since, guard.tries = -1, 0
+                if order is None or order.terminal:
+                    guard.cid = other.intent.cid
+                return True
+        return False
 
     def _refused(self, run: RuleRun, trade: Trade, order: Order) -> None:
         assert trade.guard is not None
@@ -204,7 +227,7 @@ class Guards:
 
     def _firing(self, subject: tuple[RuleRun, Trade]) -> None:
         run, trade = subject
-        if run.trade is trade and run.state in (RuleState.ACTIVE, RuleState.ENTERING):
+        if run.trade is trade and _watched(run):
             self.desk.trades.leave(run, "stop")
 
     def _again(self, subject: tuple[RuleRun, Trade, int]) -> None:
@@ -217,12 +240,16 @@ class Guards:
         guard = trade.guard
         if run.trade is not trade or guard is None or guard.since != since or guard.given_up:
             return False
-        return run.state in (RuleState.ACTIVE, RuleState.ENTERING) and self._held(trade) > 0
+        return _watched(run) and self._held(trade) > 0
 
     # -- what there is
 
     def _held(self, trade: Trade) -> int:
         return max(trade.legs[0].filled, 0)
+
+    def _guards(self, trade: Trade, order: Order) -> bool:
+        """Whether an order stands for all that is held."""
+        return order.state in _STANDING and self._covers(trade, order)
 
     def _covers(self, trade: Trade, order: Order) -> bool:
         """Whether an order, if it stands, is for all that is held."""
@@ -236,6 +263,11 @@ class Guards:
 
     def _within(self, run: RuleRun) -> int:
         return _plan(run).confirm_within_ns
+
+
+def _watched(run: RuleRun) -> bool:
+    """Whether something of its trade is held on, or comes in."""
+    return run.stays or run.state is RuleState.ENTERING
 
 
 def _plan(run: RuleRun) -> GuardPlan:

@@ -72,6 +72,7 @@ def moved_outside(desk: Desk, run: RuleRun, cause: str) -> None:
         desk.tell("page", f"{run.plan.name}: {cause}", Topic.UNHEDGED)
         if run.state is RuleState.ACTIVE:
             _even(desk, run, trade, cause)
+            desk.rules.guards.look(run)
         elif run.state is RuleState.ENTERING:
             trade.incompletable = True  # what others took is not bought back
             _judge(desk, run)

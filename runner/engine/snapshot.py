@@ -263,6 +263,8 @@ def _restore_order(desk: Desk, saved: dict[str, Any], to_mono: int) -> None:
         order.amend_doubt = True
     order.trade_ids = set(saved["trade_ids"])
     order.exchange_id = saved["exchange_id"]
+    if saved.get("cancel_asked", False):  # its end is still wanted: cancelled anew if it is open
+        order.cancel_asked, order.cancels = True, 1
     if order.state in (OrderState.INTENT, OrderState.SENT):
         order.state = OrderState.UNKNOWN
         order.text = "the process ended"
@@ -322,6 +324,7 @@ def _order(order: Order) -> dict[str, Any]:
         "value": order.value,
         "trade_ids": sorted(order.trade_ids),
         "exchange_id": order.exchange_id,
+        "cancel_asked": order.cancel_asked,
     }
 
 

@@ -113,6 +113,7 @@ class Trades:
         elif not trade.failed and not trade.within_gap():
             moved_outside(self.desk, run, "legs apart after a part was closed")
         else:
+            self.rules.guards.look(run)
             self.rules.go_on_holding(run, hold=False)
 
     def done(self, run: RuleRun) -> None:
@@ -224,6 +225,7 @@ class Trades:
             self.rules.groups.watch_ttl(run)
             self.rules.groups.working.watch(run)
             self.rules.groups.working.follow(run)
+            self.rules.guards.look(run)
             if not self.rules.groups.unsettled(run):
                 self.rules.groups.judge(run)
         elif run.state is RuleState.ACTIVE:
@@ -231,6 +233,7 @@ class Trades:
         elif run.state is RuleState.LEAVING:
             if run.reducing:
                 self.rules.holding.watch(run)
+                self.rules.guards.look(run)
             self.go_on_leaving(run)
         elif run.state is RuleState.COOLDOWN:
             self.desk.timers.at(max(run.cooldown_until, self.desk.now), self.cooled, run)
