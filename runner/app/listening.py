@@ -37,7 +37,7 @@ from runner.spec.source_plan import (
 if TYPE_CHECKING:
     from runner.engine.core import Engine
     from runner.sources.model import Model
-    from runner.sources.webhook import HookServer
+    from runner.sources.webhook import Hook, HookServer
     from runner.spec.parts import SecretRef
     from runner.spec.plan import Plan
 
@@ -210,14 +210,12 @@ class Listening:
         """Open the doors others come to; WorldError when an address cannot be had."""
         self.engine = engine
         self._failure = asyncio.get_running_loop().create_future()
-        hooks: dict[tuple[str, int], list[Any]] = {}
-        for name, source in self.plan.sources.items():
+        hooks: dict[tuple[str, int], list[Hook]] = {}
+        for source in self.plan.sources.values():
             if isinstance(source.options, WebhookPlan):
-                from runner.sources.webhook import Hook
-
                 listen = source.options.listen
                 place = (listen.host, listen.port)
-                hooks.setdefault(place, []).append(Hook(source, self._secret(name), self))
+                hooks.setdefault(place, []).append(self._hook(source))
         for group in hooks.values():
             from runner.sources.webhook import HookServer
 
@@ -225,6 +223,11 @@ class Listening:
             self._servers.append(server)
             await server.open()
             self.ports |= {hook.plan.name: server.port for hook in group}
+
+    def _hook(self, source: SourcePlan) -> Hook:
+        from runner.sources.webhook import Hook
+
+        return Hook(source, self._secret(source.name), self)
 
     async def close(self) -> None:
         """Close the doors."""

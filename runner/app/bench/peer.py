@@ -5,7 +5,8 @@ It speaks Binance USD-M: `/NAME/public/...` gets bookTicker frames of the combin
 `{"to": NAME, "frames": N, "every": K, "step_ns": S}`, sends the frames to that client at that pace,
 every K-th with a heavy bid, and answers with the ns from sending such a frame to receiving the
 order it caused: both ends are read on this process's clock. A trigger counts once; a second order
-for it is a stray. Answers wait for the next quiet frame: no client sees the heavy bid twice.
+for it is a stray. Answers wait for the next quiet frame: no client sees the heavy bid twice. With a
+`door` every second trigger is a signed message posted there (see `caller`) instead of a heavy bid.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import msgspec
 import picows
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 
+from runner.app.bench.caller import Calls
 from runner.app.bench.setup import LOUD_TOP, QUIET_TOP
 from runner.base.clock import NS_PER_MS, NS_PER_S, SystemClock, stopwatch_ns
 
@@ -39,6 +41,8 @@ class Task(msgspec.Struct):
     frames: int
     every: int
     step_ns: int
+    door: int = 0
+    """port of a webhook; 0 without one"""
 
 
 class Result(msgspec.Struct):
@@ -49,6 +53,10 @@ class Result(msgspec.Struct):
     strays: int
     behind: int
     """frames that left more than one step late"""
+    posted: list[int] = []
+    """latencies of messages; those of frames are `latencies`"""
+    turned_away: int = 0
+    """messages that were not answered with 202"""
 
 
 class _Params(msgspec.Struct):
@@ -72,6 +80,10 @@ class Peer:
         self.feeds: dict[str, WSTransport] = {}
         self.triggered = 0
         self.latencies: list[int] = []
+        self.posted: list[int] = []
+        self.calls = Calls(self.by_post)
+        self.by_message = False
+        """the open trigger is a message"""
         self.strays = 0
         self.orders = 0
         self.number = 0
@@ -94,14 +106,20 @@ class Peer:
         """Match an order with the trigger that is open."""
         self.orders += 1
         if self.triggered:
-            self.latencies.append(received - self.triggered)
+            found = self.posted if self.by_message else self.latencies
+            found.append(received - self.triggered)
             self.triggered = 0
         else:
             self.strays += 1
 
+    def by_post(self) -> None:
+        """Note that a message is about to be written."""
+        self.by_message, self.triggered = True, stopwatch_ns()
+
     async def play(self, task: Task, report: WSTransport) -> None:
         """Send one round of frames, each at its time."""
-        self.latencies, self.strays, self.triggered = [], 0, 0
+        self.latencies, self.posted, self.strays, self.triggered = [], [], 0, 0
+        self.calls.turned_away = 0
         feed, clock, behind, triggers = self.feeds[task.to], self.clock, 0, 0
         due = stopwatch_ns()
         for i in range(1, task.frames + 1):
@@ -110,16 +128,21 @@ class Peer:
             behind += stopwatch_ns() - due > task.step_ns
             self.number += 1
             now = clock.wall() // NS_PER_MS
-            loud = i % task.every == task.every // 2  # a round ends with a quiet frame
+            triggers += (fires := i % task.every == task.every // 2)  # a round ends quietly
+            message = fires and task.door > 0 and triggers % 2 == 0
+            loud = fires and not message
             frame = ((LOUD_TOP if loud else QUIET_TOP) % (self.number, now, now)).encode()
             if loud:
-                triggers += 1
-                self.triggered = stopwatch_ns()
+                self.by_message, self.triggered = False, stopwatch_ns()
             feed.send(WSMsgType.TEXT, frame)
             if self.unanswered and not loud:
                 self._answer()
+            if message:
+                self.calls.post(task.door)
         await asyncio.sleep(_GRACE_S)
-        result = Result(self.latencies, triggers, self.strays, behind)
+        result = Result(
+            self.latencies, triggers, self.strays, behind, self.posted, self.calls.turned_away
+        )
         report.send(WSMsgType.TEXT, msgspec.json.encode(result))
 
     def _answer(self) -> None:

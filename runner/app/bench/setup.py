@@ -33,6 +33,7 @@ from runner.store.journal import Journal, RunHeader
 EVERY = 20
 """each so many frames an order"""
 CREDENTIALS = Credentials(Secret("bench-key-0123456789"), Secret("bench-secret-0123456789"))
+DOOR_SECRET = Secret("bench-door-0123456789")
 _TOP = (
     '{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":%%d,"E":%%d,"T":%%d,'
     '"s":"BTCUSDT","b":"60000.10","B":"%s","a":"60000.20","A":"1.000"}}'
