@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from runner.app.bench import gate, journal, loopback, main, order, replay, traces
+from runner.app.bench import doors, gate, journal, loopback, main, order, replay, traces
 from runner.base.errors import UsageError
 
 SAMPLE = {"n", "p50", "p95", "p99", "most"}
@@ -29,6 +29,19 @@ def test_the_loopback_measures_ours_beside_two_clients_by_hand() -> None:
     for name in ("ours_us", "hand_us", "hand_without_journal_us"):
         assert 0 < result[name]["n"] <= 5, name
     assert result["ratio"] > 0 and result["ratio_without_journal"] > 0
+
+
+def test_the_doors_measure_messages_beside_ticks() -> None:
+    for _ in range(20):  # see above: a frame behind which others wait fires nothing
+        result = doors.run(messages=10, warm_up=1)
+        assert result["messages"] == 10 and result["turned_away"] == 0
+        if result["tick_us"]["n"] and result["message_us"]["n"]:
+            break
+    for name in ("message", "message_work", "accepted", "door", "message_far", "tick", "tick_far"):
+        assert 0 < result[f"{name}_us"]["n"] <= 10, name
+    assert result["accepted_us"]["p50"] < result["message_us"]["p50"]
+    over = result["message_us"]["p99"] - result["tick_us"]["p99"]
+    assert result["over_tick_p99_us"] == round(over, 1)
 
 
 def test_replay_reads_what_it_has_written_and_never_fires() -> None:

@@ -10,6 +10,12 @@ handed to the socket, and begin
     accepted    when the message was proved and typed
     tick        when the frame was read
 
+`door` is the first part of `message`, to the engine being told; `message work` is the processor's
+time for all of it, without what the machine gave to others meanwhile. A frame behind which newer
+ones wait is history and fires nothing; a message is acted on however late, unless the order of the
+last one is still unanswered. So on a busy machine the tick's tail is cut and the message's is not.
+`without_order` counts both.
+
 `far` are times of the other process: from writing the message or the frame to receiving the order,
 with the kernel, the new connection and the parsing of HTTP in them.
 """
@@ -17,7 +23,7 @@ with the kernel, the new connection and the parsing of HTTP in them.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import uvloop
@@ -33,7 +39,7 @@ from runner.app.listening import Listening
 from runner.app.market_feed import Sink
 from runner.app.memory import settled
 from runner.app.run_log import Level
-from runner.base.clock import NS_PER_S, SystemClock
+from runner.base.clock import NS_PER_S, SystemClock, worked_ns
 from runner.base.errors import WorldError
 from runner.engine.codes import Refusal
 from runner.engine.proof import Journaled
@@ -43,9 +49,9 @@ from runner.spec.plan import Plan
 from runner.spec.source_plan import SourcePlan
 
 MESSAGES = 300
-RATE = 1_000
+RATE = 500
 """frames a second"""
-EVERY = 10
+EVERY = 5
 """each so many frames a trigger: a heavy top or a message, in turns"""
 _WARM_UP = 20
 _RULE = "heard"
@@ -76,19 +82,22 @@ rules:
 )
 
 
-def run(messages: int = MESSAGES) -> dict[str, Any]:
+def run(messages: int = MESSAGES, warm_up: int = _WARM_UP) -> dict[str, Any]:
     """Measure so many messages and ticks; return percentiles (us) and their differences."""
     stamps = _Stamps()
     with own_core(), settled(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        result = runner.run(_measure(stamps, messages))
+        result = runner.run(_measure(stamps, messages, warm_up))
     message, tick = Figures.of(stamps.message), Figures.of(stamps.tick)
     far, tick_far = Figures.of(result.posted), Figures.of(result.latencies)
     return {
         "frames_per_s": RATE,
         "messages": result.triggers // 2,
         "turned_away": result.turned_away,
+        "without_order": result.triggers - len(result.posted) - len(result.latencies),
         "message_us": asdict(message),
+        "message_work_us": asdict(Figures.of(stamps.work)),
         "accepted_us": asdict(Figures.of(stamps.accepted)),
+        "door_us": asdict(Figures.of(stamps.door)),
         "tick_us": asdict(tick),
         "message_far_us": asdict(far),
         "tick_far_us": asdict(tick_far),
@@ -98,7 +107,7 @@ def run(messages: int = MESSAGES) -> dict[str, Any]:
     }
 
 
-async def _measure(stamps: _Stamps, messages: int) -> Result:
+async def _measure(stamps: _Stamps, messages: int, warm_up: int) -> Result:
     def doors(plan: Plan, run_id: str, sink: Sink) -> Listening:
         return _Doors(stamps, plan, run_id, sink)
 
@@ -109,11 +118,21 @@ async def _measure(stamps: _Stamps, messages: int) -> Result:
         assert listening is not None
         control = await Control.open(root)
         port, step = listening.ports["door"], NS_PER_S // RATE
-        await control.play(Task(NAME, 2 * EVERY * _WARM_UP, EVERY, step, port))
+        await control.play(Task(NAME, 2 * EVERY * warm_up, EVERY, step, port))
         stamps.forget()
         result = await control.play(Task(NAME, 2 * EVERY * messages, EVERY, step, port))
         control.close()
     return result
+
+
+@dataclass(slots=True)
+class _Way:
+    """The stamps of one message."""
+
+    begun: int
+    worked: int
+    proved: int
+    heard: int = 0
 
 
 class _Stamps:
@@ -121,14 +140,18 @@ class _Stamps:
 
     def __init__(self) -> None:
         self.clock = SystemClock()
-        self.begun = self.proved = 0
+        self.begun = self.worked = 0
+        self.proved: dict[str, _Way] = {}
+        self.heard: _Way | None = None
         self.message: list[int] = []
+        self.work: list[int] = []
         self.accepted: list[int] = []
+        self.door: list[int] = []
         self.tick: list[int] = []
 
     def forget(self) -> None:
         """Begin anew, after the warm-up."""
-        for each in (self.message, self.accepted, self.tick):
+        for each in (self.message, self.work, self.accepted, self.door, self.tick):
             each.clear()
 
     def around(self, orders: Orders) -> Orders:
@@ -137,13 +160,15 @@ class _Stamps:
 
     def left(self, order: Journaled, t: int) -> None:
         """Note that an order was handed to the socket; `t`: when what caused it was read."""
-        now = self.clock.mono()
+        now, way = self.clock.mono(), self.heard
         if order.intent.rule != _RULE:
             self.tick.append(now - t)
-        elif self.begun:
-            self.message.append(now - self.begun)
-            self.accepted.append(now - self.proved)
-            self.begun = 0
+        elif way is not None:
+            self.heard = None
+            self.message.append(now - way.begun)
+            self.work.append(worked_ns() - way.worked)
+            self.accepted.append(now - way.proved)
+            self.door.append(way.heard - way.begun)
 
 
 class _Watched:
@@ -165,6 +190,7 @@ class _Hook(Hook):
     stamps: _Stamps
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
+        self.stamps.worked = worked_ns()
         self.stamps.begun = self.stamps.clock.mono()
         return await super().answer(request)
 
@@ -183,8 +209,15 @@ class _Doors(Listening):
         return hook
 
     def examine(self, source: str, message: Accepted, sent_at: int) -> Refusal | None:
-        self._stamps.proved = self._stamps.clock.mono()
+        stamps = self._stamps
+        stamps.proved[message.id] = _Way(stamps.begun, stamps.worked, stamps.clock.mono())
         return super().examine(source, message, sent_at)
+
+    def hear(self, source: str, message: Accepted, sent_at: int) -> None:
+        way = self._stamps.heard = self._stamps.proved.pop(message.id)
+        way.heard = self._stamps.clock.mono()
+        super().hear(source, message, sent_at)
+        self._stamps.heard = None
 
 
 def _complain(level: Level, source: str, text: str) -> None:
