@@ -146,12 +146,13 @@ def sim(
 
 def bench(
     what: Annotated[
-        list[str] | None, typer.Argument(help="order loopback replay journal gate traces (all)")
+        list[str] | None,
+        typer.Argument(help="order loopback doors replay journal gate traces (all)"),
     ] = None,
     json: Json = False,
     budget: Annotated[float | None, typer.Option(help="fail above this ratio")] = None,
 ) -> None:
-    """Measure tick to signed order, beside a hand-written client in the same run."""
+    """Measure tick to signed order and webhook to order, beside a yardstick in the same run."""
     from runner.cli.tools import bench as run
 
     leave(run(what or [], json, budget))
