@@ -54,14 +54,7 @@ from runner.engine.gate import Gate
 from runner.engine.history import past_of
 from runner.engine.ledger import Ledgers
 from runner.engine.limits import Limits
-from runner.engine.reading import (
-    breaker_key,
-    breaker_streams,
-    cell_streams,
-    reads_cells,
-    reads_time,
-)
-from runner.engine.rule import RuleRun
+from runner.engine.reading import breaker_key, reads_time
 from runner.engine.rules import Rules
 from runner.engine.snapshot import Saved
 from runner.engine.sources import Sources, SourceStream
@@ -69,7 +62,8 @@ from runner.engine.spending import Spending
 from runner.engine.timers import SECOND, Timers
 from runner.engine.trace import Funnel, Traces
 from runner.engine.trades import Trades
-from runner.engine.trips import Breaker, Trips
+from runner.engine.trips import Trips
+from runner.engine.watches import Watch, build_watches
 from runner.engine.worldflow import World
 from runner.lang.cells import AccountCell
 from runner.spec.plan import Plan
@@ -77,28 +71,6 @@ from runner.spec.plan import Plan
 NOTHING: Final[tuple[Command, ...]] = ()
 ANCHOR_EVERY: Final = 5 * SECOND
 SWEEP_EVERY: Final = 10 * SECOND
-
-
-class Watch:
-    """What hangs on one stream: its windows, the rules that read it, and whether it values us."""
-
-    __slots__ = ("breakers", "edge", "feed", "held", "market", "rules", "worth")
-
-    def __init__(
-        self,
-        market: str,
-        feed: Callable[[int], object] | None,
-        edge: Callable[[int], object] | None = None,
-    ) -> None:
-        self.market = market
-        self.feed = feed
-        self.edge = edge
-        """tells the conditions that compare with the last decision"""
-        self.rules: list[RuleRun] = []
-        self.breakers: list[Breaker] = []
-        self.worth = False
-        """whether a breaker here reads what we hold or have earned"""
-        self.held = False
 
 
 class Engine:
@@ -159,7 +131,7 @@ class Engine:
         conditions = {breaker_key(i): b.when for i, b in enumerate(plan.risk.breakers)}
         desk.trips.bind({key: reads_time(when) for key, when in conditions.items()})
         self.world = World(desk, market, adopt=adopt)
-        self._watches = self._build_watches()
+        self._watches = build_watches(desk, self.streams)
         self._apply = market.apply
         self._started = False
         self.due = min(desk.timers.due, market.due, desk.program.due)
@@ -488,23 +460,6 @@ class Engine:
                 desk.record("rule", name=name, json=snapshot.rule_row(desk, desk.rules.runs[name]))
             else:
                 desk.record("run", json=snapshot.run_row(desk))
-
-    def _build_watches(self) -> dict[str, Watch]:
-        feeds, edges = self.desk.program.on_stream, self.desk.program.on_edge
-        watches = {
-            key: Watch(stream.market, feeds.get(key), edges.get(key))
-            for key, stream in self.streams.items()
-        }
-        for breaker in self.desk.trips.breakers:
-            for key in breaker_streams(self.plan, breaker.plan.when):
-                watches[key].breakers.append(breaker)
-                watches[key].worth |= reads_cells(breaker.plan.when)
-        for run in self.desk.rules.runs.values():
-            keys = [*run.program.when_streams, *run.program.until_streams]
-            keys += cell_streams(self.plan, run.plan)
-            for key in dict.fromkeys(keys):
-                watches[key].rules.append(run)
-        return watches
 
 
 _MARKET: Final = frozenset({Top, Depth, Trade, Mark, Funding, Bar})
