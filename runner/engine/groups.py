@@ -129,7 +129,7 @@ class Groups:
         trade = run.trade
         assert trade is not None
         if self.working.exposed(run, trade):
-            self._cancel_resting(run)
+            self.cancel_resting(run)
         self.watch_doubt(run)
         if not self.unsettled(run):
             self.judge(run)
@@ -229,7 +229,8 @@ class Groups:
         self.desk.limits.add(f"unknown:{run.plan.name}", Mode.REDUCING, "unknown", text)
         self.desk.tell("page", text, Topic.UNKNOWN)
 
-    def _cancel_resting(self, run: RuleRun) -> None:
+    def cancel_resting(self, run: RuleRun) -> None:
+        """Cancel what rests of a rule's orders."""
         for order in self.unsettled(run):
             if not order.immediate and not order.cancel_asked and not order.terminal:
                 cancel_order(self.desk, order)

@@ -6,7 +6,8 @@ Theory of operation. The state is the gravest of its causes, each under a key of
 
 REDUCING goes when its cause goes, PAUSED by `resume` or after its rest, the others by `resume`.
 KEPT is the operator's halt: positions stay. HALTED and FLATTENED close all trades, paired. All of
-them but PAUSED and FROZEN cancel our own working entries; FROZEN sends nothing.
+them but PAUSED and FROZEN cancel our own working entries; FROZEN sends nothing. A
+lead that rests is cancelled by PAUSED too: its partners could not follow.
 
 Loss of the day = value at the day's start - value now; value = all that is realised, less fees,
 with funding, and what closing everything that is open would bring now, after fees. It is computed
@@ -154,6 +155,8 @@ class Limits:
         self.settle()
         if mode in CANCELS:
             self.cancel_entries()
+        elif mode is Mode.PAUSED:
+            self.desk.rules.groups.working.call_back()
         if mode in CLOSES:
             self.desk.trades.leave_all(code)
 

@@ -107,10 +107,22 @@ class Working:
             elif too_small(draft, leg.listed, reduce_only=False) is None:
                 drafts.append(draft)
         if drafts:
+            if self.desk.limits.mode is not Mode.ACTIVE:
+                self.desk.rules.groups.cancel_resting(run)
             whole = at_once and self._send_hedges(run, trade, drafts) and whole
         if not whole and not trade.following:
             trade.following = True
             self.desk.timers.at(self.desk.now + RETRY, self._follow_again, (run, trade))
+
+    def call_back(self) -> None:
+        """Cancel the leads that rest: no partner could follow a fill now."""
+        rules = self.desk.rules
+        for run in rules.runs.values():
+            trade = run.trade
+            if trade is None or not rules.is_entering(run) or len(trade.legs) < 2:
+                continue
+            if _lead(trade) is not None:
+                rules.groups.cancel_resting(run)
 
     def _repairing(self, run: RuleRun) -> bool:
         unsettled = self.desk.rules.groups.unsettled(run)

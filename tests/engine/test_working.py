@@ -12,6 +12,7 @@ import pytest
 
 from runner.engine.commands import Amend, Cancel, Intent, Notify, Purpose, Tif
 from runner.engine.events import Operator, Reject
+from runner.engine.limits import Cause, Mode
 from runner.engine.scenario import Change, Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
@@ -263,3 +264,39 @@ def test_a_post_only_refusal_is_tried_again_not_taken_for_the_end() -> None:
     assert s.state(R1) == "entering"
     assert resting(s) == [(600_100, 4)]
     assert len(s.commands(Cancel)) == 0
+
+
+@pytest.mark.parametrize("filled_before", [True, False])
+def test_a_pause_calls_back_a_lead_that_no_partner_could_follow(filled_before: bool) -> None:
+    s, _ = begun(working())
+    binance = s.exchanges["binance"]
+    cid = lead_of(s)
+    binance.fill(cid, 3)
+    s.run(500 * MS)
+    if filled_before:
+        binance.fill(cid, 1)
+    s.engine.desk.limits.add("max_losing_streak", Mode.PAUSED, "max_losing_streak", "streak")
+    if not filled_before:
+        binance.fill(cid, 1)  # before the cancel arrives
+    s.run(5 * SECOND)
+    assert resting(s) == [] and s.state(R1) == "active"
+    assert (s.truth("bin"), s.truth("byb")) == (-3, 3), "what came too late is trimmed"
+
+
+def test_a_lead_that_an_earlier_run_left_is_called_back_by_its_first_fill_under_a_pause() -> None:
+    s, _ = begun(working())
+    s.exchanges["binance"].fill(lead_of(s), 3)
+    s.run(500 * MS)
+    s.engine.desk.limits.causes["max_losing_streak"] = Cause(
+        Mode.PAUSED, "max_losing_streak", "streak"
+    )
+    s.engine.desk.rules.touch_run()
+    s.run(500 * MS)
+    new = reborn(s)
+    new.run(4 * SECOND)
+    assert new.engine.desk.limits.mode is Mode.PAUSED
+    for cid in [cid for cid, o in new.exchanges["binance"].orders.items() if o.status == "partial"]:
+        new.exchanges["binance"].fill(cid, 1)
+    new.run(10 * SECOND)
+    assert (new.truth("bin"), new.truth("byb")) == (-3, 3)
+    assert resting(new) == []
