@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 import time
 from typing import Any
@@ -66,8 +67,15 @@ class StandIn:
 
     async def take(self, request: web.Request) -> web.Response:
         """Let a message arrive: {"chat", "from", "text"}."""
-        body = await request.json(content_type=None)
-        self.post(int(body["chat"]), int(body.get("from", 1)), str(body["text"]))
+        try:
+            body = json.loads(await request.text())
+            self.post(int(body["chat"]), int(body.get("from", 1)), str(body["text"]))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            said = {
+                "ok": False,
+                "description": 'write {"chat": -5, "from": 42, "text": "..."}',
+            }
+            return web.json_response(said, status=400)
         return web.json_response({"ok": True})
 
 

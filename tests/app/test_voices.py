@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from runner.sim.launch import Running, launch
@@ -89,6 +90,25 @@ def market() -> Iterator[Running]:
 
 def state_is(name: str) -> Callable[[dict[str, Any]], bool]:
     return lambda status: bool(status["rules"]["churn"]["state"] == name)
+
+
+def test_the_chat_stand_in_takes_what_curl_posts_and_refuses_rubbish() -> None:
+    module = example("telegram_stand_in")
+    stand_in = module.StandIn()
+    said = '{"chat": -5, "from": 42, "text": "LONG BTCUSDT"}'
+    head = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    async def run() -> None:
+        async with (
+            served(module.application(stand_in)) as url,
+            aiohttp.ClientSession(headers=head) as session,
+        ):
+            for body, status in ((said, 200), ("rubbish", 400), ("[]", 400), ("{}", 400)):
+                async with session.post(f"{url}/post", data=body) as answer:
+                    assert answer.status == status, body
+
+    asyncio.run(run())
+    assert [each["message"]["text"] for each in stand_in.updates] == ["LONG BTCUSDT"]
 
 
 def test_a_message_of_a_chat_opens_and_closes_and_others_do_not(
