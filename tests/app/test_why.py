@@ -379,6 +379,9 @@ def test_a_book_that_never_came_is_waited_for() -> None:
     told = ask(s, "r")
     assert told["state"] == "warming"
     assert told["blocked"][0]["reason"] == "stream byb.book waiting"
+    first = told["decisions"][-1]
+    assert {r["stream"]: r["age_ms"] for r in first["reads"]}["byb.book"] is None
+    assert "byb.book never seen" in text(told)
 
 
 def test_the_nearest_miss_is_the_least_distance_seen_and_when() -> None:

@@ -14,6 +14,7 @@ from runner.app.why.shape import FORMAT, About, Decision, Reason, RuleStory
 from runner.base.clock import NS_PER_MS, NS_PER_S
 from runner.engine.blocking import Kind
 from runner.engine.tally import Near, Share, Tally
+from runner.market.streams import NEVER
 
 
 def answer(
@@ -149,12 +150,16 @@ def decision_row(decision: Decision) -> dict[str, Any]:
         "conjuncts": [list(each) for each in trace.conjuncts],
         "values": dict(trace.values),
         "reads": [
-            {"stream": key, "seq": seq, "age_ms": round(age / NS_PER_MS, 3)}
-            for key, seq, age in trace.reads
+            {"stream": key, "seq": seq, "age_ms": _age_ms(age)} for key, seq, age in trace.reads
         ],
         "apart_ms": None if trace.apart < 0 else round(trace.apart / NS_PER_MS, 3),
         "path_us": dict(decision.path),
     }
+
+
+def _age_ms(age: int) -> float | None:
+    """An age in milliseconds; None of what was never seen."""
+    return None if age >= -NEVER else round(age / NS_PER_MS, 3)
 
 
 def figures(refusal: str) -> tuple[str, str]:

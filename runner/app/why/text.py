@@ -118,7 +118,7 @@ def decision(found: Mapping[str, Any]) -> list[str]:
         lines += _wrapped(f"  {found['part']:<6} ", f"{source}  {verdict}  {figures}".rstrip(), 9)
     values = [f"{name} {value}" for name, value in _told_values(found)]
     lines += _wrapped("  value  ", "   ".join(values), 9) if values else []
-    reads = [f"{r['stream']} {r['age_ms']:.0f}ms old seq {r['seq']}" for r in found["reads"]]
+    reads = [_read(each) for each in found["reads"]]
     if found["apart_ms"] is not None:
         reads.append(f"{found['apart_ms']:.0f}ms apart")
     lines += _wrapped("  read   ", "   ".join(reads), 9) if reads else []
@@ -127,6 +127,12 @@ def decision(found: Mapping[str, Any]) -> list[str]:
         path = [f"{stage} {us:.0f}us" for stage, us in found["path_us"].items()]
         lines += _wrapped("  path   ", " -> ".join(["frame 0us", *path]), 9)
     return lines
+
+
+def _read(stream: Mapping[str, Any]) -> str:
+    if stream["age_ms"] is None:
+        return f"{stream['stream']} never seen"
+    return f"{stream['stream']} {stream['age_ms']:.0f}ms old seq {stream['seq']}"
 
 
 def _what(found: Mapping[str, Any]) -> str:
