@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from textwrap import fill, indent
 from typing import Any
 
@@ -11,6 +12,8 @@ from runner.exchanges.lookup import error_page
 from runner.lang import functions
 from runner.lang.pages import pages
 from runner.spec import schema
+from runner.spec.source_plan import SourceType
+from runner.spec.sources import keys_of
 from runner.spec.suggest import nearest
 
 _WIDTH = 92
@@ -35,8 +38,10 @@ def page(topic: str) -> str:
         return "\n".join(parts) + "\n"
     if topic.lower() == "why":
         return why_page()
-    found = _function(topic) or _field(topic) or _key(topic) or error_page(topic)
-    if found is None:
+    kind = _source_type(topic) or ""
+    key = "\n".join(filter(None, (_key(topic), kind)))
+    found = _function(topic) or _field(topic) or key or _word(topic) or error_page(topic)
+    if not found:
         meant = nearest(topic, _topics())
         more = f"; did you mean `{meant}`?" if meant else ""
         raise UsageError(f"nothing is called `{topic}`: a code, a key or a function{more}")
@@ -87,19 +92,49 @@ def _key_page(path: str, part: dict[str, Any]) -> str:
         lines.append("Not in this version yet (E0207).")
     rows = [("takes", _takes(part)), ("default", part.get("default")), ("e.g.", _example(part))]
     lines += [f"{label}: {value}" for label, value in rows if value not in (None, "")]
-    children = part.get("properties", {})
-    if children:
-        width = max(map(len, children))
-        required = part.get("required", ())
-        lines += ["", "keys:"]
-        for name, child in children.items():
-            mark = "*" if name in required else " "
-            words = schema.resolved(child).get("description", "")
-            later = " (not yet)" if schema.resolved(child).get("x-later") is True else ""
-            lines.append(f"  {mark} {name:<{width}}  {words}{later}")
-        if required:
-            lines.append("  (* must be there)")
+    holder = _holder(part)
+    if holder:
+        lines += ["", "keys:" if holder is part else "keys of each:"]
+        lines += _children(holder["properties"], holder.get("required", ()))
     return "\n".join(lines) + "\n"
+
+
+def _children(children: Mapping[str, Any], required: Collection[str]) -> list[str]:
+    width = max(map(len, children))
+    lines = []
+    for name, child in children.items():
+        mark = "*" if name in required else " "
+        words = schema.resolved(child).get("description", "")
+        later = " (not yet)" if schema.resolved(child).get("x-later") is True else ""
+        lines.append(f"  {mark} {name:<{width}}  {words}{later}")
+    return [*lines, "  (* must be there)"] if required else lines
+
+
+def _holder(part: dict[str, Any]) -> dict[str, Any]:
+    """Return what has the keys: the part itself, else each of its entries; {} when none has."""
+    if part.get("properties"):
+        return part
+    inner = [part.get("additionalProperties"), part.get("items"), *part.get("anyOf", ())]
+    found = (_holder(schema.resolved(each)) for each in inner if isinstance(each, dict))
+    return next(filter(None, found), {})
+
+
+def _source_type(topic: str) -> str | None:
+    """Explain a type of source: the keys that it takes beside those of all."""
+    word = topic.rsplit(".", 1)[-1]
+    if word not in set(SourceType):
+        return None
+    own, needed = keys_of(SourceType(word))
+    keys = dict(schema.paths())["sources.*"]["properties"]
+    shown = {name: keys[name] for name in dict.fromkeys((*needed, *own))}
+    lines = [f"sources.*.type: {word}", "", "keys, beside those that every source takes:"]
+    return "\n".join([*lines, *_children(shown, needed)]) + "\n"
+
+
+def _word(topic: str) -> str | None:
+    """Explain a word that keys take: say which."""
+    found = {path: part for path, part in schema.paths() if topic in part.get("enum", ())}
+    return "\n".join(_key_page(path, part) for path, part in found.items()) or None
 
 
 def _takes(part: dict[str, Any]) -> str:

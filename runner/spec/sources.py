@@ -50,6 +50,13 @@ _NEEDED = {
     SourceType.LLM: ("base_url", "model", "about", "max_age"),
     SourceType.SCHEDULE: ("cron",),
 }
+
+
+def keys_of(kind: SourceType) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the keys that this type takes beside those of all, and those it must have."""
+    return tuple(_OWN[kind].split()), _NEEDED[kind]
+
+
 _EVENTS = frozenset(
     (SourceType.WEBHOOK, SourceType.WEBSOCKET, SourceType.TELEGRAM, SourceType.SCHEDULE)
 )
