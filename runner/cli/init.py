@@ -15,6 +15,7 @@ from runner.spec.suggest import nearest
 MODELINE: Final = f"# yaml-language-server: $schema=../schemas/{schema.NAME}\n"
 _NAME: Final = re.compile(r"^name: .*$", re.MULTILINE)
 _ENV: Final = re.compile(r"\benv: ?([A-Za-z_][A-Za-z0-9_]*)")
+_FILE: Final = re.compile(r"\bfile: ?(/[^\s,}]+)")
 _LANGUAGE_SERVER: Final = re.compile(r"\A# yaml-language-server:.*\n")
 _FREE: Final = re.compile(r"^[a-z][a-z0-9-]*$")
 
@@ -61,10 +62,11 @@ def _strategy(text: str, name: str | None) -> str:
 
 
 def _environment(text: str) -> str:
-    """Name every variable that the file refers to, without a value."""
-    names = dict.fromkeys(_ENV.findall(text))
+    """Name every variable and file that the strategy takes a secret from, without a value."""
+    names, files = dict.fromkeys(_ENV.findall(text)), dict.fromkeys(_FILE.findall(text))
     head = "# Copy to .env, fill in, keep out of git; `runner start` reads the environment.\n"
-    return head + "".join(f"{name}=\n" for name in names)
+    told = "".join(f"# Read from a file, mode 0600: {path}\n" for path in files)
+    return head + "".join(f"{name}=\n" for name in names) + told
 
 
 def _write(files: dict[Path, str]) -> None:

@@ -75,8 +75,8 @@ def _ending(replay: MarketReplay) -> tuple[int, str]:
 
 def decide_again(run: Path, json: bool) -> int:
     """Decide a recorded run again; 1 and the first difference when it decides otherwise."""
-    folder = run / "recording" if (run / "recording").is_dir() else run
-    recording = Recording(folder)
+    recording = Recording(run)
+    folder = recording.folder
     strategy = recording.head.strategy
     if not strategy.text:
         raise WorldError(f"{folder} holds no strategy: it is a market recording, not a run")

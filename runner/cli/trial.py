@@ -15,6 +15,7 @@ from runner.app.trial.suite import Result, Suite
 from runner.app.trial.text import result_text, summary
 from runner.base.errors import UsageError, WorldError
 from runner.cli.check import print_findings, read_sets, strategy_files
+from runner.cli.spans import span
 
 MOST_SAMPLES: Final = 2_000
 """of a moment that becomes a test"""
@@ -86,7 +87,8 @@ def moment(
     if checked.plan is None:
         print_findings(checked)
         return 1
-    before, after, every = (_span(text) for text in spans)
+    options = ("--before", "--after", "--every")
+    before, after, every = (_span(*each) for each in zip(spans, options, strict=True))
     if every <= 0 or (before + after) // every > MOST_SAMPLES:
         raise UsageError(f"--every: at most {MOST_SAMPLES} samples")
     when, wall = _when(at)
@@ -101,16 +103,14 @@ def _when(text: str) -> tuple[int, bool]:
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
-        return _span(text), False
+        return _span(text, "--at"), False
     if when.tzinfo is None:
         raise UsageError(f"--at {text}: write the zone, e.g. {text}Z")
     return round(when.timestamp() * 1e6) * 1000, True
 
 
-def _span(text: str) -> int:
-    from runner.cli.run import duration
-
-    found = duration(text)
+def _span(text: str, option: str) -> int:
+    found = span(text, option)
     assert found is not None
     return found
 

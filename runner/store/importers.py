@@ -280,7 +280,8 @@ def _texts(source: Path) -> Iterator[str]:
                 if text := line.rstrip("\r\n"):
                     yield text
     except _UNREADABLE as error:
-        raise FileError(f"cannot read {source}: {error}") from error
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise FileError(f"cannot read {source}: {why}") from error
 
 
 def _opened(source: Path) -> io.TextIOWrapper:

@@ -41,9 +41,10 @@ class ReadState:
 
 
 class Recording:
-    """A folder of segments. Iterate once; then look at `state`."""
+    """A folder of segments, or a run that has one. Iterate once; then look at `state`."""
 
     def __init__(self, folder: Path) -> None:
+        folder = folder / "recording" if (folder / "recording").is_dir() else folder
         self.folder = folder
         self.paths = sorted(folder.glob("*" + SUFFIX)) if folder.is_dir() else [folder]
         if not self.paths or not self.paths[0].is_file():

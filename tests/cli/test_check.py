@@ -54,6 +54,21 @@ def test_without_arguments_it_checks_strategies() -> None:
     assert done.stdout.count(b": ok") == len(list((ROOT / "strategies").glob("*.yaml")))
 
 
+def test_time_zones_are_known_on_a_machine_that_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONTZPATH", "")
+    text = (
+        (ROOT / "strategies" / "dca.yaml").read_text().replace("zone: UTC", "zone: Europe/Berlin")
+    )
+    done = runner("validate", "-", stdin=text.encode())
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("option", ["--at", "--before", "--every"])
+def test_a_span_that_cannot_be_read_names_its_option(option: str) -> None:
+    done = runner("test", ARB, "--from", "tests", option, "noon")
+    assert done.returncode == 2 and f"{option} noon: write a duration".encode() in done.stderr
+
+
 def test_a_dash_reads_standard_input() -> None:
     done = runner("validate", "-", stdin=b"version: 1\n")
     assert done.returncode == 1 and b"<stdin>:1:1" in done.stderr
@@ -195,6 +210,14 @@ def test_every_function_is_explained(name: str) -> None:
         ("this.exit_return", "until"),
         ("stop", "needs this process"),
         ("carry_cost", "pays (+)"),
+        ("sources", "* type"),
+        ("do", "flatten"),
+        ("use", "with"),
+        ("breakers", "* when"),
+        ("llm", "* model"),
+        ("sources.webhook", "* listen"),
+        ("telegram", "* pattern"),
+        ("rss", "sources.*.format"),
     ],
 )
 def test_topics(topic: str, says: str) -> None:

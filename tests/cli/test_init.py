@@ -36,6 +36,7 @@ def test_the_environment_names_secrets_without_values(tmp_path: Path) -> None:
     init(tmp_path, "arb", None)
     lines = (tmp_path / ".env.example").read_text(encoding="utf-8").split("\n")
     assert {"BINANCE_KEY=", "BINANCE_SECRET=", "BYBIT_KEY="} <= set(lines)
+    assert "# Read from a file, mode 0600: /run/secrets/bybit" in lines
 
 
 def test_nothing_that_exists_is_replaced(tmp_path: Path) -> None:

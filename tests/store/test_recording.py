@@ -249,6 +249,14 @@ def test_a_missing_end_in_the_middle_stops_before_the_next_segment(
     assert recording.state.broken == "000001.jsonl.zst: cut off before its end"
 
 
+def test_a_run_leads_to_its_recording(
+    tmp_path: Path, whole: tuple[bytes, list[str], list[int]]
+) -> None:
+    (tmp_path / "recording").mkdir()
+    (tmp_path / "recording" / "000001.jsonl.zst").write_bytes(whole[0])
+    assert Recording(tmp_path).folder == tmp_path / "recording"
+
+
 def test_a_newer_format_and_a_folder_without_recording_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WorldError, match="holds no recording"):
         Recording(tmp_path)
