@@ -12,7 +12,8 @@ and does the next of these until they agree:
     not confirmed             -> place another once, half of `confirm_within` after the fill
     refused by the exchange   -> `if_refused`: close the trade (or keep it, and tell)
     still not confirmed after `confirm_within`, or ended by others a second time
-                              -> close the trade
+                              -> close the trade; under the operator's halt, which keeps it, tell
+                                 and try on
 
 Two stops for one position do no harm, both being reduce-only; none does. A stop that fires closes
 its trade as `stop`. While a trade leaves, its stop stays (and is looked after while only a part of
@@ -48,6 +49,8 @@ GATHER: Final = 20 * MS
 RETRY: Final = 100 * MS
 FIRING: Final = 500 * MS
 """how long a stop that has begun to fill may take before the rest is closed by ourselves"""
+KEPT_RETRY: Final = 2 * SECOND
+"""between tries to place a stop for what the operator's halt keeps"""
 MOST_TRIES: Final = 2
 _STANDING: Final = frozenset({OrderState.OPEN, OrderState.PARTIAL})
 
@@ -181,7 +184,7 @@ class Guards:
 
     def _confirmed(self, run: RuleRun, guard: Guard) -> None:
         """It stands for all that is held: predecessors go."""
-        guard.since, guard.tries = -1, 0
+        guard.since, guard.tries, guard.told = -1, 0, False
         for order in self._of(run):
             if order.intent.cid != guard.cid and not order.cancel_asked:
                 cancel_order(self.desk, order)
@@ -210,8 +213,7 @@ class Guards:
             trade.guard.given_up = True
             self.desk.tell("page", f"{text}; the trade is kept", Topic.STOP_MISSING)
             return
-        self.desk.tell("page", f"{text}; the trade is closed", Topic.STOP_MISSING)
-        self.desk.trades.leave(run, "stop refused")
+        self._give_up(run, trade.guard, text, "stop refused")
 
     def _too_late(self, subject: tuple[RuleRun, Trade, int]) -> None:
         run = subject[0]
@@ -221,9 +223,23 @@ class Guards:
             self.desk.timers.at(self.desk.now + SECOND, self._too_late, subject)
             return
         within = self._within(run) // MS
-        text = f"{run.plan.name}: no stop was confirmed within {within}ms; the trade is closed"
-        self.desk.tell("page", text, Topic.STOP_MISSING)
-        self.desk.trades.leave(run, "stop missing")
+        text = f"{run.plan.name}: no stop was confirmed within {within}ms"
+        guard = subject[1].guard
+        assert guard is not None
+        self._give_up(run, guard, text, "stop missing")
+
+    def _give_up(self, run: RuleRun, guard: Guard, text: str, reason: str) -> None:
+        """Close a trade without a stop; while its position is kept by a halt, try on instead."""
+        if self.desk.limits.mode is not Mode.KEPT:
+            self.desk.tell("page", f"{text}; the trade is closed", Topic.STOP_MISSING)
+            self.desk.trades.leave(run, reason)
+            return
+        if not guard.told:
+            guard.told = True
+            text += "; halted: the position is kept, its stop is tried again"
+            self.desk.tell("page", text, Topic.STOP_MISSING)
+        guard.since, guard.cid = -1, ""
+        self.desk.timers.at(self.desk.now + KEPT_RETRY, self._again, (run, run.trade, -1))
 
     def _firing(self, subject: tuple[RuleRun, Trade]) -> None:
         run, trade = subject

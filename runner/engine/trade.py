@@ -104,6 +104,8 @@ class Guard:
     """orders placed since then"""
     given_up: bool = False
     """the exchange refused it and the file keeps the trade all the same"""
+    told: bool = False
+    """that what a halt keeps has no stop"""
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner.engine.commands import Cancel, Purpose
-from runner.engine.events import Done, End, External
+from runner.engine.events import Done, End, External, Operator
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from tests.engine.test_guards import RULE, enter, pages, restarted, scene, standing, stops
@@ -168,3 +168,35 @@ def test_a_restart_while_a_part_is_closed_finds_the_stop_gone_and_places_one() -
     again = crash(s, knobs)
     again.run(10 * SECOND)
     assert [i.lots for i in standing(again)] == [again.truth("bin")]
+
+
+@pytest.mark.parametrize("fate", [Fate.REJECTED, Fate.LOST])
+def test_under_a_halt_that_keeps_positions_a_lost_stop_is_tried_until_it_stands(fate: Fate) -> None:
+    s, signal, _ = scene()
+    enter(s, signal)
+    s.push(Operator(command="halt", who="ann"))
+    s.run(1 * SECOND)
+    s.exchanges["binance"].stops.extend([fate] * 4)
+    end_stop(s)
+    s.run(30 * SECOND)
+    held = s.truth("bin")
+    assert held and s.state(RULE) == "active"
+    assert [i.lots for i in standing(s)] == [held]
+    assert len(pages(s)) == 1 and "its stop is tried again" in pages(s)[0]
+    s.push(Operator(command="resume", who="ann"))
+    s.run(5 * SECOND)
+    assert s.state(RULE) == "active" and len(standing(s)) == 1
+
+
+def test_a_trade_without_a_stop_is_closed_when_the_halt_is_lifted() -> None:
+    s, signal, _ = scene()
+    enter(s, signal)
+    s.push(Operator(command="halt", who="ann"))
+    s.run(1 * SECOND)
+    s.exchanges["binance"].stops.extend([Fate.LOST] * 100)
+    end_stop(s)
+    s.run(10 * SECOND)
+    assert s.truth("bin")
+    s.push(Operator(command="resume", who="ann"))
+    s.run(5 * SECOND)
+    assert s.truth("bin") == 0 and s.state(RULE) in ("cooldown", "idle")
