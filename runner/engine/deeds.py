@@ -105,6 +105,7 @@ class Deeds:
 
     def _cancel(self, deed: DeedPlan) -> str:
         count = 0
+        self.desk.rules.groups.working.end_leads(deed.rule, deed.market)
         for order in list(self.desk.orders.entries()):
             intent = order.intent
             if deed.rule not in ("", intent.rule) or deed.market not in ("", intent.market):

@@ -114,6 +114,19 @@ class Working:
             trade.following = True
             self.desk.timers.at(self.desk.now + RETRY, self._follow_again, (run, trade))
 
+    def end_leads(self, rule: str, market: str) -> None:
+        """Let leads that are cancelled on purpose not be placed anew: what they lack is dropped."""
+        rules = self.desk.rules
+        for name, run in rules.runs.items():
+            trade = run.trade
+            lead = _lead(trade) if trade is not None and rules.is_entering(run) else None
+            if trade is None or lead is None:
+                continue
+            if rule in ("", name) and market in ("", lead.market):
+                trade.given_up = trade.then_sent = True
+                trade.given_up_at = self.desk.now
+                rules.touch(name)
+
     def call_back(self) -> None:
         """Cancel the leads that rest: no partner could follow a fill now."""
         rules = self.desk.rules

@@ -18,7 +18,7 @@ from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
 from runner.spec.parts import Rate
 from runner.spec.plan import Plan
-from runner.spec.rule_plan import GiveUpPlan, OrderPlan
+from runner.spec.rule_plan import Deed, DeedPlan, GiveUpPlan, OrderPlan
 from tests.engine.stage import R1, Knobs, arb_plan, btc, rule, stage, usdt
 from tests.engine.test_legs import Watch
 from tests.engine.test_restart import reborn
@@ -300,3 +300,15 @@ def test_a_lead_that_an_earlier_run_left_is_called_back_by_its_first_fill_under_
     new.run(10 * SECOND)
     assert (new.truth("bin"), new.truth("byb")) == (-3, 3)
     assert resting(new) == []
+
+
+@pytest.mark.parametrize(("rule", "market"), [("", ""), (R1, ""), ("", "bin")])
+def test_a_lead_that_a_rule_cancels_is_not_placed_anew(rule: str, market: str) -> None:
+    s, _ = begun(working(lead={"reprice_ns": SECOND}))
+    s.exchanges["binance"].fill(lead_of(s), 3)
+    s.run(500 * MS)
+    s.engine.desk.rules.deeds._cancel(DeedPlan(Deed.CANCEL, rule=rule, market=market))
+    s._carry_out(s.engine.lasting())
+    s.run(10 * SECOND)
+    assert resting(s) == [] and s.state(R1) == "active"
+    assert (s.truth("bin"), s.truth("byb")) == (-3, 3)
