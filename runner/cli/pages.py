@@ -69,6 +69,8 @@ def _field(topic: str) -> str | None:
     parts = topic.split(".")
     if len(parts) < 2:
         return None
+    if parts[0] == "account" and "position" in parts[1:]:
+        parts = ["position", "account_qty"]  # account.X.position.SYMBOL
     group, name = parts[-2], parts[-1]
     found = functions.FIELDS.get(group, functions.CELLS.get(group, {})).get(name)
     if found is None and parts[0] in functions.CELLS:

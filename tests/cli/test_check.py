@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,13 @@ def test_time_zones_are_known_on_a_machine_that_has_none(monkeypatch: pytest.Mon
 def test_a_span_that_cannot_be_read_names_its_option(option: str) -> None:
     done = runner("test", ARB, "--from", "tests", option, "noon")
     assert done.returncode == 2 and f"{option} noon: write a duration".encode() in done.stderr
+
+
+def test_pages_name_only_commands_that_there_are() -> None:
+    there = set(re.findall(r"^  ([a-z-]+)  ", runner("--help").stdout.decode(), re.MULTILINE))
+    texts = [schema.file().read_text(), *(str(page) for page in code_pages().values())]
+    named = set(re.findall(r"`runner ([a-z-]+)", " ".join(texts)))
+    assert len(there) > 20 and named and named <= there
 
 
 def test_a_dash_reads_standard_input() -> None:
@@ -218,6 +226,7 @@ def test_every_function_is_explained(name: str) -> None:
         ("sources.webhook", "* listen"),
         ("telegram", "* pattern"),
         ("rss", "sources.*.format"),
+        ("account.bybit.position.BTCUSDT", "whoever made it"),
     ],
 )
 def test_topics(topic: str, says: str) -> None:
