@@ -55,7 +55,7 @@ OWN: dict[str, dict[str, Mutation]] = {
         "a leg dropped": drop_last_legs,
         "a lower threshold": sub(r"(enter:.*default: )2.2", r"\g<1>1.5"),
         "a higher threshold": sub(r"(enter:.*default: )2.2", r"\g<1>3.4"),
-        "at once": sub(r"^    for:   5s\n", ""),
+        "at once": sub(r"^    for:   params.patience\n", ""),
         "whether they move alike does not matter": sub(r" and sane and", " and"),
         "the way back need not pay": sub(r" and way > params.pays \* this.cost", ""),
         "sizes without weight": sub(r"weight: 1", "weight: 0.5", 1),
