@@ -102,7 +102,7 @@ OWN: dict[str, dict[str, Mutation]] = {
         "dire news is held through": sub(r" or \(known\(news.score\).*?\)", ""),
         "silence sells": sub(r"\(known\(news.score\) and mood < -0.5\)", "news.score < 2"),
         "no stop at the exchange": sub(r"^      stop: \{price.*\n", ""),
-        "twice the momentum": sub(r"\+ 12bps", "+ 60bps"),
+        "twice the momentum": sub(r"(edge:.*default: )12bps", r"\g<1>60bps"),
     },
 }  # fmt: skip
 HARMLESS = {
