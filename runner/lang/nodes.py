@@ -53,7 +53,7 @@ class Mapping:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries.values())
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self.entries
 
     def get(self, key: str) -> Node | None:

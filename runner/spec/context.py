@@ -8,7 +8,7 @@ constant is folded here, with the params in force.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -16,7 +16,7 @@ from runner.lang import types
 from runner.lang.check import Want, check
 from runner.lang.diagnostics import Diagnostic, Findings, Mark, Related
 from runner.lang.nodes import Mapping, Node, Scalar
-from runner.lang.scope import Scope, ThisScope
+from runner.lang.scope import RESERVED, Scope, ThisScope
 from runner.lang.tree import Arithmetic, Call, Expr, Named, Negate, Number, Param, is_broken
 from runner.lang.types import Type
 from runner.spec.parts import Quantity, Rate
@@ -64,6 +64,18 @@ class Context:
         self.findings.add(
             Diagnostic("E0205", message, node.mark, label, path, help=help, masked=(node.mark,))
         )
+
+    def free_name(self, name: str, mark: Mark, path: str, **taken: Container[str]) -> None:
+        """Report a name that is taken, by kind (`market=markets`), or a word of the language."""
+        for kind, names in taken.items():
+            if name in names:
+                message = f"`{name}` is the name of a {kind} as well"
+                break
+        else:
+            if name not in RESERVED:
+                return
+            message = f"`{name}` is a word of the language and cannot be a name"
+        self.add("E0203", message, mark, "", f"{path}.{name}")
 
     def has_error(self, path: str) -> bool:
         """Return whether an error was reported at `path` or below it."""

@@ -8,7 +8,7 @@ from runner.lang import types
 from runner.lang.check import Want
 from runner.lang.diagnostics import Mark, Related
 from runner.lang.nodes import Entry, Mapping, Scalar
-from runner.lang.scope import RESERVED, MarketScope
+from runner.lang.scope import MarketScope
 from runner.market.instruments import Instrument, Kind
 from runner.spec import catalogue
 from runner.spec.context import Context, integer, section, text
@@ -84,9 +84,7 @@ def read_markets(
     drafts = {}
     for entry in section(root, "markets"):
         name = entry.key.text
-        if name in RESERVED:
-            message = f"`{name}` is a word of the language and cannot be a name"
-            ctx.add("E0203", message, entry.key.mark, "", f"markets.{name}")
+        ctx.free_name(name, entry.key.mark, "markets")
         if isinstance(entry.value, Mapping) and not entry.key.bad:
             drafts[name] = _market(entry, exchanges, ctx)
     _same_symbol(drafts, ctx)

@@ -17,7 +17,7 @@ from runner.lang.check import Want, check
 from runner.lang.diagnostics import Findings, Mark, Text
 from runner.lang.nodes import Mapping, Node, Scalar, Sequence
 from runner.lang.reader import decode, read
-from runner.lang.scope import RESERVED, ParamScope, Scope
+from runner.lang.scope import ParamScope, Scope
 from runner.lang.types import Sort, Type
 from runner.spec.context import Context, fold, section, text
 from runner.spec.plan import ParamPlan
@@ -61,7 +61,7 @@ def read_params(root: Mapping, given: Given, ctx: Context) -> dict[str, ParamPla
     for entry in params:
         name = entry.key.text
         if isinstance(entry.value, Mapping) and not entry.key.bad:
-            _reserved(name, entry.key.mark, ctx)
+            ctx.free_name(name, entry.key.mark, "params")
             scope, shown = _param(name, entry.value, given, ctx)
             scopes[name] = scope
             if scope.default is not None:
@@ -74,12 +74,6 @@ def read_params(root: Mapping, given: Given, ctx: Context) -> dict[str, ParamPla
         params=scopes, pegs=ctx.scope.pegs, sources=ctx.scope.sources, exchanges={}, rules={}
     )
     return plans
-
-
-def _reserved(name: str, mark: Mark, ctx: Context) -> None:
-    if name in RESERVED:
-        message = f"`{name}` is a word of the language and cannot be a name"
-        ctx.add("E0203", message, mark, "", f"params.{name}")
 
 
 def _param(name: str, node: Mapping, given: Given, ctx: Context) -> tuple[ParamScope, str]:

@@ -9,7 +9,6 @@ from runner.lang import types
 from runner.lang.check import Want
 from runner.lang.diagnostics import Mark
 from runner.lang.nodes import Entry, Mapping, Scalar
-from runner.lang.scope import RESERVED
 from runner.lang.tree import Expr
 from runner.lang.types import Type
 from runner.spec.context import Context, section
@@ -48,23 +47,12 @@ def read_signals(
     order = _in_order(entries, ctx)
     for name in order:
         entry = entries[name]
-        _free_name(entry, markets, ctx)
+        ctx.free_name(name, entry.key.mark, "signals", market=markets)
         if isinstance(entry.value, Scalar):
             texts[name] = entry.value.text
         if not ctx.has_error(f"signals.{name}"):
             known[name] = ctx.expr(entry.value, ANY, f"signals.{name}")
     return {name: known[name] for name in order}, texts
-
-
-def _free_name(entry: Entry, markets: dict[str, MarketDraft], ctx: Context) -> None:
-    name = entry.key.text
-    if name in markets:
-        message = f"`{name}` is the name of a market as well"
-    elif name in RESERVED:
-        message = f"`{name}` is a word of the language and cannot be a name"
-    else:
-        return
-    ctx.add("E0203", message, entry.key.mark, "", f"signals.{name}")
 
 
 def _in_order(entries: dict[str, Entry], ctx: Context) -> list[str]:

@@ -8,9 +8,9 @@ from math import inf
 from runner.lang import types
 from runner.lang.check import CONDITION
 from runner.lang.diagnostics import Mark
-from runner.lang.nodes import Entry, Mapping, Scalar
+from runner.lang.nodes import Mapping, Scalar
 from runner.lang.ranges import Interval
-from runner.lang.scope import RESERVED, SourceScope
+from runner.lang.scope import SourceScope
 from runner.lang.tree import Expr, Field, find, is_broken
 from runner.spec import source_options
 from runner.spec.context import Context, section, text, word
@@ -103,7 +103,8 @@ def read_sources(
         if entry.key.bad:
             continue
         name = entry.key.text
-        _free_name(entry, markets, root, ctx)
+        signals = section(root, "signals")
+        ctx.free_name(name, entry.key.mark, "sources", market=markets, signal=signals)
         node = entry.value if isinstance(entry.value, Mapping) else Mapping(entry.key.mark)
         path = f"sources.{name}"
         kind = text(node, "type")
@@ -132,19 +133,6 @@ def finish_sources(
         if plan is not None and not ctx.has_error(draft.path):
             draft.plan = plans[draft.name] = plan
     return plans
-
-
-def _free_name(entry: Entry, markets: dict[str, MarketDraft], root: Mapping, ctx: Context) -> None:
-    name = entry.key.text
-    if name in markets:
-        message = f"`{name}` is the name of a market as well"
-    elif name in section(root, "signals"):
-        message = f"`{name}` is the name of a signal as well"
-    elif name in RESERVED:
-        message = f"`{name}` is a word of the language and cannot be a name"
-    else:
-        return
-    ctx.add("E0203", message, entry.key.mark, "", f"sources.{name}")
 
 
 def _keys(draft: SourceDraft, ctx: Context) -> None:
