@@ -196,12 +196,8 @@ class Generator:
 
 
 def _value(body: Body, expr: Expr) -> str:
-    if is_bool(expr):
-        true = body.true(expr)
-        with body.fork():
-            return f"(True if {true} else False if {body.false(expr)} else None)"
-    if expr.type.sort is Sort.TEXT:
-        return body.text(expr)
+    if is_bool(expr) or expr.type.sort is Sort.TEXT:
+        return f"({body.told(expr)})"
     return f"(v if N < (v := {body.num(expr)}) < I else None)"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ class Locals:
         return f"v{self.made}"
 
 
-class Writing:
+class Writing(ABC):
     """One function being written."""
 
     def __init__(
@@ -83,45 +84,45 @@ class Writing:
 
     # -- what the parts need of each other ----------------------------------------------------
 
+    @abstractmethod
     def num(self, expr: Expr, keep: bool = False) -> str:
         """Write a number; `keep` puts it in a local whatever the count."""
-        raise NotImplementedError
 
+    @abstractmethod
     def text(self, expr: Expr) -> str:
         """Write a text, None when missing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def truth(self, expr: Expr, wanted: bool) -> str:
         """Write when a condition is definitely true, or (not `wanted`) definitely false."""
-        raise NotImplementedError
 
+    @abstractmethod
     def compare(self, expr: tree.Compare, wanted: bool) -> str:
         """Write a chain of comparisons."""
-        raise NotImplementedError
 
+    @abstractmethod
     def equal(self, left: Expr, right: Expr, wanted: bool) -> str:
         """Write whether two values of one type are definitely equal, or definitely not."""
-        raise NotImplementedError
 
+    @abstractmethod
     def call(self, expr: Call) -> str:
         """Write a call that gives a number."""
-        raise NotImplementedError
 
+    @abstractmethod
     def instant(self, expr: Call, wanted: bool) -> str:
         """Write a condition of time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def field(self, expr: tree.Field) -> str:
         """Write a field of a stream, or of a source."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cell(self, expr: tree.Cell) -> str:
         """Write a value that the engine owns."""
-        raise NotImplementedError
 
+    @abstractmethod
     def constant(self, expr: Expr) -> float | None:
         """Return the value of a number that cannot change, folded; None for the others."""
-        raise NotImplementedError
 
     def true(self, expr: Expr) -> str:
         """Write when a condition is definitely true."""
