@@ -94,15 +94,7 @@ class Signer:
             f"symbol={intent.symbol}&side={intent.side.upper()}&origClientOrderId={intent.cid}"
             f"&quantity={intent.qty_text}&price={intent.price_text}"
         )
-        request = self.signed(
-            "PUT",
-            "/fapi/v1/order",
-            query,
-            now_ms,
-            window_ms=intent.window_ns // MS,
-            weight=0,
-            counts_order=True,
-        )
+        request = self._ordered("PUT", intent, query, now_ms)
         return replace(request, amends=True)
 
     def cancel_frame(self, symbol: str, cid: str, now_ms: int, request_id: str) -> SocketRequest:
@@ -125,8 +117,12 @@ class Signer:
             f"{_limit_part(intent)}{'&reduceOnly=true' if intent.reduce_only else ''}"
             f"&quantity={intent.qty_text}&newClientOrderId={intent.cid}&newOrderRespType=RESULT"
         )
+        return self._ordered("POST", intent, query, now_ms)
+
+    def _ordered(self, method: str, intent: Intent, query: str, now_ms: int) -> HttpRequest:
+        """Sign what places or changes an order: no weight, but it counts as an order."""
         return self.signed(
-            "POST",
+            method,
             "/fapi/v1/order",
             query,
             now_ms,
