@@ -7,6 +7,7 @@ market does comes from the file, and orders travel as `fills` says.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -142,14 +143,14 @@ class _Prompt:
         return [*commands, *self._engine.later()]
 
 
-class Check:
+class Check(ABC):
     """Something to look at in a test, at a time."""
 
     t: int
 
+    @abstractmethod
     def look(self) -> bool:
         """Look; return whether the test goes on."""
-        raise NotImplementedError
 
 
 def _script(

@@ -9,10 +9,9 @@ from decimal import Decimal
 from typing import Final
 
 from runner.app.trial.reasons import reasons
-from runner.app.trial.record import Recorder, Sent, order_text
+from runner.app.trial.record import Recorder, Sent
 from runner.app.trial.stage import Check, Stage
 from runner.base.units import format_duration
-from runner.engine.commands import Intent
 from runner.lang.display import show
 from runner.spec.trial_plan import Bound, Expected, OrderWanted, Value
 
@@ -182,12 +181,6 @@ def matches(
             return False
         left.remove(found)
     return True
-
-
-def order_line(sent: Sent, stage: Stage) -> str:
-    """Write an order that was sent."""
-    intent: Intent = sent.intent
-    return order_text(intent, stage.plan.markets[intent.market].instrument)
 
 
 def time_text(t: int) -> str:
