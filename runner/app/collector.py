@@ -41,7 +41,7 @@ from runner.engine.events import (
     SocketState,
     Unknown,
 )
-from runner.engine.orders import TERMINAL, OrderState
+from runner.engine.order import TERMINAL, OrderState
 from runner.exchanges.paper.books import BookView, touch, walk
 from runner.market.instruments import Instrument, Side
 from runner.spec.plan import Plan

@@ -60,7 +60,7 @@ from runner.engine.events import (
 )
 from runner.engine.events import Host as HostEvent
 from runner.engine.limits import STICKY, STOP
-from runner.engine.orders import OrderState
+from runner.engine.order import OrderState
 from runner.exchanges.api import Credentials
 from runner.spec.plan import Plan
 

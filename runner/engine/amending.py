@@ -15,7 +15,7 @@ from runner.engine.gate import Proposal
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
-    from runner.engine.orders import Order
+    from runner.engine.order import Order
     from runner.spec.rule_plan import RulePlan
 
 

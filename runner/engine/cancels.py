@@ -14,7 +14,7 @@ from runner.engine.timers import MS, SECOND
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
-    from runner.engine.orders import Order
+    from runner.engine.order import Order
 
 FIRST_WAIT: Final = 250 * MS
 LONGEST_WAIT: Final = 10 * SECOND

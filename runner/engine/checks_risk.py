@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runner.engine.commands import Intent
     from runner.engine.desk import Desk
     from runner.engine.gate import Cap, Check, Gate, Proposal
-    from runner.engine.orders import Order
+    from runner.engine.order import Order
 
 # Bound once: looking a member up on its class costs more than comparing with it.
 _SPOT: Final = Kind.SPOT

@@ -16,7 +16,7 @@ from runner.engine.codes import Refusal, Why
 from runner.engine.commands import Purpose
 from runner.engine.events import Readiness
 from runner.engine.limits import Mode
-from runner.engine.orders import OrderState
+from runner.engine.order import OrderState
 from runner.engine.positions import room_for_exit
 from runner.engine.timers import MS, SECOND
 from runner.market.streams import NEVER, StreamState
@@ -24,7 +24,7 @@ from runner.market.streams import NEVER, StreamState
 if TYPE_CHECKING:
     from runner.engine.commands import Intent
     from runner.engine.gate import Check, Gate, Proposal
-    from runner.engine.orders import Order
+    from runner.engine.order import Order
 
 REDUCE_WITHOUT_DATA: Final = 60 * SECOND
 

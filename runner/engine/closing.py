@@ -29,7 +29,7 @@ from runner.engine.cancels import cancel_order
 from runner.engine.commands import OrderType, Purpose, Tif, Topic
 from runner.engine.desk import Desk
 from runner.engine.limits import Mode
-from runner.engine.orders import Order
+from runner.engine.order import Order
 from runner.engine.passes import Pass, send
 from runner.engine.positions import base_free, covered, told
 from runner.engine.sizing import Draft, too_small

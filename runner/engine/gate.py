@@ -20,7 +20,7 @@ import msgspec
 from runner.engine.codes import Refusal
 from runner.engine.commands import Intent, Purpose
 from runner.engine.desk import Desk
-from runner.engine.orders import Order
+from runner.engine.order import Order
 from runner.engine.proof import Approved, _approve
 from runner.spec.parts import Quantity
 from runner.spec.risk_plan import RiskPlan

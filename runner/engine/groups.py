@@ -29,7 +29,7 @@ from runner.engine.codes import Refusal
 from runner.engine.commands import OrderType, Purpose, Tif, Topic
 from runner.engine.desk import Desk
 from runner.engine.limits import Mode
-from runner.engine.orders import Order, OrderState
+from runner.engine.order import Order, OrderState
 from runner.engine.passes import Pass, rehearse, send
 from runner.engine.positions import covered
 from runner.engine.sizing import Draft, entry_drafts, too_small

@@ -33,7 +33,7 @@ from runner.engine.codes import Refusal, Why
 from runner.engine.commands import OrderType, Purpose, Tif, Topic, Trigger
 from runner.engine.desk import Desk
 from runner.engine.limits import Mode
-from runner.engine.orders import Order, OrderState
+from runner.engine.order import Order, OrderState
 from runner.engine.passes import Pass, send
 from runner.engine.rule import RuleState
 from runner.engine.sizing import Draft

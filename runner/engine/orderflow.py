@@ -18,7 +18,8 @@ from runner.engine.events import (
     Reject,
     Unknown,
 )
-from runner.engine.orders import Order, OrderState, What, amend_window_over
+from runner.engine.order import Order, OrderState, What
+from runner.engine.orders import amend_window_over
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk

@@ -22,7 +22,7 @@ from runner.spec.rule_plan import QuotePlan
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
-    from runner.engine.orders import Order
+    from runner.engine.order import Order
     from runner.engine.quoting import Quoting, SideRun
     from runner.engine.rule import RuleRun
 

@@ -32,7 +32,7 @@ from runner.engine.codes import Refusal, Why
 from runner.engine.commands import OrderType, Purpose, Tif, Topic
 from runner.engine.desk import Desk
 from runner.engine.limits import Mode, closing_price
-from runner.engine.orders import Order, OrderState
+from runner.engine.order import Order, OrderState
 from runner.engine.passes import Pass, send
 from runner.engine.quote_exit import QuoteExits, Wanted, quote_of
 from runner.engine.sizing import Draft, too_small

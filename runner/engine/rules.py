@@ -36,7 +36,7 @@ from runner.engine.guards import Guards
 from runner.engine.holding import Holding
 from runner.engine.limits import Mode
 from runner.engine.losses import LossStop
-from runner.engine.orders import Order
+from runner.engine.order import Order
 from runner.engine.quoting import Quoting
 from runner.engine.reading import identity
 from runner.engine.rule import HOLDING, RuleRun, RuleState, opposed

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from runner.engine.commands import Purpose, Reconcile, Topic
 from runner.engine.limits import Mode
-from runner.engine.orders import Order, OrderState
+from runner.engine.order import Order, OrderState
 from runner.engine.rule import RuleRun, RuleState
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side

@@ -17,8 +17,8 @@ from runner.engine.commands import Intent, Topic
 from runner.engine.events import Fill
 from runner.engine.ledger import Ledger
 from runner.engine.limits import STICKY, STOP, Cause, Mode
+from runner.engine.order import Order, OrderState
 from runner.engine.orderflow import fill_key
-from runner.engine.orders import Order, OrderState
 from runner.engine.reading import entered_keys
 from runner.engine.rule import RuleRun, RuleState
 from runner.engine.sources import Pending, fits

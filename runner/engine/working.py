@@ -29,7 +29,7 @@ from runner.engine.cancels import cancel_order
 from runner.engine.codes import Refusal, Why
 from runner.engine.commands import Purpose, Tif, Topic
 from runner.engine.limits import Mode
-from runner.engine.orders import Order, OrderState
+from runner.engine.order import Order, OrderState
 from runner.engine.passes import Pass, send
 from runner.engine.sizing import TIFS, TYPES, Draft, leg_price, too_small
 from runner.engine.timers import MS, SECOND

@@ -31,7 +31,7 @@ from runner.engine.timers import MS, SECOND
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk, Listed, MarketLike
-    from runner.engine.orders import Order
+    from runner.engine.order import Order
     from runner.market.instruments import Instrument
 
 CONFIRM_AFTER: Final = 2 * SECOND

@@ -22,7 +22,7 @@ from runner.engine.codes import Why
 from runner.engine.commands import Tif
 from runner.engine.events import Budget, ClockReading, Facts, Feed, Host, Operator, SocketState
 from runner.engine.limits import Mode
-from runner.engine.orders import What
+from runner.engine.order import What
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side

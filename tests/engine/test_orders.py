@@ -21,7 +21,7 @@ from runner.engine.events import (
     Reject,
     Unknown,
 )
-from runner.engine.orders import MOVES, TERMINAL, Order, OrderState, What
+from runner.engine.order import MOVES, TERMINAL, Order, OrderState, What
 from runner.engine.scenario import Scenario, Truth
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side

@@ -15,7 +15,7 @@ from runner.engine.build import compiled
 from runner.engine.checks_risk import worst_lots
 from runner.engine.commands import Amend, Cancel, Intent, Notify, Purpose, Tif
 from runner.engine.events import Amended, AmendReply, Done, End, Event, Operator, Reject
-from runner.engine.orders import Order
+from runner.engine.order import Order
 from runner.engine.scenario import Change, Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side

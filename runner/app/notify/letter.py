@@ -13,7 +13,7 @@ from runner.base.units import plain
 from runner.engine.commands import Topic
 from runner.engine.core import Engine
 from runner.engine.limits import Mode
-from runner.engine.orders import OrderState
+from runner.engine.order import OrderState
 
 LONGEST: Final = 3_500
 """characters; Telegram takes 4,096"""
