@@ -14,10 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from runner.engine import build, orderflow, snapshot
-from runner.engine.accounts import Venue
 from runner.engine.commands import Command, Resync, Trace
-from runner.engine.cost import DayCell, HeldCell, TradeCell
-from runner.engine.desk import Desk, MarketLike
+from runner.engine.desk import MarketLike
 from runner.engine.events import (
     Account,
     Ack,
@@ -50,22 +48,14 @@ from runner.engine.events import (
     Trade,
     Unknown,
 )
-from runner.engine.gate import Gate
 from runner.engine.history import past_of
-from runner.engine.ledger import Ledgers
-from runner.engine.limits import Limits
-from runner.engine.reading import breaker_key, reads_time
-from runner.engine.rules import Rules
+from runner.engine.parts import make_parts
 from runner.engine.snapshot import Saved
-from runner.engine.sources import Sources, SourceStream
-from runner.engine.spending import Spending
-from runner.engine.timers import SECOND, Timers
-from runner.engine.trace import Funnel, Traces
-from runner.engine.trades import Trades
-from runner.engine.trips import Trips
+from runner.engine.sources import SourceStream
+from runner.engine.timers import SECOND
+from runner.engine.trace import Funnel
 from runner.engine.watches import Watch, build_watches
 from runner.engine.worldflow import World
-from runner.lang.cells import AccountCell
 from runner.spec.plan import Plan
 
 NOTHING: Final[tuple[Command, ...]] = ()
@@ -101,35 +91,13 @@ class Engine:
         self.orphans: list[str] = []
         """rules of open trades in the journal that the file does not have, or not any more as
         they were: refuse the start, nothing is sent meanwhile"""
-        venues = {name: Venue(name, AccountCell()) for name in plan.exchanges}
-        markets, instruments = build.listed(plan, market.streams)
-        desk = Desk(plan, run_id, markets, instruments, venues, Ledgers(instruments), Timers())
-        self.desk = desk
-        desk.traces = Traces(desk, watching)
-        desk.limits = Limits(desk)
-        desk.trips = Trips(desk)
-        desk.spending = Spending(plan.risk.max_spend)
-        desk.gate = Gate(desk)
-        self.trade_cells = {name: TradeCell(desk, rule) for name, rule in plan.rules.items()}
-        self.held_cells = {name: HeldCell(desk, m) for name, m in markets.items()}
-        self.sources = Sources(desk, plan.sources)
+        parts = make_parts(plan, program, market, run_id, watching)
+        self.desk = desk = parts.desk
+        self.trade_cells, self.held_cells = parts.trade_cells, parts.held_cells
+        self.sources, self.streams = parts.sources, parts.streams
         self.sources.on_change = self._source_changed
         self.sources.run_after = self._run_after
-        self.streams: dict[str, Any] = {**market.streams, **self.sources.streams}
-        desk.rules = Rules(desk, self.streams, self.trade_cells, self.sources)
         desk.rules.on_flush = self._write_rows
-        desk.trades = Trades(desk, desk.rules)
-        cells = build.Cells(
-            accounts={name: venue.cell for name, venue in venues.items()},
-            positions=self.held_cells,
-            rules=self.trade_cells,
-            pnl=DayCell(desk),
-            clock=desk,
-        )
-        desk.program = program(self.streams, cells)
-        desk.rules.bind()
-        conditions = {breaker_key(i): b.when for i, b in enumerate(plan.risk.breakers)}
-        desk.trips.bind({key: reads_time(when) for key, when in conditions.items()})
         self.world = World(desk, market, adopt=adopt)
         self._watches = build_watches(desk, self.streams)
         self._apply = market.apply
