@@ -7,7 +7,8 @@ the sender, rate, shape, and what the engine says of it. The answer is written b
     404 no such path, 405 no POST     409 known already     413 too large
     422 of another shape, or late     429 too many
 
-A heartbeat is a message with proof and an empty body, or with `"heartbeat": true` in it.
+A heartbeat is a message with proof and an empty body, or with `"heartbeat": true` in it. Who has no
+proof is answered and its connection closed; who says nothing is closed by the `doorkeeper`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import hmac
 import ipaddress
 import ssl
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,14 +30,17 @@ from runner.base.secret import Secret
 from runner.engine.codes import Why
 from runner.sources.api import Listener
 from runner.sources.door import LARGEST, Accepted, Refused, at, parse, read, stamp_of
+from runner.sources.doorkeeper import HANDSHAKE_S, MOST_STRANGERS, STRANGER_S, Doorkeeper
 from runner.spec.parts import Rate
 from runner.spec.source_plan import HmacPlan, ListenPlan, SourcePlan, TokenPlan, WebhookPlan
 
 PATIENCE_S: Final = 5.0
 """how long a body may take"""
+SHUTDOWN_S: Final = 1.0
 FAILURES: Final = Rate(20, 60_000_000_000)
 """how often an address may fail to prove itself"""
 MOST_ADDRESSES: Final = 1024
+Proved = Callable[[web.BaseRequest], None]
 _CONFLICTS: Final = frozenset({Why.DUPLICATE, Why.OUT_OF_ORDER})
 
 
@@ -89,17 +93,34 @@ class Hook:
         self._rate = Throttle(plan.rate)
         self._failures: dict[str, Throttle] = {}
 
-    async def answer(self, request: web.BaseRequest) -> web.Response:
-        """Answer one request; what is accepted is heard after the answer."""
-        try:
-            return await self._checked(request)
-        except Answer as no:
-            self._listener.refused(self.plan.name, no.code, no.text)
-            body = {"refused": no.code, "reason": no.text}
-            return web.json_response(body, status=no.status)
+    async def answer(self, request: web.BaseRequest, proved: Proved) -> web.Response:
+        """Answer one request; what is accepted is heard after the answer.
 
-    async def _checked(self, request: web.BaseRequest) -> web.Response:
-        listener, plan, now = self._listener, self.plan, self._listener.clock.mono()
+        proved: told when the request has proof, before it is read. Without, the answer closes.
+        """
+        try:
+            proof = await self._examined(request)
+        except Answer as no:
+            answer = self._no(no)
+            answer.force_close()
+            return answer
+        proved(request)
+        try:
+            return self._taken(proof)
+        except Answer as no:
+            return self._no(no)
+
+    def no(self, code: str, text: str) -> None:
+        """Count something that did not pass."""
+        self._listener.refused(self.plan.name, code, text)
+
+    def _no(self, no: Answer) -> web.Response:
+        self.no(no.code, no.text)
+        return web.json_response({"refused": no.code, "reason": no.text}, status=no.status)
+
+    async def _examined(self, request: web.BaseRequest) -> Proof:
+        """Return what a request brings and proves; Answer when it does not."""
+        now = self._listener.clock.mono()
         if request.method != "POST":
             raise Answer(405, "method", "messages are posted")
         address = self._address(request)
@@ -108,13 +129,17 @@ class Hook:
             raise Answer(429, "failures", "too many messages without proof from this address")
         body = await _body(request)
         try:
-            proof = self._proved(request, body)
+            return self._proved(request, body)
         except Answer:
             self._failed(address, now)
             raise
         except Refused as flaw:
             self._failed(address, now)
             raise Answer(422, flaw.flaw.value, str(flaw)) from None
+
+    def _taken(self, proof: Proof) -> web.Response:
+        """Take a message with proof; Answer when it goes no further."""
+        listener, plan, now = self._listener, self.plan, self._listener.clock.mono()
         if self._rate.full(now):
             raise Answer(429, "rate", f"more than {plan.rate.count} messages")
         self._rate.add(now)
@@ -197,38 +222,61 @@ class Hook:
 class HookServer:
     """All webhooks of one address and port."""
 
-    def __init__(self, hooks: Sequence[Hook]) -> None:
+    def __init__(
+        self,
+        hooks: Sequence[Hook],
+        most_strangers: int = MOST_STRANGERS,
+        patience_s: float = STRANGER_S,
+    ) -> None:
         self._hooks: Mapping[str, Hook] = {h.options.listen.path: h for h in hooks}
         self._listen: ListenPlan = hooks[0].options.listen
-        self._runner: web.ServerRunner | None = None
+        self._most, self._patience = most_strangers, patience_s
+        self._server: asyncio.Server | None = None
+        self._keeper: Doorkeeper | None = None
         self.port = 0
 
     async def open(self) -> None:
         """Begin to listen; WorldError when the address cannot be had."""
-        server = web.Server(self._answer, access_log=None)
-        self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=1.0)
-        await self._runner.setup()
         listen = self._listen
+        keeper = self._keeper = Doorkeeper(
+            self._answer, self._turned_away, most=self._most, patience_s=self._patience
+        )
         try:
-            site = web.TCPSite(self._runner, listen.host, listen.port, ssl_context=_tls(listen))
-            await site.start()
+            tls = _tls(listen)
+            self._server = await asyncio.get_running_loop().create_server(
+                keeper,
+                listen.host,
+                listen.port,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else HANDSHAKE_S,
+            )
         except (OSError, ssl.SSLError) as error:
-            await self.close()
             text = f"cannot listen at {listen.host}:{listen.port}: {error.strerror or error}"
             raise WorldError(text) from None
-        self.port = self._runner.addresses[0][1]
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        """Stop listening, and let answers under way leave."""
+        if self._server is None or self._keeper is None:
+            return
+        self._server.close()
+        self._server = None
+        await asyncio.sleep(0)  # what has arrived begins to be answered
+        self._keeper.pre_shutdown()
+        await self._keeper.shutdown(SHUTDOWN_S)
+
+    def _turned_away(self, code: str, text: str) -> None:
+        """Count a connection among the refusals of the address's first webhook."""
+        next(iter(self._hooks.values())).no(code, text)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        hook = self._hooks.get(request.path)
+        hook, keeper = self._hooks.get(request.path), self._keeper
+        assert keeper is not None
         if hook is None:
-            return web.json_response({"refused": "path"}, status=404)
-        return await hook.answer(request)
+            answer = web.json_response({"refused": "path"}, status=404)
+            answer.force_close()
+            return answer
+        return await hook.answer(request, keeper.proved)
 
 
 async def _body(request: web.BaseRequest) -> bytes:

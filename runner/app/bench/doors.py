@@ -44,7 +44,7 @@ from runner.base.errors import WorldError
 from runner.engine.codes import Refusal
 from runner.engine.proof import Journaled
 from runner.sources.door import Accepted
-from runner.sources.webhook import Hook
+from runner.sources.webhook import Hook, Proved
 from runner.spec.plan import Plan
 from runner.spec.source_plan import SourcePlan
 
@@ -189,10 +189,10 @@ class _Hook(Hook):
 
     stamps: _Stamps
 
-    async def answer(self, request: web.BaseRequest) -> web.Response:
+    async def answer(self, request: web.BaseRequest, proved: Proved) -> web.Response:
         self.stamps.worked = worked_ns()
         self.stamps.begun = self.stamps.clock.mono()
-        return await super().answer(request)
+        return await super().answer(request, proved)
 
 
 class _Doors(Listening):
