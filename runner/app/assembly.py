@@ -17,7 +17,7 @@ from runner.app.takeover import take_over
 from runner.engine import build
 from runner.engine.core import Engine
 from runner.engine.events import Facts, InstrumentFacts
-from runner.engine.snapshot import Saved
+from runner.engine.saved import Saved
 from runner.exchanges.paper.books import BookView
 from runner.market.instruments import Instrument
 from runner.market.state import MarketState

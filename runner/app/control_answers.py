@@ -178,6 +178,7 @@ def _rule(run: LiveRun, name: str, now: int) -> dict[str, Any]:
         "state": each.state.value,
         "reason": _present(run, name),
         "disabled": each.disabled_why,
+        "orphan": each.plan.orphan.value if each.plan.orphan is not None else "",
         "leaving": _leaving(each.trade),
         "entries": funnel.entries,
         "exits": funnel.exits,

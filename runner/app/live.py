@@ -43,7 +43,7 @@ from runner.app.run_folder import WINDOWS, RunFolder
 from runner.app.run_log import Level
 from runner.app.takeover import compare
 from runner.app.tape import EventTape
-from runner.app.watchers import FirstPictures, HaltedWord, unexplained
+from runner.app.watchers import FirstPictures, HaltedWord, ruleless, unexplained
 from runner.app.why import gather
 from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.crash import crash_point
@@ -214,7 +214,7 @@ class LiveRun:
             mono=self.clock.mono,
         )  # fmt: skip
         self._alarm = Alarm(self.driver, self.clock)
-        tape: FrameTape = self.folder.begin_recording(self.host)
+        tape: FrameTape = self.folder.begin_recording(self.host, self.options.adopt)
         if isinstance(tape, EventTape):
             parts.observers.append(tape)
             self.host.observers = tuple(parts.observers)
@@ -375,10 +375,11 @@ class LiveRun:
 
     def _judge_account(self) -> None:
         """Refuse an account that the journal does not explain, unless it is to be adopted."""
-        found = unexplained(self.parts.engine)
-        if found and not self.options.adopt:
-            text = "; ".join(found)
-            self.ending = Ending(3, f"refused to start: {text}; `--adopt` takes them over")
+        found = ruleless(self.parts.engine)
+        if not self.options.adopt:
+            found += unexplained(self.parts.engine)
+        if found:
+            self.ending = Ending(3, f"refused to start: {'; '.join(found)}")
             self.stop("the account is not as the journal says")
 
     def _signalled(self, name: str) -> None:

@@ -24,6 +24,7 @@ from runner.app.why import gather
 from runner.base.clock import NS_PER_S
 from runner.base.errors import WorldError
 from runner.engine import build
+from runner.engine.caretaking import with_care
 from runner.engine.commands import Cancel, CancelAll, Query, Reconcile
 from runner.engine.events import (
     ClockReading,
@@ -39,7 +40,7 @@ from runner.engine.events import (
     Timer,
 )
 from runner.engine.proof import Journaled
-from runner.engine.snapshot import Saved
+from runner.engine.saved import Saved
 from runner.spec.plan import Plan
 from runner.spec.source_plan import SourceType
 from runner.store.lines import AnyLine, Ev, In, Open
@@ -243,11 +244,14 @@ def replay_run(
     decisions: Path,
     journal: JournalApi,
     restored: Saved | None,
+    adopt: bool = False,
 ) -> Verdict:
     """Decide a recorded run again and compare each decision with the recorded line."""
     expected = decisions.read_text(encoding="utf-8").splitlines() if decisions.exists() else []
     decided: list[str] = []
-    parts = assemble(plan, recording.head.run, {}, restored=restored)
+    parts = assemble(
+        with_care(plan, restored), recording.head.run, {}, restored=restored, adopt=adopt
+    )
     parts.observers[:] = [DecisionLog(decided.append)]
     host, driver = host_of(parts, NoOrders(), journal, timed=False)
     reader = FrameReader(plan, driver.feed, lambda t, wall: None)

@@ -20,10 +20,14 @@ from runner.app.market_feed import FrameTape, NoTape
 from runner.app.run_log import Level, RunLog, to_standard_error
 from runner.app.tape import EventTape
 from runner.base.clock import NS_PER_MS, SystemClock
+from runner.base.errors import WorldError
 from runner.base.ids import fingerprint, new_run_id
-from runner.engine.snapshot import Saved, split_fills
+from runner.engine.orphans import ADOPTED
+from runner.engine.saved import Saved
+from runner.engine.snapshot import split_fills
 from runner.spec.markets import LONGEST_AGE
 from runner.spec.plan import Plan
+from runner.spec.rule_plan import Care
 from runner.store.journal import Journal, RunHeader
 from runner.store.lines import Strategy
 from runner.store.lock import Lock
@@ -46,6 +50,9 @@ _LASTING_SOURCE = "source_row."
 _LASTING_RUN = "run"
 _PURSE = "purse."
 WINDOWS = "windows"
+
+Fate = Callable[[Saved | None], Saved | None]
+"""takes what an earlier run left, returns it as it goes on (`fates`)"""
 
 
 @dataclass(slots=True)
@@ -74,8 +81,11 @@ class RunFolder:
     _stack: ExitStack = field(default_factory=ExitStack)
     _decision_file: TextIO | None = None
 
-    def begin_recording(self, host: Host) -> FrameTape:
-        """Start the recording; returns a tape that keeps nothing when none is wanted."""
+    def begin_recording(self, host: Host, adopt: bool) -> FrameTape:
+        """Start the recording; returns a tape that keeps nothing when none is wanted.
+
+        `adopt` is the engine's: a replay decides by it as the run did.
+        """
         if not self.keep_recording:
             return NoTape()
         about = About(
@@ -83,7 +93,7 @@ class RunFolder:
             runner=__version__,
             source=self.source,
             strategy=recorded_strategy(self.plan, self.sets),
-            facts={"restored": msgspec.to_builtins(_jsonable(self.restored))},
+            facts={"restored": msgspec.to_builtins(_jsonable(self.restored)), "adopt": adopt},
         )
         self.recorder = Recorder(self.directory.recording, about, self.clock)
         types = {name: exchange.type for name, exchange in self.plan.exchanges.items()}
@@ -147,11 +157,13 @@ def open_folder(
     mend: bool,
     threshold: Level = Level.WARNING,
     run_id: str | None = None,
+    fate: Fate | None = None,
 ) -> RunFolder:
     """Lock the strategy, open its journal, begin a run.
 
     `restore`: take over what earlier runs left; not where accounts begin anew (paper, `--sim`).
     `warm`: take over the windows that an earlier run saved; not where markets begin anew.
+    `fate`: what becomes of open trades without a rule; `plan` looks after them already.
     `threshold`: from which level up notices reach standard error; the log has them all.
     Held (WorldError) for a second instance, DamagedJournal (WorldError) unless `mend`.
     """
@@ -165,7 +177,10 @@ def open_folder(
         mended: list[str] = []
         journal = _open_journal(state.journal, clock, mend, mended.append)
         past = journal.past()
-        restored = _restored(past, state.journal) if restore else None
+        restored = restored_from(past, state.journal) if restore else None
+        if fate is not None:
+            restored = fate(restored)
+            _same_care(plan, restored)
         since = _fills_since(past)
         journal.begin_run(
             RunHeader(
@@ -216,7 +231,15 @@ def _open_journal(
     return Journal.open(path)
 
 
-def _restored(past: Past, path: Path) -> Saved | None:
+def _same_care(plan: Plan, restored: Saved | None) -> None:
+    """Refuse when the journal has moved on since the plan was made to look after its orphans."""
+    settled = restored.settled if restored is not None else ()
+    wanted = {x.rule: Care(x.how) for x in settled if x.how != ADOPTED}
+    if wanted != {x.name: x.orphan for x in plan.rules.values() if x.orphan is not None}:
+        raise WorldError("another run has just written to the journal; start again")
+
+
+def restored_from(past: Past, path: Path) -> Saved | None:
     """Read what earlier runs left: states, and the keys of all fills they applied."""
     states = past.states
     rules = {
@@ -273,4 +296,5 @@ def _jsonable(saved: Saved | None) -> object:
         "keys": sorted(saved.keys),
         "sources": saved.sources,
         "heard": saved.heard,
+        "settled": saved.settled,
     }

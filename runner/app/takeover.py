@@ -17,7 +17,13 @@ import msgspec
 from runner.app.collector import Collector
 from runner.base.units import plain
 from runner.engine.commands import Intent
-from runner.engine.snapshot import Saved
+from runner.engine.saved import Saved
+
+_FATES = {
+    "adopt": "{rule} went on with the open trade of {of}, by --adopt",
+    "close": "{rule}: what {of} held had no rule in the file and was to be closed first",
+    "hold": "{rule}: what {of} held has no rule in the file and was kept, by --hold-orphans",
+}
 
 
 class LedgerLike(Protocol):
@@ -69,6 +75,7 @@ def take_over(collector: Collector, saved: Saved) -> None:
             )
         for order in row.orders:
             collector.expect(order.intent, earlier[order.intent.cid])
+    collector.notes += [_FATES[x.how].format(rule=x.rule, of=x.of) for x in saved.settled]
 
 
 def compare(

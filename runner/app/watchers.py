@@ -36,8 +36,7 @@ class FirstPictures:
 def unexplained(engine: Engine) -> list[str]:
     """Return what the exchanges show and the journal does not explain (R-23), in words."""
     world = engine.world
-    found = [f"an open trade has no rule in the file: {text}" for text in engine.orphans]
-    found += [
+    found = [
         f"{each.market}: the exchange holds {each.exchange_lots} lots, our journal explains "
         f"{each.own_lots}"
         for each in world.differences.values()
@@ -46,7 +45,19 @@ def unexplained(engine: Engine) -> list[str]:
         f"open order {view.cid or view.exchange_id}: {view.side} {view.lots} lots {view.symbol}"
         for view in world.foreign_orders.values()
     ]
-    return found
+    return [*found[:-1], f"{found[-1]}; `--adopt` takes that over"] if found else []
+
+
+def ruleless(engine: Engine) -> list[str]:
+    """Return the open trades that no rule of the file goes on with, and what may become of them."""
+    if not engine.orphans:
+        return []
+    names = "; ".join(f"{text} has no such rule in the file" for text in engine.orphans)
+    first = engine.orphans[0].partition(" ")[0]
+    return [
+        f"the open trade of {names}: `--adopt {first}=NEW` lets the rule NEW go on with it,"
+        " `--close-orphans` closes it first, `--hold-orphans` keeps it"
+    ]
 
 
 class HaltedWord:

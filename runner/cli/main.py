@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from runner.cli.adopting import Start
 from runner.cli.file_commands import (
     explain,
     graph,
@@ -46,7 +47,7 @@ app.command("render")(render_template)
 app.command()(schema)
 app.command()(test)
 app.command("dry-run")(dry_run)
-app.command()(start)
+app.command(cls=Start)(start)
 app.command()(record)
 app.command("import")(import_)
 app.command()(replay)

@@ -17,6 +17,7 @@ from runner.store.lock import alive
 from runner.store.state_dir import Halted, StateDir, state_root, strategies
 
 NOT_RUNNING = 3
+_CARE = {"hold": "held", "close": "to be closed"}
 
 
 def status(name: str | None, state: Path | None, json: bool) -> int:
@@ -165,6 +166,7 @@ def _status_text(answer: dict[str, Any]) -> str:
             f"  {name:<20} {each['state']}  entries {each['entries']}  exits {each['exits']}  "
             f"refused {refused}"
             + (f"  disabled: {each['disabled']}" if each["disabled"] else "")
+            + (f"  no rule of the file: {_CARE[each['orphan']]}" if each["orphan"] else "")
             + (f"  leaving {each['leaving']}" if each["leaving"] else "")
         )
         if each["reason"] and not each["disabled"]:

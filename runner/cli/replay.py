@@ -91,7 +91,8 @@ def decide_again(run: Path, json: bool) -> int:
     with TemporaryDirectory() as scratch:
         journal = Journal.open(Path(scratch) / "journal.db")
         try:
-            verdict = replay_run(checked.plan, recording, decisions, journal, restored)
+            adopt = bool(recording.head.facts.get("adopt"))
+            verdict = replay_run(checked.plan, recording, decisions, journal, restored, adopt)
         finally:
             journal.close()
     _print(verdict, json)

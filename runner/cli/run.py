@@ -8,20 +8,21 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
 from runner import spec
 from runner.app import credentials, listening
 from runner.app.assembly import Parts
+from runner.app.fates import Fates, left_behind
 from runner.app.links import is_loopback
 from runner.app.live import Ending, LiveOptions, LiveRun
 from runner.app.notify.office import Office, references
 from runner.app.paper import PaperDesk
 from runner.app.report import SIMULATED, RunFacts, build_report, encode
 from runner.app.report_text import text
-from runner.app.run_folder import RunFolder, open_folder
+from runner.app.run_folder import Fate, RunFolder, open_folder
 from runner.app.run_log import Level
 from runner.app.why.gather import gather
 from runner.base.errors import FileError, RunnerError, UsageError, WorldError
@@ -29,6 +30,7 @@ from runner.base.ids import fingerprint
 from runner.base.secret import Secret, redact
 from runner.cli.check import print_findings, read_sets
 from runner.cli.spans import span
+from runner.engine.caretaking import with_care
 from runner.exchanges.api import Credentials
 from runner.exchanges.registry import ORDER_TYPES
 from runner.spec.market_plan import ExchangePlan, Network
@@ -52,6 +54,8 @@ class Options:
     balance: float = 10_000.0
     network: str | None = None
     adopt: bool = False
+    orphans: Fates = field(default_factory=Fates)
+    """what becomes of open trades that no rule of the file goes on with"""
     repair: bool = False
     state: Path | None = None
     sets: tuple[str, ...] = ()
@@ -88,12 +92,16 @@ def start(options: Options) -> int:
     live = [x.name for x in plan.exchanges.values() if x.network is Network.LIVE]
     if live and not options.live and not options.sim:
         raise UsageError(f"{', '.join(live)}: network live trades real money; say --live")
+    fate = options.orphans.of(plan, adopt=options.adopt)
+    if not _simulated_network(plan, options):
+        place = state_root(str(options.state) if options.state else None)
+        plan = with_care(plan, fate(left_behind(place, plan.name)))
     traded = _traded(plan)
     with ExitStack() as stack:
         plan, given = _place(plan, options, stack)
         secrets = {name: given[name] for name in traded} if given else _resolve(plan, traded)
         _lock_symbols(plan, secrets, stack)
-        return _on_sockets(plan, options, secrets, stack)
+        return _on_sockets(plan, options, secrets, stack, fate)
 
 
 def record(options: Options, out: Path) -> int:
@@ -159,7 +167,7 @@ def _resolve(plan: Plan, traded: Sequence[str]) -> dict[str, Credentials]:
 
 def _place(plan: Plan, options: Options, stack: ExitStack) -> tuple[Plan, dict[str, Credentials]]:
     """Settle where the exchanges are; with --sim start the simulator and use its keys."""
-    if options.sim or any(x.network is Network.SIM for x in plan.exchanges.values()):
+    if _simulated_network(plan, options):
         return _simulated(plan, options, stack)
     for exchange in plan.exchanges.values():
         away = exchange.network is Network.CUSTOM and not is_loopback(exchange.endpoints or {})
@@ -168,6 +176,10 @@ def _place(plan: Plan, options: Options, stack: ExitStack) -> tuple[Plan, dict[s
                 f"{exchange.name}: endpoints beyond this machine need --allow-custom-endpoints"
             )
     return plan, {}
+
+
+def _simulated_network(plan: Plan, options: Options) -> bool:
+    return options.sim or any(x.network is Network.SIM for x in plan.exchanges.values())
 
 
 def _simulated(
@@ -217,7 +229,11 @@ def _lock_symbols(plan: Plan, secrets: Mapping[str, Credentials], stack: ExitSta
 
 
 def _on_sockets(
-    plan: Plan, options: Options, secrets: Mapping[str, Credentials] | None, stack: ExitStack
+    plan: Plan,
+    options: Options,
+    secrets: Mapping[str, Credentials] | None,
+    stack: ExitStack,
+    fate: Fate | None = None,
 ) -> int:
     signed = secrets is not None
     simulated = any(x.network is Network.SIM for x in plan.exchanges.values())
@@ -235,6 +251,7 @@ def _on_sockets(
         sets=read_sets(options.sets),
         mend=options.repair,
         threshold=options.log,
+        fate=fate,
     )
     live = LiveOptions(
         signed=signed,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from runner.cli.adopting import ADOPT_TRADE, read_fates
 from runner.cli.options import (
     Custom,
     File,
@@ -64,7 +65,19 @@ def start(
     notify: Notify = None,
     for_: For = None,
     seed: Seed = None,
-    adopt: Annotated[bool, typer.Option(help="take over orders and positions found")] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="take over positions and orders found; OLD=NEW: a trade")
+    ] = False,
+    adopt_trade: Annotated[
+        list[str] | None,
+        typer.Option(ADOPT_TRADE, hidden=True),
+    ] = None,
+    close_orphans: Annotated[
+        bool, typer.Option("--close-orphans", help="first close open trades without a rule")
+    ] = False,
+    hold_orphans: Annotated[
+        bool, typer.Option("--hold-orphans", help="keep open trades without a rule")
+    ] = False,
     repair: Annotated[bool, typer.Option(help="put a damaged journal aside and go on")] = False,
     state: State = None,
     set: Sets = None,
@@ -74,13 +87,18 @@ def start(
     allow_custom_endpoints: Custom = False,
     log: Loud = Log.WARNING,
 ) -> None:
-    """Run a strategy with signed orders."""
+    """Run a strategy with signed orders.
+
+    A start with an open trade that no rule of the file goes on with (name, markets, sides) is
+    refused, unless --adopt OLD=NEW, --close-orphans or --hold-orphans says what becomes of it.
+    """
     from runner.app.run_log import LEVELS
     from runner.cli.run import Options
     from runner.cli.run import start as run
 
     options = Options(
-        file=file, sim=sim, live=live, run_for=for_, seed=seed, adopt=adopt, repair=repair,
+        file=file, sim=sim, live=live, run_for=for_, seed=seed, adopt=adopt,
+        orphans=read_fates(adopt_trade or (), close_orphans, hold_orphans), repair=repair,
         state=state, sets=tuple(set or ()), params=params, json=json, record=not no_record,
         allow_custom_endpoints=allow_custom_endpoints, log=LEVELS[log], notify=notify,
     )  # fmt: skip

@@ -50,7 +50,7 @@ from runner.engine.events import (
 )
 from runner.engine.history import past_of
 from runner.engine.parts import make_parts
-from runner.engine.snapshot import Saved
+from runner.engine.saved import Saved
 from runner.engine.sources import SourceStream
 from runner.engine.timers import SECOND
 from runner.engine.trace import Funnel
@@ -425,7 +425,9 @@ class Engine:
         desk = self.desk
         for name in names:
             if name:
-                desk.record("rule", name=name, json=snapshot.rule_row(desk, desk.rules.runs[name]))
+                run = desk.rules.runs.get(name)
+                row = snapshot.rule_row(desk, run) if run is not None else snapshot.gone_row()
+                desk.record("rule", name=name, json=row)
             else:
                 desk.record("run", json=snapshot.run_row(desk))
 

@@ -30,8 +30,8 @@ from runner.engine.events import (
     Timer,
     Top,
 )
+from runner.engine.saved import Saved
 from runner.engine.scripted import Change, Fate, ScriptedExchange, Truth
-from runner.engine.snapshot import Saved
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Instrument, Side
 from runner.market.state import MarketState

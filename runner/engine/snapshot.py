@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from runner.engine.caretaking import begin as begin_care
 from runner.engine.commands import Intent, Topic
 from runner.engine.events import Fill
 from runner.engine.ledger import Ledger
 from runner.engine.limits import STICKY, STOP, Cause, Mode
 from runner.engine.order import Order, OrderState
 from runner.engine.orderflow import fill_key
+from runner.engine.orphans import fits, holds, same_words
 from runner.engine.reading import entered_keys
 from runner.engine.rule import RuleRun, RuleState
-from runner.engine.sources import Pending, fits
+from runner.engine.saved import Saved
+from runner.engine.sources import Pending
+from runner.engine.sources import fits as field_fits
 from runner.engine.timers import NEVER
 from runner.engine.trade import Guard, Leaving, Leg, Trade
 from runner.engine.trips import is_trip
@@ -32,24 +36,6 @@ if TYPE_CHECKING:
 
 REFUSED: Final = "refused"
 """the cause that freezes a run whose start is going to be refused"""
-
-
-class Saved(msgspec.Struct, kw_only=True):
-    """What a new engine takes over: the youngest `rule` rows by name, the youngest `run` row.
-
-    `fills` are the keys (`orderflow.fill_key`) of all fills that earlier runs applied; `late` are
-    fills they journaled when the rows were written already: they are booked at the restore. `keys`
-    are the once-keys ever claimed, `sources` the youngest `source_row` rows by name, `heard` the
-    `heard` rows of the last week: (source, id, wall ns).
-    """
-
-    rules: dict[str, str] = {}
-    run: str = ""
-    fills: frozenset[str] = frozenset()
-    late: tuple[Fill, ...] = ()
-    keys: frozenset[str] = frozenset()
-    sources: dict[str, str] = {}
-    heard: tuple[tuple[str, str, int], ...] = ()
 
 
 def split_fills(rules: Mapping[str, str], fills: Iterable[Fill]) -> tuple[list[str], list[Fill]]:
@@ -96,6 +82,8 @@ def rule_row(desk: Desk, run: RuleRun) -> str:
         row["spent"] = spent
     if run.inbox is not None:
         row["inbox"] = _pending(run.inbox, to_wall)
+    if run.plan.order is not None and not run.plan.keeps:
+        row["keep"] = False
     if run.outbox:
         row["outbox"] = [_pending(p, to_wall) for p in run.outbox]
     if run.trade is not None:
@@ -103,6 +91,17 @@ def rule_row(desk: Desk, run: RuleRun) -> str:
             "identity": run.trade.identity or run.identity,
             "entered_of": run.entered_keys,
         }
+        if run.plan.quote is not None:
+            row["quotes"] = True
+    return msgspec.json.encode(row).decode()
+
+
+def gone_row() -> str:
+    """Return the row of a rule that is not in the file, and whose trade is another's now."""
+    row = {
+        "v": 1, "state": RuleState.IDLE, "armed": True, "rejects": 0, "disabled": "",
+        "cooldown_until": 0, "ledgers": [], "orders": [], "grids": {},
+    }  # fmt: skip
     return msgspec.json.encode(row).decode()
 
 
@@ -157,32 +156,37 @@ def restore(desk: Desk, saved: Saved, *, adopt: bool = False) -> list[str]:
         row = msgspec.json.decode(text)
         run = desk.rules.runs.get(name)
         desk.spending.restore(name, row.get("spent", ()))
-        if run is None or not _fits(desk, run, row):
+        if run is None or not fits(desk.plan, run.plan, row):
             desk.limits.carried += sum(
                 x["realised"] - x["fees"] + x["funding"] for x in row["ledgers"]
             )
-            if "trade" in row or any(x["lots"] for x in row["ledgers"]):
+            if holds(row):
                 orphans.append(name)
             continue
         _restore_rule(desk, run, row)
-        if not _as_it_was(row, run):
+        if run.plan.orphan is not None:
+            _keep_words(run, row)
+        elif not same_words(run.plan, run.identity, row):
             assert run.trade is not None
-            if adopt:
+            if adopt or not holds(row):
                 _take_new_words(desk, run, row)
             else:
                 run.trade.identity = row["trade"]["identity"]
                 orphans.append(f"{name} (as it was: its when, until, close or params have changed)")
     for fill in saved.late:
         _book_late(desk, fill)
+    begin_care(desk, saved.settled)
     if any(name not in saved.rules for name in orphans):
         text = "an open trade's rule has changed"
         desk.limits.causes[REFUSED] = Cause(Mode.FROZEN, STOP, text)
     return orphans
 
 
-def _as_it_was(row: dict[str, Any], run: RuleRun) -> bool:
-    """Whether an open trade finds its rule as it was; rows of older versions do not say."""
-    return bool(row.get("trade", {}).get("identity", run.identity) == run.identity)
+def _keep_words(run: RuleRun, row: dict[str, Any]) -> None:
+    """Let an orphan's trade remember its rule's words: a later file may have that rule again."""
+    if run.trade is not None:
+        run.trade.identity = row["trade"].get("identity", "")
+        run.entered_keys = row["trade"].get("entered_of", [])
 
 
 def _take_new_words(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
@@ -190,6 +194,9 @@ def _take_new_words(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
     assert run.trade is not None
     if row["trade"]["entered_of"] != entered_keys(run.plan):
         run.trade.entered = run.cell.entered = [float("nan")] * len(run.plan.entered)
+    if run.trade.guard is not None and (run.plan.trade is None or run.plan.trade.guard is None):
+        run.trade.guard = None
+        desk.rules.guards.release(run)
     desk.record("adopted_rule", rule=run.plan.name)
     text = f"{run.plan.name}: its open trade goes on by the file as it is now"
     desk.tell("warn", text, Topic.RULE)
@@ -288,18 +295,10 @@ def _pending(pending: Pending, to_wall: int) -> dict[str, Any]:
 def _read_pending(desk: Desk, row: dict[str, Any], to_mono: int) -> Pending | None:
     """Return a message that waits, None when its source is not in the file any more."""
     plan = desk.plan.sources.get(row["source"])
-    if plan is None or not all(fits(f, row["values"].get(n)) for n, f in plan.fields.items()):
+    if plan is None or not all(field_fits(f, row["values"].get(n)) for n, f in plan.fields.items()):
         return None
     times = {key: row[key] + to_mono for key in ("base", "until", "ends")}
     return msgspec.convert({**row, **times}, Pending)
-
-
-def _fits(desk: Desk, run: RuleRun, row: dict[str, Any]) -> bool:
-    """Whether a saved trade's legs are those of the file."""
-    if "trade" not in row:
-        return all(x["market"] in desk.markets for x in row["ledgers"])
-    legs = [(x["market"], x["side"]) for x in row["trade"]["legs"]]
-    return legs == [(leg.market, leg.side.value) for leg in run.plan.legs]
 
 
 def _ledger(ledger: Ledger) -> dict[str, Any]:

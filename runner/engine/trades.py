@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from runner.engine import caretaking
 from runner.engine.desk import Desk
 from runner.engine.limits import CLOSES, Mode
 from runner.engine.rule import HOLDING, RuleRun, RuleState
@@ -201,6 +202,7 @@ class Trades:
         run.cell.active = False
         self.desk.limits.drop(f"unknown:{run.plan.name}")
         self.desk.limits.drop(f"unmatched:{run.plan.name}")
+        caretaking.over(self.desk, run)
         if once or run.disabled_why:
             self.rules.move(run, RuleState.DISABLED if run.disabled_why else RuleState.DONE, reason)
             return
@@ -218,6 +220,9 @@ class Trades:
         """Go on with what an earlier run left: its trade once its exchanges are there, its rest."""
         if run.state in HOLDING and not self.rules.known_to_all(run):
             self.desk.timers.at(self.desk.now + TAKE_UP_LOOK, self.take_up, run)
+            return
+        if run.plan.orphan is not None:
+            caretaking.take_up(self.desk, run)
             return
         self.rules.triggers.take_up(run)
         if run.state is RuleState.ENTERING:

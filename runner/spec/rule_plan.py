@@ -181,6 +181,13 @@ class DeedPlan:
     """the text as written"""
 
 
+class Care(StrEnum):
+    """What becomes of an open trade that no rule of the file goes on with (`engine/orphans.py`)."""
+
+    CLOSE = "close"
+    HOLD = "hold"
+
+
 @dataclass(frozen=True, slots=True)
 class RulePlan:
     """One rule; exactly one of `trade`, `order`, `quote` and `do` is set."""
@@ -210,6 +217,8 @@ class RulePlan:
     max_firings: Rate = FIRINGS
     trigger: TriggerPlan | None = None
     do: tuple[DeedPlan, ...] = ()
+    orphan: Care | None = None
+    """it is none of the file's, but looks after a trade that has no rule there"""
 
     @property
     def keeps(self) -> bool:

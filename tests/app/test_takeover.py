@@ -16,7 +16,7 @@ from runner.engine import proof
 from runner.engine.commands import Purpose, Record, Send
 from runner.engine.events import Done, End, External, Fill, Unknown
 from runner.engine.ledger import Ledger
-from runner.engine.snapshot import Saved
+from runner.engine.saved import Saved
 from runner.sim.launch import launch
 from tests.app.runlab import RunLab
 from tests.app.simlab import TYPES, Lab

@@ -8,8 +8,8 @@ from pathlib import Path
 from runner.engine.build import compiled
 from runner.engine.commands import Notify, Record
 from runner.engine.events import Pulse, Signal, SignalValue
+from runner.engine.saved import Saved
 from runner.engine.scenario import Scenario
-from runner.engine.snapshot import Saved
 from runner.engine.timers import MS, SECOND
 from runner.spec.load import load
 

@@ -9,8 +9,8 @@ from math import nan
 from typing import Any
 
 from runner.engine.build import Cells
+from runner.engine.saved import Saved
 from runner.engine.scenario import Scenario
-from runner.engine.snapshot import Saved
 from runner.engine.timers import MS, NEVER, SECOND
 from runner.market.instruments import Fees, Instrument, Kind, Side
 from runner.spec.market_plan import (

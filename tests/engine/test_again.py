@@ -10,8 +10,8 @@ from runner.engine.build import compiled, wants
 from runner.engine.commands import Command, Send
 from runner.engine.core import Engine
 from runner.engine.events import Account, Event, Operator
+from runner.engine.saved import Saved
 from runner.engine.scenario import Fate, Scenario
-from runner.engine.snapshot import Saved
 from runner.engine.timers import MS, SECOND
 from runner.market.state import MarketState
 from tests.engine.test_restart import journal

@@ -6,8 +6,8 @@ from collections import deque
 
 from runner.engine.commands import Notify, Purpose, Query, Record
 from runner.engine.events import Operator
+from runner.engine.saved import Saved
 from runner.engine.scenario import Fate, Scenario
-from runner.engine.snapshot import Saved
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
 from tests.engine.stage import R1, Knobs, arb_plan, narrow, rule, stage, widen

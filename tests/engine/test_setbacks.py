@@ -18,8 +18,8 @@ from runner.engine.events import (
     Reject,
     Unknown,
 )
+from runner.engine.saved import Saved
 from runner.engine.scenario import Fate, Scenario
-from runner.engine.snapshot import Saved
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
 from tests.engine.stage import R1, Knobs, arb_plan, narrow, rule, stage, widen

@@ -9,7 +9,7 @@ import pytest
 
 from runner.engine.commands import Send
 from runner.engine.events import AnyEvent, Operator, Signal
-from runner.engine.snapshot import Saved
+from runner.engine.saved import Saved
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
 from tests.engine.sourcelab import RULE, SIGNAL, listening, lost, pulse, refused, say, told, voc
