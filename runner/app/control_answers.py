@@ -201,7 +201,7 @@ def _leaving(trade: Trade | None) -> str:
     """Why a trade is being left, and that it cannot be right now."""
     if trade is None or trade.leaving is None:
         return ""
-    held = ", held" if trade.leaving.held else ""
+    held = ", held" if trade.leaving.held else ", resting" if trade.leaving.passive else ""
     return f"by {trade.leaving.reason}{held}"
 
 

@@ -16,7 +16,7 @@ from runner.exchanges.registry import market_codec
 from runner.market.instruments import Kind
 from runner.spec.market_plan import ExchangePlan, MarketPlan, Network
 from runner.spec.plan import Plan
-from runner.spec.rule_plan import Deed, DeedPlan, QuotePlan, RulePlan, excludes
+from runner.spec.rule_plan import ClosePlan, Deed, DeedPlan, QuotePlan, RulePlan, excludes
 
 _WIDTH = 110
 _COLUMN = 12
@@ -133,6 +133,7 @@ def _rule(plan: Plan, rule: RulePlan) -> str:
             loss = rule.trade.stop_loss
             leaves.append(f"when closing it would lose {plain(loss.value)} {loss.unit}")
         parts.append(f"leaves {' or '.join(leaves)}" if leaves else "leaves never by itself")
+        parts += _resting(rule.trade.close)
         if rule.trade.stop_loss is not None:
             parts.append("its stop is watched here: it needs this process")
     if rule.cooldown_ns:
@@ -141,6 +142,20 @@ def _rule(plan: Plan, rule: RulePlan) -> str:
     if others:
         parts.append(f"excludes {', '.join(others)}")
     return "; ".join(parts)
+
+
+def _resting(close: ClosePlan) -> Iterator[str]:
+    """Say how a close rests, and how it takes then."""
+    rest = close.rest
+    if rest is None:
+        return
+    at_a_time = f" {plain(rest.clip.value)} {rest.clip.unit} at a time" if rest.clip else ""
+    every, time = format_duration(rest.reprice_ns), format_duration(rest.give_up_ns)
+    yield f"its exit rests at the touch ({close.tif}){at_a_time} for {time}, moved every {every}"
+    then = "at market" if close.then == "market" else "holds and tells"
+    takes = f"{format_ratio(close.collar)}, growing to {format_ratio(close.worst)}"
+    yield f"then it takes by {takes}, past that {then}"
+    yield "a stop, a halt that closes, a limit or flatten takes at once"
 
 
 def _quoting(rule: RulePlan, quote: QuotePlan) -> Iterator[str]:
@@ -178,18 +193,26 @@ def _costs(plan: Plan) -> Iterator[str]:
     for rule in (r for r in plan.rules.values() if r.legs):
         fees: dict[str, float] = {}
         collars = 0.0
+        posts = rule.trade is not None and rule.trade.close.tif == "post_only"
+        given_up = 0.0
         for leg in rule.legs:
             market = plan.markets[leg.market]
             rate = market.instrument.fees
             opening = rate.maker if leg.order.tif == "post_only" else rate.taker
-            closing = rate.taker if rule.trade is not None else 0.0
+            closing = (rate.maker if posts else rate.taker) if rule.trade is not None else 0.0
             fees[leg.market] = fees.get(leg.market, 0.0) + opening + closing
             collars += leg.order.collar or 0.0
-            collars += rule.trade.close.collar if rule.trade is not None else 0.0
+            if posts:
+                given_up += rate.taker - rate.maker
+            elif rule.trade is not None:
+                collars += rule.trade.close.collar
         detail = " + ".join(f"{format_ratio(v)} {n}" for n, v in fees.items())
         total = format_ratio(sum(fees.values()))
         trip = "round trip" if rule.trade is not None else "one order"
         more = f"collars may take {format_ratio(collars)} more"
+        if posts and rule.trade is not None:
+            more += f"; an exit that takes after all costs {format_ratio(given_up)} more in fees"
+            more += f", and up to its collar of {format_ratio(rule.trade.close.collar)}"
         yield f"{rule.name}: {trip} {detail} = {total}; {more}"
 
 

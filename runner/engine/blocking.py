@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from runner.engine.events import Readiness
+from runner.engine.leaving_at_rest import told as at_rest
 from runner.engine.limits import Mode
 from runner.engine.rule import HOLDING, RuleRun, RuleState
 from runner.engine.timers import MS
@@ -110,7 +111,7 @@ def why_not(desk: Desk, run: RuleRun, refusal: Refusal | None, found: list[Readi
     """
     state = run.state
     return (
-        _settled(run)
+        _settled(desk, run)
         or (_run_state(desk) if run.plan.legs else [])
         or _exchanges(desk, run)
         or (_warming(desk, run) if state is RuleState.WARMING else [])
@@ -121,18 +122,28 @@ def why_not(desk: Desk, run: RuleRun, refusal: Refusal | None, found: list[Readi
     )
 
 
-def _settled(run: RuleRun) -> list[Block]:
+def _settled(desk: Desk, run: RuleRun) -> list[Block]:
     """Return what the state alone says."""
     state = run.state
     if state is RuleState.IDLE:
         return []
     if state in HOLDING:
-        return [Block(Kind.TRADE, "", state.value)]
+        return [Block(Kind.TRADE, "", partial(_in_trade, desk, run))]
     if state is RuleState.DISABLED:
         return [Block(Kind.DISABLED, "", run.disabled_why)]
     if state is RuleState.DONE:
         return [Block(Kind.DONE, "", "it trades once, and has")]
     return []
+
+
+def _in_trade(desk: Desk, run: RuleRun) -> str:
+    """Say where a trade is, and what one that is leaving waits for."""
+    leaving = run.trade.leaving if run.trade is not None else None
+    if leaving is None or run.state is not RuleState.LEAVING:
+        return run.state.value
+    if run.resting:
+        return f"leaving {at_rest(desk, run)}"
+    return f"leaving by {leaving.reason}{', held' if leaving.held else ''}"
 
 
 def _run_state(desk: Desk) -> list[Block]:

@@ -61,11 +61,12 @@ def listed(
 def check_known(plan: Plan) -> None:
     """Refuse what a plan may say and this engine does not do yet; FileError names rule and key."""
     for name, rule in plan.rules.items():
-        if rule.trade is None:
+        close = rule.trade.close if rule.trade is not None else None
+        if close is None or close.tif == "ioc":
             continue
-        close = rule.trade.close
-        if close.tif != "ioc":
-            raise FileError(f"rules.{name}.trade.close.tif: {close.tif} is not in this version yet")
+        if close.rest is None or len(rule.legs) > 1:
+            text = "rests only where a trade has one leg, for `give_up`"
+            raise FileError(f"rules.{name}.trade.close.tif: {close.tif} {text}")
 
 
 def with_facts(instrument: Instrument, facts: InstrumentFacts) -> Instrument:

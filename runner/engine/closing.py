@@ -15,6 +15,8 @@ halt every leg counts as blocked, so that positions stay and only a gap is close
 A close that the exchange refuses is not thrown at it again and again (`setbacks`); that nothing
 could be sent for long, for whatever reason, is told.
 
+A close that rests before it takes (`close: {tif: post_only | gtc}`) is `leaving_at_rest`'s.
+
 What is below the exchange's minimum stays in the ledger as a residual and does not hold up the end.
 """
 
@@ -28,6 +30,7 @@ from typing import TYPE_CHECKING, Final
 from runner.engine.cancels import cancel_order
 from runner.engine.commands import OrderType, Purpose, Tif, Topic
 from runner.engine.desk import Desk
+from runner.engine.leaving_at_rest import ExitsAtRest, may_rest, rested
 from runner.engine.limits import Mode
 from runner.engine.order import Order
 from runner.engine.passes import Pass, send
@@ -73,6 +76,7 @@ class Closing:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.at_rest = ExitsAtRest(desk, self)
 
     def begin(
         self,
@@ -82,26 +86,37 @@ class Closing:
         commanded: bool = False,
         only: str = "",
         keep: tuple[int, ...] | None = None,
+        at_once: bool = False,
     ) -> None:
-        """Start to leave a trade, or take a fresh decision on one that is leaving."""
+        """Start to leave a trade, or take a fresh decision on one that is leaving.
+
+        `at_once`: it has rested for long enough.
+        """
         trade = run.trade
         assert trade is not None
         if commanded:
             trade.refused_until = 0
         trade.leaving = Leaving(reason, self.desk.now, commanded=commanded, only=only)
         trade.leaving.keep = keep
+        trade.leaving.passive = not at_once and may_rest(trade)
         run.watch()
         self.step(run)
 
-    def on_order(self, run: RuleRun) -> None:
+    def on_order(self, run: RuleRun, order: Order | None = None) -> None:
         """An order of a leaving trade changed: go on when nothing is in flight."""
         trade = run.trade
         assert trade is not None and trade.leaving is not None
         self.desk.rules.groups.watch_doubt(run)
+        if run.resting:
+            self.at_rest.on_order(run, order)
+            return
         if self._unsettled(run):
             return
         if not self.left_of(trade):
             self.desk.trades.left(run)
+            return
+        if order is not None and rested(order) and not trade.leaving.tries:
+            self.step(run)  # what rested has made room for the first try
             return
         trade.leaving.tries += 1
         wait = max(_close(trade).retry_ns, trade.refused_until - self.desk.now)
@@ -111,6 +126,9 @@ class Closing:
         """Make the next try, if the time for one has come."""
         trade = run.trade
         if trade is None or trade.leaving is None:
+            return
+        if run.resting:
+            self.at_rest.step(run)
             return
         if self.desk.now < trade.refused_until:
             self._again(run, trade, trade.refused_until - self.desk.now)

@@ -96,7 +96,7 @@ class Guards:
                 self.desk.trades.leave(run, "stop")
             else:
                 self.desk.timers.at(self.desk.now + FIRING, self._firing, (run, trade))
-        elif run.state is RuleState.LEAVING and not run.reducing:
+        elif run.state is RuleState.LEAVING and not run.held:
             self.desk.rules.closing.on_order(run)
         else:
             self.look(run)
@@ -283,7 +283,7 @@ class Guards:
 
 def _watched(run: RuleRun) -> bool:
     """Whether something of its trade is held on, or comes in."""
-    return run.stays or run.state is RuleState.ENTERING
+    return run.held or run.state is RuleState.ENTERING
 
 
 def _plan(run: RuleRun) -> GuardPlan:

@@ -71,7 +71,7 @@ class Holding:
     def _look_stop(self, subject: tuple[RuleRun, Trade]) -> None:
         """Look at a stop while no book brings it news."""
         run, trade = subject
-        if run.trade is not trade or not run.stays:
+        if run.trade is not trade or not run.held:
             return
         if run.test(self.desk.now):
             self.desk.rules.step(run)

@@ -88,6 +88,8 @@ def identity(plan: Plan, rule: RulePlan) -> str:
     leaves += (rule.trade.close if rule.trade else None,)
     if rule.trade is not None and rule.trade.stop_loss is not None:
         leaves += (rule.trade.stop_loss,)
+    if rule.trade is not None and rule.trade.close.rest is not None:
+        leaves += (rule.trade.close.rest,)
     return fingerprint(
         repr((_key(rule.when), _key(rule.until), entered_keys(rule), params, leaves))
     )

@@ -94,6 +94,8 @@ class RuleRun:
             self.test = _always
         elif state is RuleState.ACTIVE or self.reducing:
             self.test = self._leaves()
+        elif self.resting:
+            self.test = _always
         elif state is RuleState.ENTERING and self.stop is not None:
             self.test = self.stop.hit  # what rests may fill for long before it is active
         elif state is RuleState.COOLDOWN and not self.armed:
@@ -106,6 +108,18 @@ class RuleRun:
         """Whether a part of its trade is being closed; the rest stays."""
         leaving = self.trade.leaving if self.trade is not None else None
         return self.state is RuleState.LEAVING and leaving is not None and leaving.keep is not None
+
+    @property
+    def resting(self) -> bool:
+        """Whether the close of its trade rests at the touch (`leaving_at_rest`)."""
+        leaving = self.trade.leaving if self.trade is not None else None
+        passive = leaving is not None and leaving.passive
+        return self.state is RuleState.LEAVING and passive and self.plan.quote is None
+
+    @property
+    def held(self) -> bool:
+        """Whether what it holds is guarded on: it stays, or only rests on its way out."""
+        return self.stays or self.resting
 
     @property
     def stays(self) -> bool:

@@ -113,7 +113,7 @@ class Rules:
             self._idle(run)
         if run.state is RuleState.PENDING:
             self._pending(run, hold)
-        elif run.stays:
+        elif run.held:
             self.go_on_holding(run, hold)
         elif run.state is RuleState.ENTERING:
             self._stop_entering(run, hold)
@@ -174,11 +174,11 @@ class Rules:
                 self._enter(run)
 
     def go_on_holding(self, run: RuleRun, hold: bool) -> None:
-        """Close a trade whose `until` or stop says so; bring a quote up to date."""
+        """Close a trade whose `until` or stop says so; bring what rests up to date."""
         now, until = self.desk.now, run.program.until
         stopped = run.stop is not None and run.stop.hit(now)
-        over = until is not None and until.true(now)
-        if not stopped and not over and run.plan.quote is None:
+        over = until is not None and not run.resting and until.true(now)
+        if not stopped and not over and run.plan.quote is None and not run.resting:
             return
         if hold:
             self.deferred[run.plan.name] = run
@@ -188,6 +188,8 @@ class Rules:
             self.desk.trades.leave(run, "stop" if stopped else "until")
         elif run.plan.quote is not None:
             self.quoting.step(run)
+        elif run.resting:
+            self.closing.at_rest.step(run)
 
     def _stop_entering(self, run: RuleRun, hold: bool) -> None:
         """Watch the stop of what has filled while the rest of an entry still works.
@@ -281,7 +283,7 @@ class Rules:
         elif run.state is RuleState.ENTERING:
             self.groups.on_order(run, order)
         elif run.state is RuleState.LEAVING:
-            self.closing.on_order(run)
+            self.closing.on_order(run, order)
         elif filled:
             moved_outside(self.desk, run, f"late fill of {order.intent.cid}")
 
@@ -290,6 +292,8 @@ class Rules:
         run = self.runs.get(order.intent.rule)
         if run is not None and run.plan.quote is not None and run.trade is not None:
             self.quoting.amend_answered(run, order, taken)
+        elif run is not None and run.resting and not taken:
+            self.closing.at_rest.unmoved(order)
 
     # -- the operator, and others' questions
 

@@ -362,6 +362,7 @@ def _trade(trade: Trade) -> dict[str, Any]:
             "only": leaving.only,
             "commanded": leaving.commanded,
             "passive": leaving.passive,
+            "since": leaving.since + trade.wall - trade.t,
             "keep": leaving.keep,
             "mids": leaving.mids,
         }
@@ -400,7 +401,7 @@ def _read_trade(desk: Desk, run: RuleRun, row: dict[str, Any], to_mono: int) -> 
         saved = row["leaving"]
         trade.leaving = Leaving(
             saved["reason"],
-            desk.now,
+            saved["since"] + to_mono if "since" in saved else desk.now,
             only=saved["only"],
             commanded=saved["commanded"],
             passive=saved.get("passive", False),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from runner.engine.desk import Desk, Listed
 from runner.engine.ledger import Ledger
+from runner.engine.timers import NEVER
 from runner.market.instruments import Side
 from runner.spec.rule_plan import LegPlan, RulePlan
 
@@ -68,6 +69,7 @@ class Leaving:
 
     reason: str
     since: int
+    """when it began, in an earlier run too"""
     tries: int = 0
     mids: dict[str, float] = field(default_factory=dict)
     """mids at the decision, from which `worst` counts"""
@@ -78,7 +80,13 @@ class Leaving:
     only: str = ""
     """close this market alone (the operator's word)"""
     passive: bool = False
-    """a quote's inventory leaves by an order at the touch"""
+    """it leaves by an order at the touch: a quote's inventory, a close that rests"""
+    next_at: int = 0
+    """of a close that rests: no new order before this"""
+    moved_at: int = 0
+    """when its order was placed, or moved"""
+    look_at: int = NEVER
+    """a timer is set for then"""
     commanded: bool = False
     """the operator asked for it: goes on while the run is halted"""
     keep: tuple[int, ...] | None = None

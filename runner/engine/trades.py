@@ -12,6 +12,7 @@ from typing import Final
 
 from runner.engine import caretaking
 from runner.engine.desk import Desk
+from runner.engine.leaving_at_rest import AT_LEISURE
 from runner.engine.limits import CLOSES, Mode
 from runner.engine.rule import HOLDING, RuleRun, RuleState
 from runner.engine.rules import Rules
@@ -79,8 +80,8 @@ class Trades:
         if run.trade is None or run.plan.keeps:
             return
         if run.state is RuleState.LEAVING and not commanded and not run.reducing:
-            if reason != "until":
-                self.rules.quoting.exits.hasten(run, reason)
+            if reason not in AT_LEISURE:
+                self._hasten(run, reason)
             return
         if run.state is not RuleState.LEAVING or run.reducing:
             run.cell.active = False
@@ -88,6 +89,13 @@ class Trades:
         rules = self.rules
         begin = rules.closing.begin if run.plan.quote is None else rules.quoting.exits.leave
         begin(run, reason, commanded=commanded, only=only)
+
+    def _hasten(self, run: RuleRun, reason: str) -> None:
+        """What leaves by an order at the touch goes at once, for a graver reason."""
+        if run.plan.quote is not None:
+            self.rules.quoting.exits.hasten(run, reason)
+        elif run.resting:
+            self.rules.closing.at_rest.at_once(run, reason)
 
     def go_on_leaving(self, run: RuleRun) -> None:
         """Take the next step of a rule that is leaving."""
@@ -236,7 +244,7 @@ class Trades:
         elif run.state is RuleState.ACTIVE:
             self.rules.holding.take_up(run)
         elif run.state is RuleState.LEAVING:
-            if run.reducing:
+            if run.held:
                 self.rules.holding.watch(run)
                 self.rules.guards.look(run)
             self.go_on_leaving(run)

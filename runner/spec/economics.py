@@ -53,7 +53,7 @@ class _Level:
 def check(rule: RuleDraft, ctx: Context) -> None:
     """Report what does not pay."""
     cost = round_trip(rule)
-    _stop_is_outside(rule, cost, ctx)
+    _stop_is_outside(rule, ctx)
     entries = list(_levels(rule.when, cost, ctx))
     _absolute(rule, entries, ctx)
     for entry in (e for e in entries if _is_edge(e.term)):
@@ -68,23 +68,33 @@ def _is_edge(term: Expr) -> bool:
     return any(call.function == "gap" for call in find(term, Call))
 
 
-def round_trip(rule: RuleDraft) -> float | None:
-    """Return the fees of opening and closing all legs as a ratio of one leg's notional."""
+def round_trip(rule: RuleDraft, *, at_once: bool = False) -> float | None:
+    """Return the fees of opening and closing all legs as a ratio of one leg's notional.
+
+    `at_once`: closing as what is graver than `until` does, which never rests.
+    """
     total = 0.0
     for leg in rule.legs:
         if leg.market is None or leg.market.instrument is None or not leg.market.certain:
             return None
         fees = leg.market.instrument.fees
         opening = fees.maker if leg.order.tif == "post_only" else fees.taker
-        total += opening + fees.taker
+        total += opening + (fees.maker if _posts(rule) and not at_once else fees.taker)
     return total
 
 
 def collars(rule: RuleDraft) -> float:
-    """Return what the collars of entry and close may take beside the fees."""
+    """Return what the collars of entry and close may take beside the fees.
+
+    A close that only posts pays the maker's fee and no collar, while it is not given up.
+    """
     opening = sum(leg.order.collar or 0.0 for leg in rule.legs)
     close = rule.close.collar if rule.close is not None else DEFAULT_COLLAR
-    return opening + close * len(rule.legs)
+    return opening if _posts(rule) else opening + close * len(rule.legs)
+
+
+def _posts(rule: RuleDraft) -> bool:
+    return rule.close is not None and rule.close.tif == "post_only"
 
 
 # --- levels --------------------------------------------------------------------------------------
@@ -180,8 +190,9 @@ def _pays(rule: RuleDraft, entry: _Level, leave: _Level, ctx: Context) -> None:
     ctx.add("W0505", message, leave.node.mark, label, f"{rule.path}.until", notes=notes, help=help)
 
 
-def _stop_is_outside(rule: RuleDraft, cost: float | None, ctx: Context) -> None:
+def _stop_is_outside(rule: RuleDraft, ctx: Context) -> None:
     """A trade has lost its round trip in the moment it is open; a stop within that closes it."""
+    cost = round_trip(rule, at_once=True)
     stop, size = rule.stop.loss if rule.stop is not None else None, rule.size
     if stop is None or cost is None or size is None or size.expr is None:
         return

@@ -1,4 +1,4 @@
-"""Read what says how an order rests: `clip`, `reprice_every`, `give_up`, `keep`, `key`."""
+"""Read what says how orders and closes rest: `clip`, `reprice_every`, `give_up`, `keep`, `key`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Final
 from runner.lang.nodes import Mapping, Scalar
 from runner.spec.context import Context, flag, text, word
 from runner.spec.parts import Quantity
-from runner.spec.rule_plan import GiveUpPlan, OrderPlan
+from runner.spec.rule_plan import GiveUpPlan, OrderPlan, RestPlan
 
 DEFAULT_COLLAR: Final = 0.0005
 RESTING: Final = ("gtc", "post_only")
+REST_KEYS: Final = ("give_up", "reprice_every", "clip")
+CLOSE_REPRICE: Final = 1_000_000_000
+"""how often a close that rests is moved to the touch where the file does not say"""
 KEY_FIELDS: Final = ("rule", "month", "week", "day", "hour")
 _BRACES: Final = re.compile(r"\{([^{}]*)\}|[{}]")
 
@@ -63,6 +66,50 @@ def read_clip(
         message = "`reprice_every` is more than zero"
         ctx.add("E0203", message, node.key("reprice_every"), "", f"{path}.reprice_every")
     return clip, every
+
+
+def read_rest(
+    node: Mapping, path: str, legs: Sequence[tuple[str | None, str | None]], ctx: Context
+) -> RestPlan | None:
+    """Read how a close rests; `legs`: (base, quote) of each leg, none of a quote."""
+    tif = word(node, "tif", "ioc")
+    if tif not in RESTING:
+        for key in REST_KEYS:
+            if key in node:
+                message = f"`{key}` is for a close that rests: `tif: post_only` or `gtc`"
+                ctx.add("E0203", message, node.key(key), "", f"{path}.{key}")
+        return None
+    if len(legs) != 1:
+        _rests_alone(node, path, bool(legs), ctx)
+        return None
+    give_up = ctx.duration(node, "give_up", path)
+    every = ctx.duration(node, "reprice_every", path)
+    known = [c for c in legs[0] if c is not None]
+    clip = ctx.quantity(node, "clip", path, known, "`clip`") if known else None
+    if "give_up" not in node:
+        message = f"a close that rests (`tif: {tif}`) needs `give_up`"
+        label = "how long may it rest before it takes?"
+        help = (f"close: {{tif: {tif}, give_up: 30s, collar: 3bps, worst: 25bps, then: hold}}",)
+        ctx.add("E0203", message, node.key("tif"), label, f"{path}.tif", help=help)
+    for key, value in (("give_up", give_up), ("reprice_every", every)):
+        if value == 0:
+            message = f"`{key}` is more than zero"
+            ctx.add("E0203", message, node.key(key), "", f"{path}.{key}")
+    return RestPlan(give_up or 0, CLOSE_REPRICE if every is None else every, clip)
+
+
+def _rests_alone(node: Mapping, path: str, trade: bool, ctx: Context) -> None:
+    """A close of several legs, or of a quote, does not rest: say what there is instead."""
+    tif = word(node, "tif", "ioc")
+    if trade:
+        message = f"a close that rests (`tif: {tif}`) is for a trade of one leg"
+        label = "its legs leave together, in matched quantities"
+        help = ("close: {tif: ioc, collar: 3bps, worst: 25bps, then: hold}",)
+    else:
+        message = f"`close` of a quote takes at once; it has no `tif: {tif}`"
+        label = "what is graver than `until` goes by it"
+        help = ("inventory: {on_leave: passive} lets what is held rest at the touch",)
+    ctx.add("E0203", message, node.key("tif"), label, f"{path}.tif", help=help)
 
 
 def check_sequence(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from runner.lang.tree import Expr
@@ -71,6 +71,17 @@ class HedgePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class RestPlan:
+    """How a close rests at its own side's touch before it takes."""
+
+    give_up_ns: int
+    """how long it rests in all; what is left then is taken"""
+    reprice_ns: int = 1_000_000_000
+    clip: Quantity | None = None
+    """how much rests at a time; None: all of it"""
+
+
+@dataclass(frozen=True, slots=True)
 class ClosePlan:
     """How a trade leaves (trading.md, section 3); `worst` counts past the mid at the decision."""
 
@@ -79,6 +90,8 @@ class ClosePlan:
     retry_ns: int = 250_000_000
     worst: float = 0.01
     then: str = "hold"
+    rest: RestPlan | None = field(default=None, repr=False)
+    """of `tif: post_only` and `gtc`; not in `repr`: the identity of rules without it stays"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from runner.lang import types
 from runner.lang.check import CONDITION, NUMBER, Want
@@ -22,6 +22,7 @@ from runner.spec.resting import (
     check_single,
     read_clip,
     read_give_up,
+    read_rest,
 )
 from runner.spec.rule_plan import (
     ClosePlan,
@@ -360,7 +361,15 @@ class _Rule:
             250_000_000 if retry is None else retry,
             -1.0 if worst is None else worst,
             word(at, "then", "hold"),
+            read_rest(at, path, self._currencies(), ctx),
         )
+
+    def _currencies(self) -> list[tuple[str | None, str | None]]:
+        """Return (base, quote) of each leg of a trade."""
+        if self._draft.verb != "trade":
+            return []
+        markets = [leg.market for leg in self._draft.legs]
+        return [(m.base, m.quote) if m is not None else (None, None) for m in markets]
 
 
 def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
@@ -370,8 +379,7 @@ def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
     trade = order = quote = None
     close = draft.close or ClosePlan()
     if close.worst < 0:
-        worst = max(price_collar, close.collar)
-        close = ClosePlan(close.tif, close.collar, close.retry_ns, worst, close.then)
+        close = replace(close, worst=max(price_collar, close.collar))
     if draft.verb == "trade":
         guard = draft.stop.guard if draft.stop is not None else None
         loss = draft.stop.loss if draft.stop is not None else None

@@ -255,17 +255,6 @@ def test_a_secret_is_in_no_output_whatever_else_is_wrong() -> None:
             assert secret not in output
 
 
-@pytest.mark.parametrize("change", [("close: {tif: ioc", "close: {tif: gtc")])
-def test_ways_to_hedge_and_close_of_a_later_version_are_refused_here_not_at_the_start(
-    change: tuple[str, str], tmp_path: Path
-) -> None:
-    text = (Path(__file__).parents[2] / "strategies" / "arb.yaml").read_text(encoding="utf-8")
-    assert change[0] in text
-    path = tmp_path / "arb.yaml"
-    path.write_text(text.replace(*change), encoding="utf-8")
-    assert codes(load(path, environ={})) == ["E0207", "E0207"]
-
-
 # --- smaller rules -------------------------------------------------------------------------------
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from runner.spec.load import Checked, load
-from runner.spec.rule_plan import GiveUpPlan, OrderPlan, SingleOrderPlan
+from runner.spec.parts import Quantity
+from runner.spec.rule_plan import GiveUpPlan, OrderPlan, RestPlan, SingleOrderPlan
 
 TEXT = """
 version: 1
@@ -193,3 +196,97 @@ def test_what_cannot_go_one_after_the_other_is_said(
     found = [d for d in paired(policy, first, second).findings if d.is_error]
     assert [d.code for d in found] == ["E0203"]
     assert message in found[0].message
+
+
+SWING = """
+version: 1
+name: swing
+exchanges:
+  a: {type: binance_usdm, network: sim}
+markets:
+  m: {exchange: a, symbol: BTCUSDT, streams: {book: {max_age: 1s}}}
+rules:
+  swing:
+    when: gap(m.mid, ema(m.mid, 1m)) > ENTER
+    until: gap(m.mid, ema(m.mid, 1m)) < 0bps
+    trade:
+      size: 500 USDT
+      legs: [{market: m, side: buy}]
+      close: {CLOSE}
+      stop: {loss: LOSS}
+risk:
+  max_order: 3000 USDT
+  max_position: {m: 1 BTC}
+  max_orders: {count: 40, per: 1m}
+  max_daily_loss: 20 USDT
+"""
+TAKES = "collar: 5bps, worst: 25bps, then: hold"
+
+
+def swung(close: str, enter: str = "60bps", loss: str = "5 USDT") -> Checked:
+    text = SWING.replace("CLOSE", close).replace("ENTER", enter).replace("LOSS", loss)
+    return load(text, environ={})
+
+
+def test_a_close_that_rests_becomes_a_plan() -> None:
+    keys = "give_up: 30s, reprice_every: 500ms, clip: 250 USDT"
+    plan = swung(f"tif: post_only, {keys}, {TAKES}").plan
+    assert plan is not None and plan.rules["swing"].trade is not None
+    close = plan.rules["swing"].trade.close
+    clip = Quantity(Decimal(250), "USDT")
+    assert close.rest == RestPlan(30 * 10**9, 500 * 10**6, clip)
+    assert (close.tif, close.collar, close.worst) == ("post_only", 0.0005, 0.0025)
+    short = swung(f"tif: gtc, give_up: 1m, {TAKES}").plan
+    assert short is not None and short.rules["swing"].trade is not None
+    assert short.rules["swing"].trade.close.rest == RestPlan(60 * 10**9, 10**9)
+
+
+@pytest.mark.parametrize(
+    ("close", "message"),
+    [
+        ("tif: post_only", "needs `give_up`"),
+        ("tif: gtc, reprice_every: 1s", "needs `give_up`"),
+        ("tif: gtc, give_up: 0s", "`give_up` is more than zero"),
+        ("tif: gtc, give_up: 9s, reprice_every: 0s", "`reprice_every` is more than zero"),
+        ("tif: gtc, give_up: 9s, clip: 0 USDT", "`clip` must be more than zero"),
+        ("give_up: 9s", "a close that rests"),
+        ("tif: ioc, clip: 100 USDT", "a close that rests"),
+    ],
+)
+def test_what_does_not_fit_a_close_is_said(close: str, message: str) -> None:
+    found = [d for d in swung(close).findings if d.is_error]
+    assert [d.code for d in found] == ["E0203"]
+    assert message in found[0].message
+
+
+def test_a_close_of_several_legs_or_of_a_quote_does_not_rest() -> None:
+    pair = load(
+        PAIR.replace("POLICY", "together").replace("FIRST", "tif: ioc")
+        .replace("SECOND", "tif: ioc").replace("tif: ioc, collar: 3bps}", "tif: gtc, give_up: 9s}"),
+        environ={},
+    )  # fmt: skip
+    quote = quoted("unattended: true\n      close: {tif: post_only, give_up: 9s}")
+    for checked, message in ((pair, "a trade of one leg"), (quote, "takes at once")):
+        (found,) = [d for d in checked.findings if d.is_error]
+        assert (found.code, message in found.message) == ("E0203", True)
+        assert found.help
+
+
+def test_a_close_that_only_posts_counts_at_the_makers_fee_and_without_its_collar() -> None:
+    """Taker in and out is 10 bps and 10 of collars; in as taker, out as maker 7 and 5."""
+    posts, takes = f"tif: post_only, give_up: 9s, {TAKES}", f"tif: ioc, {TAKES}"
+    rests = f"tif: gtc, give_up: 9s, {TAKES}"
+
+    def warned(close: str, enter: str) -> bool:
+        return "W0505" in [d.code for d in swung(close, enter).findings]
+
+    assert [warned(takes, enter) for enter in ("19.9bps", "20.1bps")] == [True, False]
+    assert [warned(rests, enter) for enter in ("19.9bps", "20.1bps")] == [True, False]
+    assert [warned(posts, enter) for enter in ("11.9bps", "12.1bps")] == [True, False]
+
+
+def test_a_stop_is_measured_by_what_takes_however_the_close_rests() -> None:
+    """500 USDT at 10 bps is 0.5 USDT; by the maker's fee it would be 0.35."""
+    posts = f"tif: post_only, give_up: 9s, {TAKES}"
+    for loss, warned in (("0.45 USDT", True), ("0.55 USDT", False)):
+        assert ("W0505" in [d.code for d in swung(posts, loss=loss).findings]) is warned

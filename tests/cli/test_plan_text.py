@@ -1,0 +1,30 @@
+"""`runner plan`: what it says of a close that rests, defaults included."""
+
+from __future__ import annotations
+
+from runner.cli.plan_text import as_text
+from tests.spec.test_resting import TAKES, swung
+
+
+def words(close: str) -> str:
+    plan = swung(close, loss="50 USDT").plan
+    assert plan is not None
+    return " ".join(as_text(plan).split())
+
+
+def test_how_long_an_exit_rests_how_it_is_moved_and_how_it_takes_then_is_said() -> None:
+    said = words(f"tif: post_only, give_up: 30s, {TAKES}")
+    assert "its exit rests at the touch (post_only) for 30s, moved every 1s" in said
+    assert "then it takes by 5bps, growing to 25bps, past that holds and tells" in said
+    assert "round trip 7bps m = 7bps; collars may take 5bps more" in said
+    assert "an exit that takes after all costs 3bps more in fees" in said
+
+
+def test_an_exit_that_may_take_is_counted_as_one_that_takes() -> None:
+    said = words(f"tif: gtc, give_up: 30s, clip: 250 USDT, {TAKES}")
+    assert "rests at the touch (gtc) 250 USDT at a time for 30s" in said
+    assert "round trip 10bps m = 10bps; collars may take 10bps more" in said
+
+
+def test_a_close_that_takes_says_nothing_of_resting() -> None:
+    assert "rests at the touch" not in words(f"tif: ioc, {TAKES}")
