@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ from runner.app.tape import EventTape
 from runner.base.clock import NS_PER_MS, SystemClock
 from runner.base.errors import WorldError
 from runner.base.ids import fingerprint, new_run_id
+from runner.engine.commands import Intent
+from runner.engine.events import Fill
 from runner.engine.orphans import ADOPTED
 from runner.engine.saved import Saved
 from runner.engine.snapshot import split_fills
@@ -34,6 +36,7 @@ from runner.store.lock import Lock
 from runner.store.past import (
     Past,
     SavedState,
+    read_ended,
     read_fills,
     read_heard,
     read_intents,
@@ -259,6 +262,7 @@ def restored_from(past: Past, path: Path) -> Saved | None:
     try:
         ours = {each.intent.cid for each in read_intents(db)}
         journaled = [each.fill for each in read_fills(db) if each.fill.cid in ours]
+        ended = _ended(read_ended(db), journaled)
         claimed = read_once(db)
         heard = read_heard(db, max((s.wall for s in states.values()), default=0) - LONGEST_AGE)
     finally:
@@ -272,7 +276,17 @@ def restored_from(past: Past, path: Path) -> Saved | None:
         keys=frozenset(claimed),
         sources=sources,
         heard=tuple(heard),
+        ended=ended,
     )
+
+
+def _ended(intents: Sequence[Intent], fills: Iterable[Fill]) -> tuple[tuple[Intent, int], ...]:
+    """Return the last orders that had ended, with what their fills filled."""
+    filled = dict.fromkeys((each.cid for each in intents), 0)
+    for fill in fills:
+        if fill.cid in filled:
+            filled[fill.cid] += fill.lots
+    return tuple((each, filled[each.cid]) for each in intents)
 
 
 def _fills_since(past: Past) -> int:
@@ -296,5 +310,6 @@ def _jsonable(saved: Saved | None) -> object:
         "keys": sorted(saved.keys),
         "sources": saved.sources,
         "heard": saved.heard,
+        "ended": saved.ended,
         "settled": saved.settled,
     }

@@ -52,11 +52,13 @@ def ruleless(engine: Engine) -> list[str]:
     """Return the open trades that no rule of the file goes on with, and what may become of them."""
     if not engine.orphans:
         return []
-    names = "; ".join(f"{text} has no such rule in the file" for text in engine.orphans)
+    lacks = "no rule of its name, markets and sides is in the file"
+    names = ", ".join(x if "(" in x else f"{x} ({lacks})" for x in engine.orphans)
     first = engine.orphans[0].partition(" ")[0]
+    alone = "; `--adopt` alone goes on by the file as it is" if "(" in engine.orphans[0] else ""
     return [
         f"the open trade of {names}: `--adopt {first}=NEW` lets the rule NEW go on with it,"
-        " `--close-orphans` closes it first, `--hold-orphans` keeps it"
+        f" `--close-orphans` closes it first, `--hold-orphans` keeps it{alone}"
     ]
 
 

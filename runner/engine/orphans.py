@@ -77,13 +77,17 @@ def same_words(rule: RulePlan, words: str, row: Row) -> bool:
 
 
 def _orphans(plan: Plan, rows: Mapping[str, Row], words: bool) -> list[str]:
-    """Return the names of all; `words`: trades go on by the words that their rules have now."""
+    """Return the names of all; `words`: trades go on by the words that their rules have now.
+
+    A file that says `on_restart: refuse` goes on with none by itself.
+    """
     found = []
     for name, row in rows.items():
         rule = plan.rules.get(name)
         goes_on = rule is not None and fits(plan, rule, row)
         if rule is not None and goes_on and not words:
-            goes_on = same_words(rule, identity(plan, rule), row)
+            refuses = plan.run.on_restart == "refuse"
+            goes_on = not refuses and same_words(rule, identity(plan, rule), row)
         if not goes_on and holds(row):
             found.append(name)
     return found

@@ -76,6 +76,8 @@ class Rules:
         self.guards = Guards(desk)
         self.deeds = Deeds(desk)
         self.triggers = Triggers(desk, sources)
+        self.late: dict[str, str] = {}
+        """rules of which a fill was booked at the restore that their rows did not know, by cid"""
         self.dirty: dict[str, None] = {}
         """names of rules (and "" for the run) whose lasting state changed since the last flush"""
         self.counted = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
+from runner.engine.commands import Intent
 from runner.engine.events import Fill
 
 
@@ -35,5 +36,7 @@ class Saved(msgspec.Struct, kw_only=True):
     keys: frozenset[str] = frozenset()
     sources: dict[str, str] = {}
     heard: tuple[tuple[str, str, int], ...] = ()
+    ended: tuple[tuple[Intent, int], ...] = ()
+    """orders of the last while that had ended, each with the lots that its journaled fills say"""
     settled: tuple[Settled, ...] = ()
     """what became of open trades without a rule; `rules` has their rows as they go on"""

@@ -8,13 +8,15 @@ fill ends the count.
 
 from __future__ import annotations
 
+from math import nan
 from typing import TYPE_CHECKING, Final
 
 from runner.engine.commands import Purpose, Reconcile, Topic
-from runner.engine.limits import Mode
+from runner.engine.limits import Cause, Mode
 from runner.engine.order import Order, OrderState
 from runner.engine.rule import RuleRun, RuleState
 from runner.engine.timers import MS, SECOND
+from runner.engine.trade import new_trade
 from runner.market.instruments import Side
 
 if TYPE_CHECKING:
@@ -62,9 +64,18 @@ def _refused(desk: Desk, run: RuleRun, trade: Trade, order: Order) -> None:
         desk.tell("page", text, Topic.HELD)
 
 
+def still_refused(desk: Desk, trade: Trade) -> None:
+    """An earlier run was refused its exits so often that nobody may enter: that stands."""
+    if trade.refused >= TELL_AFTER:
+        name = trade.rule.name
+        text = f"{name}: {trade.refused} exits refused before this start"
+        desk.limits.causes[f"refused:{name}"] = Cause(Mode.REDUCING, "refused", text)
+
+
 def moved_outside(desk: Desk, run: RuleRun, cause: str) -> None:
     """A ledger changed unexpectedly: even the legs, or close what is there."""
     trade = run.trade if run.trade is not None else run.last_trade
+    trade = trade if trade is not None else _found(desk, run)
     if run.plan.order is not None or trade is None:
         return
     desk.rules.touch(run.plan.name)
@@ -89,6 +100,18 @@ def moved_outside(desk: Desk, run: RuleRun, cause: str) -> None:
         _judge(desk, run)
     elif run.state is RuleState.LEAVING:
         desk.trades.go_on_leaving(run)
+
+
+def _found(desk: Desk, run: RuleRun) -> Trade | None:
+    """Return a trade for what a rule's ledgers hold though no trade of this run put it there."""
+    held = [abs(desk.ledgers.of(run.plan.name, leg.market).lots) for leg in run.plan.legs]
+    if not any(held):
+        return None
+    entered = [nan] * len(run.plan.entered)
+    trade = new_trade(desk, run.plan, [max(lots, 1) for lots in held], entered)
+    for leg in trade.legs:
+        leg.start = leg.fee_start = 0
+    return trade
 
 
 def _even(desk: Desk, run: RuleRun, trade: Trade, cause: str) -> None:

@@ -24,6 +24,7 @@ from runner.engine.orphans import fits, holds, same_words
 from runner.engine.reading import entered_keys
 from runner.engine.rule import RuleRun, RuleState
 from runner.engine.saved import Saved
+from runner.engine.setbacks import still_refused
 from runner.engine.sources import Pending
 from runner.engine.sources import fits as field_fits
 from runner.engine.timers import NEVER
@@ -166,6 +167,8 @@ def restore(desk: Desk, saved: Saved, *, adopt: bool = False) -> list[str]:
         _restore_rule(desk, run, row)
         if run.plan.orphan is not None:
             _keep_words(run, row)
+        elif not adopt and _unwanted(desk, saved, row, name):
+            orphans.append(f"{name} (the file says `on_restart: refuse`)")
         elif not same_words(run.plan, run.identity, row):
             assert run.trade is not None
             if adopt or not holds(row):
@@ -173,6 +176,7 @@ def restore(desk: Desk, saved: Saved, *, adopt: bool = False) -> list[str]:
             else:
                 run.trade.identity = row["trade"]["identity"]
                 orphans.append(f"{name} (as it was: its when, until, close or params have changed)")
+    _known_again(desk, saved)
     for fill in saved.late:
         _book_late(desk, fill)
     begin_care(desk, saved.settled)
@@ -180,6 +184,13 @@ def restore(desk: Desk, saved: Saved, *, adopt: bool = False) -> list[str]:
         text = "an open trade's rule has changed"
         desk.limits.causes[REFUSED] = Cause(Mode.FROZEN, STOP, text)
     return orphans
+
+
+def _unwanted(desk: Desk, saved: Saved, row: dict[str, Any], name: str) -> bool:
+    """Whether the file does not want a start with this open trade, and nobody else said so."""
+    if desk.plan.run.on_restart != "refuse" or not holds(row):
+        return False
+    return all(each.rule != name for each in saved.settled)
 
 
 def _keep_words(run: RuleRun, row: dict[str, Any]) -> None:
@@ -214,6 +225,22 @@ def _book_late(desk: Desk, fill: Fill) -> None:
     desk.spending.book(desk, intent, fill)
     desk.orders.changed(order)
     desk.rules.touch(intent.rule)
+    desk.rules.late[intent.rule] = fill.cid
+
+
+def _known_again(desk: Desk, saved: Saved) -> None:
+    """Know the orders that had ended lately: whatever still fills of them is booked, and closed."""
+    gone = {x.of: x.rule for x in saved.settled}
+    to_mono = desk.now - desk.wall
+    for intent, filled in saved.ended:
+        rule = gone.get(intent.rule, intent.rule)
+        if intent.cid in desk.orders.all or rule not in desk.rules.runs:
+            continue
+        if intent.market in desk.markets:
+            t = intent.wall + to_mono
+            order = Order(msgspec.structs.replace(intent, t=t, rule=rule))
+            order.state, order.filled, order.ended_at = OrderState.CANCELED, filled, desk.now
+            desk.orders.all[intent.cid] = order
 
 
 def _restore_run(desk: Desk, row: dict[str, Any]) -> None:
@@ -244,6 +271,7 @@ def _restore_rule(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
         run.trade = _read_trade(desk, run, row["trade"], to_mono)
         run.cell.entered = run.trade.entered
         run.cell.active = state is RuleState.ACTIVE
+        still_refused(desk, run.trade)
     for saved in row["orders"]:
         _restore_order(desk, saved, to_mono)
     if "inbox" in row and run.plan.trigger is not None:
@@ -352,6 +380,10 @@ def _trade(trade: Trade) -> dict[str, Any]:
             for leg in trade.legs
         ],
     }
+    if trade.incompletable:
+        row["incompletable"] = True
+    if trade.refused:
+        row["refused"] = [trade.refused, trade.refused_until + trade.wall - trade.t]
     if trade.guard is not None:
         guard = trade.guard
         row["guard"] = {"ticks": guard.ticks, "cid": guard.cid, "given_up": guard.given_up}
@@ -394,6 +426,9 @@ def _read_trade(desk: Desk, run: RuleRun, row: dict[str, Any], to_mono: int) -> 
         given_up=row.get("given_up", False),
         given_up_at=desk.now,
         then_sent=row.get("then_sent", False),
+        incompletable=row.get("incompletable", False),
+        refused=row.get("refused", (0, 0))[0],
+        refused_until=row.get("refused", (0, 0))[1] + to_mono,
     )
     if "guard" in row:
         trade.guard = Guard(**row["guard"])

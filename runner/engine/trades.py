@@ -226,13 +226,22 @@ class Trades:
 
     def take_up(self, run: RuleRun) -> None:
         """Go on with what an earlier run left: its trade once its exchanges are there, its rest."""
-        if run.state in HOLDING and not self.rules.known_to_all(run):
+        late = self.rules.late.get(run.plan.name)
+        if (run.state in HOLDING or late) and not self.rules.known_to_all(run):
             self.desk.timers.at(self.desk.now + TAKE_UP_LOOK, self.take_up, run)
+            return
+        if late and run.trade is None:
+            moved_outside(self.desk, run, f"late fill of {late}")
             return
         if run.plan.orphan is not None:
             caretaking.take_up(self.desk, run)
             return
         self.rules.triggers.take_up(run)
+        if self.desk.plan.run.on_restart == "flatten":
+            self.reopen(run)
+            if run.state in HOLDING:
+                self.leave(run, "restart")
+                return
         if run.state is RuleState.ENTERING:
             self.rules.groups.watch_doubt(run)
             self.rules.groups.watch_ttl(run)

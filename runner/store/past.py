@@ -21,6 +21,8 @@ _FILL_COLUMNS: Final = (
     "cid, trade_id, lots, price, fee, fee_asset, maker, ts, source, t, wall, run, seq"
 )
 
+LATELY: Final = 100
+"""so many orders that have ended stay known over a restart, for a fill that comes late"""
 _EVENT_KINDS: Final = frozenset(str(each.__struct_config__.tag) for each in get_args(AnyEvent))
 
 _decode_event = msgspec.json.Decoder(AnyEvent).decode
@@ -115,6 +117,15 @@ def read_intents(db: sqlite3.Connection, run: str | None = None) -> list[PastInt
     where, values = ("WHERE run=?", (run,)) if run is not None else ("", ())
     rows = db.execute(f"SELECT {_INTENT_COLUMNS} FROM intents {where} ORDER BY seq", values)
     return [_intent(row) for row in rows]
+
+
+def read_ended(db: sqlite3.Connection, most: int = LATELY) -> list[Intent]:
+    """Return the youngest intents with a terminal state, the oldest first."""
+    rows = db.execute(
+        f"SELECT {_INTENT_COLUMNS} FROM intents WHERE ended IS NOT NULL ORDER BY seq DESC LIMIT ?",
+        (most,),
+    ).fetchall()
+    return [_intent(row).intent for row in reversed(rows)]
 
 
 def read_once(db: sqlite3.Connection) -> list[str]:
