@@ -8,6 +8,7 @@ from runner.sim.binance_errors import BAD_SYMBOL, ApiError, illegal, missing
 from runner.sim.binance_streams import MINUTES, kline_row, levels
 from runner.sim.catalogue import Instrument
 from runner.sim.matching import Side
+from runner.sim.past import kept
 from runner.sim.venue import Venue
 
 Params = dict[str, str]
@@ -74,7 +75,7 @@ class BinancePublic:
             raise ApiError(-1120, "Invalid interval.")
         limit = whole(params, "limit", 500, 1500 if self._futures else 1000)
         minutes = MINUTES[interval]
-        bars = self.venue.bars(instrument.symbol, minutes, 2500 // minutes + 1)
+        bars = self.venue.bars(instrument.symbol, minutes, kept(minutes))
         start = whole(params, "startTime", 0, 1 << 60)
         end = whole(params, "endTime", 1 << 60, 1 << 60)
         bars = [bar for bar in bars if start <= bar.start_s * 1000 <= end]

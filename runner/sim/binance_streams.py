@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
+from runner.sim.bars import Bar
 from runner.sim.catalogue import Instrument
 from runner.sim.feed import Deliver, Feed, Plain, Stream, Tape, steps
 from runner.sim.matching import Book, Side
-from runner.sim.prices import Bar
 from runner.sim.rules import PublicTrade
 from runner.sim.venue import FUNDING_RATE_PPM, Venue
 from runner.sim.wire import Session, Wire

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from random import Random
 
 from runner.base.rng import seeded
+from runner.sim.bars import Bar, make_bars, merge_bars
 from runner.sim.catalogue import START_PRICE
+from runner.sim.past import Past
 
 STEP_MS = 50
 STEPS_PER_S = 1000 // STEP_MS
@@ -24,25 +26,6 @@ _SIGMA_S = 0.00003  # per square root of a second, market factor; the own noise 
 _BETA = {"BTCUSDT": 1.0, "ETHUSDT": 1.3, "SOLUSDT": 1.6}
 _BASIS = {"binance_usdm": -0.0003, "bybit_linear": 0.0, "binance_spot": 0.0002}
 _MOVED = ("binance_usdm", "bybit_linear")  # spot follows the latent price
-
-
-@dataclass(slots=True)
-class Bar:
-    """One minute of one symbol at the latent price."""
-
-    start_s: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    trades: int
-
-    def add(self, price: float) -> None:
-        """Take one more price into the bar."""
-        self.high = max(self.high, price)
-        self.low = min(self.low, price)
-        self.close = price
 
 
 @dataclass(slots=True)
@@ -87,6 +70,10 @@ class Latent:
     bars: list[Bar]
     dislocations: Dislocations
     basis: dict[str, float]
+    faded: list[Bar] = field(default_factory=list)
+    """hours whose minutes are no longer kept"""
+    origin: tuple[int, float] = (0, 0.0)
+    """second and price of the first minute"""
     scripted: list[Shift] = field(default_factory=list)
 
     def price(self, exchange: str) -> float:
@@ -111,6 +98,7 @@ class Market:
         self.step = 0
         self.dislocations = dislocations
         self._rng = seeded("sim-market", seed)
+        self._past = Past(seed, _SIGMA_S, _BETA)
         factor = self._history_factor()
         self.latents = {
             symbol: self._latent(seed, symbol, now_s, factor, i)
@@ -132,7 +120,10 @@ class Market:
         basis = {name: mean + rng.gauss(0.0, 0.00005) for name, mean in _BASIS.items()}
         first = (2.5 + 1.1 * index) * STEPS_PER_S
         schedule = Dislocations(seeded("sim-dislocation", seed, symbol), int(first), turn=index)
-        return Latent(symbol, log_end, _bars(steps, log_end, now_s, rng), schedule, basis)
+        start = now_s - now_s % 60 - 60 * (HISTORY_MINUTES - 1)
+        bars = make_bars(steps, _POINTS_PER_MINUTE, log_end, start, 60, rng)
+        origin = (start, bars[0].open)
+        return Latent(symbol, log_end, bars, schedule, basis, origin=origin)
 
     def advance(self, now_s: int) -> None:
         """Move every price by one step; `now_s` decides which minute's bar it enters."""
@@ -149,7 +140,15 @@ class Market:
                 latent.dislocations.advance(self.step)
             if latent.scripted:
                 latent.scripted = [s for s in latent.scripted if s.until > self.step]
-            _extend(latent.bars, math.exp(latent.log_price), now_s, rng)
+            _extend(latent, math.exp(latent.log_price), now_s, rng)
+
+    def bars(self, symbol: str, minutes: int, count: int) -> list[Bar]:
+        """Return the last `count` bars of `minutes`; from hours on they reach back `DAYS` days."""
+        latent = self.latents[symbol]
+        bars = latent.bars[-(count + 1) * minutes :]
+        if minutes >= 60 and (count + 1) * minutes > len(bars):
+            bars = [*self._past.hours(symbol, *latent.origin), *latent.faded, *bars]
+        return merge_bars(bars, minutes)[-count:]
 
     def quiet(self, quiet: bool) -> None:
         """Stop the seeded dislocations, or let them go on."""
@@ -163,49 +162,14 @@ class Market:
         self.latents[symbol].scripted.append(Shift(exchange, bps / 10_000, until))
 
 
-def _bars(steps: list[float], log_end: float, now_s: int, rng: Random) -> list[Bar]:
-    """Build the minutes that end now, from the moves in them."""
-    log = log_end - sum(steps)
-    start = now_s - now_s % 60 - 60 * (HISTORY_MINUTES - 1)
-    bars: list[Bar] = []
-    for minute in range(HISTORY_MINUTES):
-        price = math.exp(log)
-        volume = rng.lognormvariate(3.5, 0.5)
-        bar = Bar(start + 60 * minute, price, price, price, price, volume, rng.randint(200, 2000))
-        for move in steps[minute * _POINTS_PER_MINUTE : (minute + 1) * _POINTS_PER_MINUTE]:
-            log += move
-            bar.add(math.exp(log))
-        bars.append(bar)
-    return bars
-
-
-def _extend(bars: list[Bar], price: float, now_s: int, rng: Random) -> None:
-    start = now_s - now_s % 60
+def _extend(latent: Latent, price: float, now_s: int, rng: Random) -> None:
+    bars, start = latent.bars, now_s - now_s % 60
     if bars[-1].start_s < start:
         bars.append(Bar(start, bars[-1].close, price, price, price, 0.0, 0))
         if len(bars) > HISTORY_MINUTES + 200:
+            latent.faded = merge_bars([*latent.faded, *bars[:200]], 60)
             del bars[:200]
     bar = bars[-1]
     bar.add(price)
     bar.volume += rng.random() * 0.03
     bar.trades += 1
-
-
-def merge_bars(bars: list[Bar], minutes: int) -> list[Bar]:
-    """Merge bars of one minute to bars of `minutes`, aligned to the epoch."""
-    if minutes == 1:
-        return bars
-    merged: list[Bar] = []
-    for bar in bars:
-        start = bar.start_s - bar.start_s % (60 * minutes)
-        if not merged or merged[-1].start_s != start:
-            merged.append(
-                Bar(start, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.trades)
-            )
-            continue
-        last = merged[-1]
-        last.high, last.low = max(last.high, bar.high), min(last.low, bar.low)
-        last.close = bar.close
-        last.volume += bar.volume
-        last.trades += bar.trades
-    return merged

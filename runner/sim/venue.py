@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from runner.base.rng import seeded
 from runner.sim.account import Account, Position, Terms
+from runner.sim.bars import Bar
 from runner.sim.catalogue import Instrument
 from runner.sim.makers import Quoter
 from runner.sim.matching import Book, Side, Trade, Verdict
@@ -26,7 +27,7 @@ from runner.sim.orders import (
     Tif,
     Why,
 )
-from runner.sim.prices import Bar, Market, merge_bars
+from runner.sim.prices import Market
 from runner.sim.rules import Listener, PublicTrade, Request, Rules
 from runner.sim.stops import is_reached
 
@@ -140,14 +141,12 @@ class Venue:
 
     def bars(self, symbol: str, minutes: int, count: int) -> list[Bar]:
         """Return the last `count` bars of `minutes` at this exchange's price, oldest first."""
-        latent = self.market.latents[symbol]
-        factor = 1.0 + latent.basis[self.name]
-        scaled = [
+        factor = 1.0 + self.market.latents[symbol].basis[self.name]
+        return [
             Bar(b.start_s, b.open * factor, b.high * factor, b.low * factor, b.close * factor,
                 b.volume, b.trades)
-            for b in latent.bars[-(count + 1) * minutes :]
+            for b in self.market.bars(symbol, minutes, count)
         ]  # fmt: skip
-        return merge_bars(scaled, minutes)[-count:]
 
     def next_funding_ms(self) -> int:
         """Return when funding is next paid."""

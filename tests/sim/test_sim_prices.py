@@ -8,8 +8,9 @@ import math
 import pytest
 
 from runner.base.clock import NS_PER_MS, VirtualClock
+from runner.sim.bars import merge_bars
 from runner.sim.matching import Side
-from runner.sim.prices import Market, merge_bars
+from runner.sim.prices import Market
 from runner.sim.simulation import Simulation
 from tests.sim.sim_client import START_NS, Quiet
 
@@ -86,3 +87,33 @@ def _round_trips(seed: int, seconds: int) -> int:
 @pytest.mark.parametrize("seed", [1, 2, 3, 4, 7])
 def test_a_spread_opens_and_closes_within_twenty_seconds(seed: int) -> None:
     assert _round_trips(seed, 20) >= 3
+
+
+def test_days_reach_back_beyond_the_minutes_and_join_them() -> None:
+    """A mean over 200 days is known at once, near the price, and the same for the same seed."""
+    one, two = (Simulation(VirtualClock(wall=START_NS), 7) for _ in range(2))
+    venue = one.exchanges["binance_spot"].venue
+    days = venue.bars("BTCUSDT", 1440, 250)
+    assert len(days) == 250
+    assert {b.start_s - a.start_s for a, b in itertools.pairwise(days)} == {86_400}
+    assert all(b.low <= min(b.open, b.close) <= max(b.open, b.close) <= b.high for b in days)
+    jumps = [abs(b.open / a.close - 1) for a, b in itertools.pairwise(days)]
+    assert max(jumps) < 1e-9, "a day opens where the last one closed, where the minutes begin too"
+    mean = sum(bar.close for bar in days[-201:-1]) / 200
+    assert 0.5 < mean / days[-1].close < 2
+    again = two.exchanges["binance_spot"].venue.bars("BTCUSDT", 1440, 250)
+    assert [bar.close for bar in again] == [bar.close for bar in days]
+
+
+def test_minutes_that_fade_stay_in_the_hours() -> None:
+    market = Market(5, 1_000_000_020)
+    before = market.bars("BTCUSDT", 60, 5_000)
+    now = 1_000_000_020
+    for _ in range(450):
+        now += 60
+        market.advance(now)
+    after = market.bars("BTCUSDT", 60, 5_000)
+    known = {bar.start_s: bar.close for bar in after}
+    assert len(market.latents["BTCUSDT"].bars) < 2_250 < 2_000 + 450
+    assert all(known[bar.start_s] == bar.close for bar in before[-4_000:-1])
+    assert {b.start_s - a.start_s for a, b in itertools.pairwise(after)} == {3_600}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from runner.sim.bars import Bar
 from runner.sim.bybit.errors import RetError, bad_parameter
 from runner.sim.catalogue import MONEY, Instrument
 from runner.sim.matching import Side
-from runner.sim.prices import Bar
+from runner.sim.past import kept
 from runner.sim.venue import FUNDING_EVERY_S, FUNDING_RATE_PPM, Venue
 
 Params = Mapping[str, Any]
@@ -141,7 +142,7 @@ def kline(venue: Venue, params: Params) -> Any:
         raise bad_parameter("interval invalid")
     start = whole(params, "start", 0, 1 << 60)
     end = whole(params, "end", 1 << 60, 1 << 60)
-    bars = venue.bars(instrument.symbol, minutes, 2500 // minutes + 1)
+    bars = venue.bars(instrument.symbol, minutes, kept(minutes))
     bars = [bar for bar in bars if start <= bar.start_s * 1000 <= end]
     rows = [
         [str(bar.start_s * 1000), *bar_texts(instrument, bar)]
