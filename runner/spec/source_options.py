@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from runner.base.hosts import is_loopback
 from runner.lang import types
+from runner.lang.check import TEXT
 from runner.lang.diagnostics import Mark
 from runner.lang.nodes import Mapping, Scalar, Sequence
+from runner.lang.tree import Param, is_broken
 from runner.spec.context import Context, flag, integer, section, text, word
 from runner.spec.cron import parse_cron
 from runner.spec.fields import number_field, pointer
@@ -310,7 +312,7 @@ class Reader:
 
 def read_schedule(node: Mapping, path: str, ctx: Context) -> SchedulePlan | None:
     """Read a calendar: of a source, or of a rule's own trigger."""
-    cron, zone = text(node, "cron"), text(node, "zone") or "UTC"
+    cron, zone = _cron(node, path, ctx), text(node, "zone") or "UTC"
     if cron is None:
         return None
     within = ctx.duration(section(node, "missed"), "run_once_within", f"{path}.missed")
@@ -334,6 +336,21 @@ def read_schedule(node: Mapping, path: str, ctx: Context) -> SchedulePlan | None
         message = "a `jitter` of more than an hour"
         ctx.add("E0203", message, node.key("jitter"), "", f"{path}.jitter")
     return SchedulePlan(cron, zone, within or 0, jitter or 0)
+
+
+def _cron(node: Mapping, path: str, ctx: Context) -> str | None:
+    """Return the five fields, written here or as the parameter `params.NAME`."""
+    written, at = text(node, "cron"), node.get("cron")
+    if written is None or not written.startswith("params."):
+        return written
+    expr = ctx.expr(at, TEXT, f"{path}.cron")
+    if isinstance(expr, Param):
+        return str(ctx.values.get(expr.name, "")) or None
+    if expr is not None and not is_broken(expr):
+        assert at is not None
+        message = "`cron` is five fields, or one parameter that holds them"
+        ctx.add("E0203", message, at.mark, "", f"{path}.cron")
+    return None
 
 
 def secret_at(node: Mapping, key: str) -> SecretRef | None:

@@ -191,6 +191,27 @@ def test_a_mistake_in_a_trigger_is_told_in_words(rule: str, code: str, words: st
     assert words in as_text(checked)
 
 
+def test_a_calendar_may_be_a_parameter() -> None:
+    """So that one file buys on Mondays, and at once where somebody wants to see it."""
+    text = with_source("{type: schedule, cron: '* * * * *'}", "trigger: {cron: params.at}")
+    text += "params: {at: {type: text, default: '0 8 * * MON'}, n: {type: number, default: 1}}\n"
+
+    def cron(**sets: str) -> str:
+        checked = load(text, environ={}, sets=sets)
+        assert checked.plan is not None, as_text(checked)
+        options = checked.plan.sources["r.cron"].options
+        assert isinstance(options, SchedulePlan)
+        return options.cron
+
+    assert cron() == "0 8 * * MON"
+    assert cron(at="*/5 * * * *") == "*/5 * * * *"
+    wrong = load(text, environ={}, sets={"at": "soon"})
+    assert wrong.plan is None and "five fields are needed" in as_text(wrong)
+    for other in ("params.nothing", "params.n"):
+        checked = load(text.replace("params.at", other), environ={})
+        assert checked.plan is None and other.split(".")[1] in as_text(checked)
+
+
 @pytest.mark.parametrize("key", ["key: sk-abcdefabcdef", "token: abc-def-ghi"])
 def test_a_secret_of_a_source_is_masked(key: str) -> None:
     source = "{type: llm, base_url: 'https://e.invalid', model: m, about: x, max_age: 1m, "
