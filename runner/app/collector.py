@@ -18,6 +18,7 @@ from runner.app.latency import Histogram, StageClock
 from runner.app.waterfall import RuleMoney, Seen
 from runner.base.clock import NS_PER_MS
 from runner.engine.commands import (
+    Amend,
     Command,
     Intent,
     Notify,
@@ -120,7 +121,10 @@ class Collector:
         self.stages = StageClock()
         self.acks = Histogram()
         """decision to acknowledgement, ns: what there is where no wire measures the stage"""
-        self.rules = {rule: RuleMoney(rule) for rule in plan.rules}
+        self.rules = {
+            name: RuleMoney(name, quotes=rule.quote is not None)
+            for name, rule in plan.rules.items()
+        }
         self.exchanges = {name: ExchangeCount() for name in plan.exchanges}
         self.samples = {key: StreamCount() for key in streams}
         self.orders: dict[str, Sent] = {}
@@ -149,6 +153,7 @@ class Collector:
         }
         self._by_command: dict[type[Command], Callable[[Any, int], None]] = {
             Send: self._send,
+            Amend: self._amend,
             Trace: self._trace,
             Resync: self._resync,
             RunState: lambda state, _: self.states.append(state),
@@ -215,6 +220,13 @@ class Collector:
             intent = approved.intent
             self.orders[intent.cid] = Sent(intent, self._seen(intent, t), t)
             self.exchanges[intent.exchange].sent += 1
+
+    def _amend(self, command: Amend, t: int) -> None:
+        """Price a change as a decision of its own: what fills from now on was decided here."""
+        intent = command.order.intent
+        sent = self.orders.get(intent.cid)
+        if sent is not None:
+            sent.seen = self._seen(intent, t)
 
     def _seen(self, intent: Intent, t: int) -> Seen | None:
         """Price an order against the book at its decision; None without a valid book."""

@@ -184,6 +184,7 @@ def _rule(
         unrealised=money(pieces.net - settled - rule.realised),
         residual={m: plain(leg.base) for m, leg in sorted(rule.legs.items()) if leg.lots},
         trades=len(rule.results()),
+        round_trips=rule.trips if rule.quotes else None,
         best_three_share=_best_three(rule.results()),
         fee_rates=_fee_rates(books.collector, rule),
         waterfall={

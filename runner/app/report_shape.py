@@ -56,6 +56,9 @@ class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
     unrealised: str
     residual: dict[str, str]
     trades: int
+    """of a `quote`: round trips of its inventory, one that is still open among them"""
+    round_trips: int | None
+    """inventories of a `quote` that were opened and closed again; None of other verbs"""
     best_three_share: str
     """share of the profit of all winning trades that the best three made, a ratio"""
     fee_rates: dict[str, str]

@@ -12,6 +12,9 @@ from runner.app.why.text import label
 _REASONS = 3
 """told in the text; the JSON and `runner why` have all"""
 
+_SHOWN = 0.0005
+"""a share of the time that is not 0.0% in print"""
+
 _PIECES = (
     ("edge", "edge at decision"),
     ("walk", "book walk"),
@@ -79,18 +82,13 @@ def _head(report: Report) -> list[str]:
 
 
 def _rule(name: str, rule: RuleReport) -> list[str]:
-    lines = [
-        f"rule {name}",
-        f"  {_evaluations(rule)}{rule.true} true,"
-        f" {count(rule.entries, 'entry', 'entries')}, {count(rule.exits, 'exit')},"
-        f" {rule.no_fill} without fill, {rule.rejected} rejected",
-    ]
+    lines = [f"rule {name}", f"  {_evaluations(rule)}{rule.true} true, {_ends(rule)}"]
     if not rule.fills:
         return [*lines, *_refusals(rule), *_blocked(rule), "  no fills"]
-    rows = [(label, short(rule.waterfall[key])) for key, label in _PIECES]
+    rows = [(_piece(rule, key, label), short(rule.waterfall[key])) for key, label in _PIECES]
     return [
         *lines,
-        f"  {count(rule.trades, 'trade')}, {count(rule.fills, 'fill')},"
+        f"  {_trades(rule)}, {count(rule.fills, 'fill')},"
         f" volume {short(rule.volume)};"
         f" the best three made {float(rule.best_three_share):.0%} of the gains",
         *(f"  fees {market}: {rate}" for market, rate in rule.fee_rates.items()),
@@ -99,6 +97,32 @@ def _rule(name: str, rule: RuleReport) -> list[str]:
         *(f"  residual {market}: {qty}" for market, qty in rule.residual.items()),
         *table(rows, indent="    "),
     ]
+
+
+def _ends(rule: RuleReport) -> str:
+    rejected = f"{rule.rejected} rejected"
+    if rule.round_trips is not None:
+        return f"{_times(rule.entries, 'quoted')}, {_times(rule.exits, 'left')}, {rejected}"
+    entries = f"{count(rule.entries, 'entry', 'entries')}, {count(rule.exits, 'exit')}"
+    return f"{entries}, {rule.no_fill} without fill, {rejected}"
+
+
+def _trades(rule: RuleReport) -> str:
+    if rule.round_trips is None:
+        return count(rule.trades, "trade")
+    still_open = " and one still open" if rule.trades > rule.round_trips else ""
+    return f"{count(rule.round_trips, 'round trip')} of the inventory{still_open}"
+
+
+def _times(n: int, done: str) -> str:
+    """Write how often: never quoted, left once, quoted 3 times."""
+    return {0: f"never {done}", 1: f"{done} once"}.get(n, f"{done} {n} times")
+
+
+def _piece(rule: RuleReport, key: str, label: str) -> str:
+    """Name a piece; what rests does not arrive, it waits."""
+    resting = rule.round_trips is not None and key == "latency"
+    return "from the touch to where it rested" if resting else label
 
 
 def _evaluations(rule: RuleReport) -> str:
@@ -115,7 +139,8 @@ def _refusals(rule: RuleReport) -> list[str]:
 def _blocked(rule: RuleReport) -> list[str]:
     """Say what stood in its way longest, and how near it came."""
     lines = []
-    for reason, share in list(rule.blocked.items())[:_REASONS]:
+    shown = [(reason, share) for reason, share in rule.blocked.items() if share >= _SHOWN]
+    for reason, share in shown[:_REASONS]:
         kind, _, subject = reason.partition(" ")
         near = rule.nearest.get(subject)
         missed = f"; nearest miss {near['by']}" if near is not None else ""

@@ -9,7 +9,8 @@ Every fill is split at the moment of its decision:
 A position is kept per rule and market at the *touches* of its decisions. What is closed realises
 the difference of two touches: that is the edge. What a repair adds or undoes, and all that is
 closed after an entry failed, goes to the failed legs instead. What is still open is valued at the
-price that would close it. So
+price that would close it. A quote's order is decided anew with each change, and one trade of a
+quote is a round trip of its inventory: from nothing held to nothing held again. So
 
     edge + walk + latency + fees + failed + funding + open = net
 
@@ -21,6 +22,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
+
+from msgspec import structs
 
 from runner.engine.commands import Intent, Purpose
 from runner.engine.events import Fill
@@ -106,6 +109,10 @@ class RuleMoney:
     """The money of one rule."""
 
     name: str
+    quotes: bool = False
+    """its verb is `quote`: a trade is a round trip of the inventory"""
+    trips: int = 0
+    """inventories of a quote that were opened and are closed again"""
     pieces: Pieces = field(default_factory=Pieces)
     legs: dict[str, Leg] = field(default_factory=dict)
     failing: bool = False
@@ -125,21 +132,32 @@ class RuleMoney:
     def fill(self, intent: Intent, instrument: Instrument, fill: Fill, seen: Seen | None) -> None:
         """Book one execution of an order of this rule."""
         leg = self.legs.setdefault(intent.market, Leg(instrument))
-        price = Decimal(repr(fill.price))
-        begins = (
-            intent.purpose is Purpose.ENTRY and not intent.attempt
-        )  # later clips and hedges go on
-        if begins and intent.group != self.group:
-            self._next_trade(intent.group)
         self.fills += 1
         self.blind += seen is None
+        if not self.quotes:
+            # later clips and hedges go on
+            begins = intent.purpose is Purpose.ENTRY and not intent.attempt
+            if begins and intent.group != self.group:
+                self._next_trade(intent.group)
+            self._book(intent, leg, fill, seen)
+            return
+        held = leg.lots * -intent.side.sign
+        crosses = 0 < held < fill.lots
+        for part in _split(fill, held) if crosses else (fill,):
+            if not leg.lots or self.group is None:
+                self._next_trade(intent.group)
+            self._book(intent, leg, part, seen)
+            self.trips += not leg.lots
+
+    def _book(self, intent: Intent, leg: Leg, fill: Fill, seen: Seen | None) -> None:
+        price = Decimal(repr(fill.price))
         seen = seen or Seen(price, price)
-        signed = instrument.base_qty(fill.lots) * intent.side.sign
+        signed = leg.instrument.base_qty(fill.lots) * intent.side.sign
         self.volume += abs(signed) * price
         self.pieces.walk -= signed * (seen.average - seen.touch)
         self.pieces.latency -= signed * (price - seen.average)
         self._position(intent, leg, fill.lots, price, seen.touch)
-        self._fee(instrument, fill, price)
+        self._fee(leg.instrument, fill, price)
 
     def correct_fee(self, instrument: Instrument, before: Fill, after: Fill) -> None:
         """Take the fee from the second word on an execution (its first came without)."""
@@ -235,3 +253,13 @@ class RuleMoney:
                 self.other_fees[fill.fee_asset] = before + fee
                 return
         self.pieces.fees += fee if undo else -fee
+
+
+def _split(fill: Fill, lots: int) -> tuple[Fill, Fill]:
+    """Cut an execution in two, the first of `lots`; the fee goes by quantity."""
+    first = None if fill.fee is None else fill.fee * lots / fill.lots
+    rest = None if fill.fee is None or first is None else fill.fee - first
+    return (
+        structs.replace(fill, lots=lots, fee=first),
+        structs.replace(fill, lots=fill.lots - lots, fee=rest),
+    )

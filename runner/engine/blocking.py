@@ -17,12 +17,14 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from runner.base.units import format_duration
 from runner.engine.events import Readiness
 from runner.engine.leaving_at_rest import told as at_rest
 from runner.engine.limits import Mode
 from runner.engine.rule import HOLDING, RuleRun, RuleState
-from runner.engine.timers import MS
+from runner.engine.timers import MS, SECOND
 from runner.lang.api import Lack, LackKind, LinkApi, ProbeApi, Value
+from runner.spec.source_plan import SchedulePlan
 
 if TYPE_CHECKING:
     from runner.engine.codes import Refusal
@@ -195,7 +197,9 @@ def _pending(desk: Desk, run: RuleRun, refusal: Refusal | None) -> list[Block]:
 def _resting(desk: Desk, run: RuleRun) -> list[Block]:
     left = run.cooldown_until - desk.now
     if run.state is RuleState.COOLDOWN and left > 0:
-        return [Block(Kind.COOLDOWN, "", f"{left / 1e9:.1f}s left of its rest")]
+        whole = left // SECOND * SECOND
+        told = f"{left / SECOND:.1f}s" if left < 100 * SECOND else format_duration(whole)
+        return [Block(Kind.COOLDOWN, "", f"{told} left of its rest")]
     if not run.armed:
         return [Block(Kind.UNARMED, "", "`when` must have been false once since the last trade")]
     return []
@@ -209,9 +213,15 @@ def _untriggered(desk: Desk, run: RuleRun, refusal: Refusal | None) -> list[Bloc
     if run.inbox is not None and refusal is not None:
         return [Block(Kind.REFUSED, refusal.code.value, refusal.text)]
     stream = desk.rules.streams[trigger.source]
-    text = f"waits for {trigger.source}, which is {stream.state}"
+    calendar = desk.plan.sources[trigger.source].options
+    if isinstance(calendar, SchedulePlan):
+        text = f"waits for its time, `{calendar.cron}` {calendar.zone}"
+        last = "its last one came"
+    else:
+        text = f"waits for {trigger.source}, which is {stream.state}"
+        last = "its last message was sent"
     if stream.seq:
-        text += f"; its last message was sent {stream.age(desk.now) / 1e9:.1f}s ago"
+        text += f"; {last} {stream.age(desk.now) / 1e9:.1f}s ago"
     return [Block(Kind.TRIGGER, trigger.source, text)]
 
 

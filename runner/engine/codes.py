@@ -75,6 +75,9 @@ class Why(StrEnum):
     STOP_SIDE = "stop_side"
     STOP_OPEN = "stop_open"
     KEY_USED = "key_used"
+    # a side of a quote
+    INVENTORY = "inventory"
+    WOULD_CROSS = "would_cross"
     # a message at the engine
     NO_SOURCE = "no_source"
     BAD_FIELD = "bad_field"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from runner.engine.blocking import Block, Kind, Reading, read, why_not
 from runner.engine.codes import Refusal
 from runner.engine.limits import STOP
+from runner.engine.quote_sides import sides
 from runner.engine.rule import HOLDING, RuleRun, RuleState
 from runner.engine.tally import Near, Tallies, Tally
 from runner.engine.timers import MS, READS, SECOND
@@ -41,6 +42,8 @@ class Seen:
     """what its `when` reads"""
     when: Sequence[ProbeApi] = ()
     until: Sequence[ProbeApi] = ()
+    sides: list[str] = field(default_factory=list)
+    """of a quote: each side, with what it lacks"""
     latest: dict[str, Block] = field(default_factory=dict)
     """the youngest figures of each reason"""
     tallies: Tallies = field(default_factory=Tallies)
@@ -88,12 +91,13 @@ class Looks:
         tally = self.of[run.plan.name].tallies.at(self._desk.now)
         if after == RuleState.PENDING:
             tally.true += before == RuleState.IDLE
-        elif after == RuleState.ENTERING:
+        elif after == RuleState.ENTERING or (after == RuleState.ACTIVE and run.plan.quote):
             tally.entered += before == RuleState.PENDING
         if run.state in HOLDING:
             seen = self.of[run.plan.name]
             if seen.keys:
                 tally.hold(seen.keys, self._desk.now - seen.since)
+            self._sides(run, seen, tally)
             seen.since, seen.keys = self._desk.now, _IN_TRADE
         else:
             self.book(run)
@@ -105,6 +109,7 @@ class Looks:
         tally = seen.tallies.at(desk.now)
         if seen.keys:
             tally.hold(seen.keys, desk.now - seen.since)
+        self._sides(run, seen, tally)
         seen.since = desk.now
         frames = 0
         for stream in seen.streams:
@@ -124,6 +129,20 @@ class Looks:
         for reading in found:
             if reading.verdict is False:
                 self._note_miss(tally, "until: " if part == "until" else "", reading)
+
+    def _sides(self, run: RuleRun, seen: Seen, tally: Tally) -> None:
+        """Book the time of a quote's sides, and look at them again."""
+        if run.plan.quote is None:
+            return
+        tally.quoted(seen.sides, self._desk.now - seen.since)
+        seen.sides = []
+        if run.state is not RuleState.ACTIVE or self._desk.limits.code == STOP:
+            return
+        for side, lacks in sides(self._desk.rules.quoting, run):
+            key = side if lacks is None else f"{side} {lacks.key}"
+            seen.sides.append(key)
+            if lacks is not None:
+                seen.latest[key] = lacks
 
     def _look(self, _: Any) -> None:
         for name, run in self._desk.rules.runs.items():

@@ -64,6 +64,8 @@ class SideRun:
     """orders in a row that the exchange refused, but for their own terms"""
     refused: int = 0
     """changes in a row that it refused"""
+    no: Refusal | None = None
+    """what the gate said last, until it says yes"""
 
 
 class Quoting:
@@ -86,7 +88,7 @@ class Quoting:
         self._sides[run.plan.name, Side.SELL] = SideRun()
         refusal: Refusal | None = None
         for side in (Side.BUY, Side.SELL):
-            wanted = self._wanted(run, side, None)
+            wanted = self.wanted(run, side, None)
             if isinstance(wanted, Refusal):
                 refusal = refusal or wanted
             else:
@@ -119,16 +121,16 @@ class Quoting:
 
     def _in_order(self, run: RuleRun) -> tuple[Side, Side]:
         """Return the side first that rests nearer to the market than it should."""
-        ask = self._resting(run, Side.SELL)
+        ask = self.resting(run, Side.SELL)
         if ask is not None:
-            wanted = self._wanted(run, Side.SELL, ask)
+            wanted = self.wanted(run, Side.SELL, ask)
             if isinstance(wanted, Refusal) or wanted.ticks > ask.ticks:
                 return Side.SELL, Side.BUY
         return Side.BUY, Side.SELL
 
     def _side(self, run: RuleRun, side: Side) -> None:
-        order = self._resting(run, side)
-        wanted = self._wanted(run, side, order)
+        order = self.resting(run, side)
+        wanted = self.wanted(run, side, order)
         state = self.side(run.plan.name, side)
         if order is None:
             if not isinstance(wanted, Refusal) and self.may_change(run, state):
@@ -162,7 +164,7 @@ class Quoting:
         change = Change(
             run.plan, order, order.filled + wanted.lots, wanted.ticks, run.entry_streams
         )
-        refusal = amend(self.desk, change)
+        refusal = state.no = amend(self.desk, change)
         if refusal is None:
             return
         if refusal.code not in _PASSING:
@@ -183,8 +185,9 @@ class Quoting:
             continues=trade is not None,
         )
         refusal = send(self.desk, pass_, None if trade is not None else lambda: self._start(run))
+        state = self._sides[run.plan.name, side]
+        state.no = refusal
         if refusal is None:
-            state = self._sides[run.plan.name, side]
             state.next_at = self.desk.now + quote.at_most_every_ns
         return refusal
 
@@ -216,7 +219,7 @@ class Quoting:
             if not order.immediate and not order.cancel_asked and not order.terminal:
                 cancel_order(self.desk, order)
 
-    def _resting(self, run: RuleRun, side: Side) -> Order | None:
+    def resting(self, run: RuleRun, side: Side) -> Order | None:
         """Return the side's order that is not over yet, the youngest."""
         found = None
         for order in self.desk.rules.groups.unsettled(run):
@@ -226,7 +229,7 @@ class Quoting:
 
     # -- what is wanted
 
-    def _wanted(self, run: RuleRun, side: Side, order: Order | None) -> Wanted | Refusal:
+    def wanted(self, run: RuleRun, side: Side, order: Order | None) -> Wanted | Refusal:
         """Return where a side should rest now, or why it should not."""
         quote, now = quote_of(run), self.desk.now
         written = quote.bid if side is Side.BUY else quote.ask
@@ -241,22 +244,25 @@ class Quoting:
         if not isfinite(qty):
             return Refusal(Why.MISSING_SIZE, f"missing {_name(side)}.qty")
         ticks = self._passive(quote, side, price)
-        if ticks <= 0:
-            return Refusal(Why.MISSING_PRICE, f"{_name(side)} would cross, or there is no book")
+        if isinstance(ticks, Refusal):
+            return ticks
         return self._sized(run, side, written, qty, ticks, order)
 
-    def _passive(self, quote: QuotePlan, side: Side, price: float) -> int:
-        """Return the limit in ticks; 0 where the side must not rest."""
+    def _passive(self, quote: QuotePlan, side: Side, price: float) -> int | Refusal:
+        """Return the limit in ticks, or why the side must not rest."""
         listed = self.desk.markets[quote.leg.market]
         far, own = listed.touch(side), listed.touch(side.opposite)
         if not isfinite(far) or not isfinite(own):
-            return 0
+            return Refusal(Why.MISSING_PRICE, f"no book of {quote.leg.market} to rest in")
         ticks = listed.instrument.ticks_for(price, side)
         tick = listed.instrument.tick_f
         crosses = (ticks * tick - far) * side.sign > -tick / 2
-        if not quote.post_only or not crosses:
-            return ticks
-        return round(own / tick) if quote.join else 0
+        if quote.post_only and crosses:
+            if not quote.join:
+                text = f"{_name(side)}: {price:.10g} / {far:.10g}"
+                return Refusal(Why.WOULD_CROSS, text)
+            ticks = round(own / tick)
+        return ticks if ticks > 0 else Refusal(Why.MISSING_PRICE, f"{_name(side)}: no price")
 
     def _sized(
         self, run: RuleRun, side: Side, written: QuoteSide, qty: float, ticks: int,
@@ -267,11 +273,16 @@ class Quoting:
         listed = self.desk.markets[market]
         instrument = listed.instrument
         base = qty if written.unit == instrument.base else qty / (ticks * instrument.tick_f)
-        lots = min(instrument.lots_for_base(base), self._room(run, side, order))
+        room = self._room(run, side, order)
+        lots = min(instrument.lots_for_base(base), room)
         wanted = Wanted(ticks, max(lots, 0))
         draft = self.draft(market, side, Tif.POST_ONLY, wanted)
         small = too_small(draft, listed, reduce_only=False)
-        return wanted if small is None else small
+        if small is not None and lots == room:
+            left = f"{instrument.qty_text(max(room, 0))} {instrument.base} of room"
+            limit = quote.inventory.limit
+            return Refusal(Why.INVENTORY, f"{_name(side)}: {left} / {limit.value} {limit.unit}")
+        return wanted if small is None else Refusal(small.code, f"{_name(side)}: {small.text}")
 
     def _room(self, run: RuleRun, side: Side, order: Order | None) -> int:
         """Return by how many lots a side may rest within the inventory's limit."""
@@ -346,6 +357,7 @@ class Quoting:
         sign = (lots > 0) - (lots < 0)
         if sign == trade.held_sign:
             return
+        self.desk.traces.funnels[run.plan.name].trips += trade.held_sign != 0
         trade.held_sign, trade.held_since = sign, self.desk.now
         self.watch(run, trade)
 

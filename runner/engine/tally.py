@@ -57,6 +57,8 @@ class Tally(msgspec.Struct):
     """by code"""
     near: dict[str, Near] = msgspec.field(default_factory=dict)
     """by comparison, those of `until` behind `until: `"""
+    sides: dict[str, int] = msgspec.field(default_factory=dict)
+    """ns of each side of a quote: `bid` while it is there, else `bid` and what it lacks"""
 
     def hold(self, keys: Sequence[str], ns: int) -> None:
         """Book `ns` of time on the reasons that stood in the way."""
@@ -69,6 +71,11 @@ class Tally(msgspec.Struct):
             share.whole += ns
             if len(keys) == 1:
                 share.alone += ns
+
+    def quoted(self, sides: Iterable[str], ns: int) -> None:
+        """Book `ns` of time on what each side of a quote was."""
+        for side in sides:
+            self.sides[side] = self.sides.get(side, 0) + ns
 
     def miss(self, source: str, near: Near) -> None:
         """Keep a miss if it is the nearest of its comparison."""
@@ -91,6 +98,8 @@ class Tally(msgspec.Struct):
             self.refusals[code] = self.refusals.get(code, 0) + count
         for source, near in other.near.items():
             self.miss(source, near)
+        for side, ns in other.sides.items():
+            self.sides[side] = self.sides.get(side, 0) + ns
 
 
 class Tallies(msgspec.Struct):

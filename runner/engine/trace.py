@@ -24,7 +24,7 @@ import msgspec
 from runner.engine.blocking import Block, Reading, readings, why_not
 from runner.engine.codes import Refusal
 from runner.engine.commands import Origin, Trace
-from runner.engine.events import Event, Operator, OrderEvent
+from runner.engine.events import Event, Operator, OrderEvent, Signal
 from runner.engine.looks import Looks
 from runner.engine.rule import RuleState
 from runner.engine.tally import Tallies
@@ -50,6 +50,8 @@ class Funnel:
     no_fill: int = 0
     rejected: int = 0
     repairs: int = 0
+    trips: int = 0
+    """inventories of a quote that were opened and closed again"""
     refusals: Counter[str] = field(default_factory=Counter)
 
 
@@ -273,6 +275,8 @@ def _origin(by: Any) -> Origin:
         return Origin(name="look")
     if isinstance(by, OrderEvent):
         return Origin(name=f"{type(by).__name__.lower()} {by.cid}")
+    if isinstance(by, Signal):
+        return Origin(name=f"signal {by.source}")
     if isinstance(by, Operator):
         return Origin(name=f"operator {by.command}")
     if isinstance(by, Event):

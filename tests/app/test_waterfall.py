@@ -7,8 +7,11 @@ from decimal import Decimal
 
 import pytest
 
+from runner.app.report_text import text
 from runner.app.waterfall import RuleMoney
-from runner.engine.events import External
+from runner.engine import proof
+from runner.engine.commands import Amend, Purpose, Send
+from runner.engine.events import External, Fill
 from tests.app.runlab import MS, RunLab, S
 
 
@@ -135,3 +138,54 @@ def test_pieces_sum_to_an_independent_net_over_random_runs(seed: int) -> None:
     net = Decimal(parts.pop("net"))
     assert abs(sum(Decimal(part) for part in parts.values()) - net) <= Decimal("1e-7")
     assert not [note for note in report.unaccounted if "misses the cash" in note]
+
+
+def _maker(lab: RunLab) -> RuleMoney:
+    money = lab.collector.rules["spread"] = RuleMoney("spread", quotes=True)
+    return money
+
+
+def test_a_trade_of_a_quote_is_a_round_trip_of_its_inventory() -> None:
+    """Two bids, one ask that sells more than is held, a bid that buys the rest back."""
+    lab = RunLab()
+    money = _maker(lab)
+    lab.quote("byb", 99.9, 100.0)
+    for side, lots in (("buy", 100), ("buy", 100), ("sell", 300), ("buy", 100)):
+        lab.send("entry", ("byb", side, lots, "100" if side == "buy" else "99.9"))
+        lab.run(lab.now + 1 * S)
+    assert (money.trips, money.fills, len(money.results())) == (2, 4, 2)
+    fee = Decimal("0.00055")
+    first = -Decimal("0.02") - (Decimal("20.0") + Decimal("19.98")) * fee
+    second = -Decimal("0.01") - (Decimal("9.99") + Decimal("10.0")) * fee
+    assert [float(each) for each in money.results()] == pytest.approx([float(first), float(second)])
+    lab.send("entry", ("byb", "sell", 100, "99.9"))
+    lab.run(lab.now + 1 * S)
+    report = lab.report()
+    assert report.unaccounted == []
+    rule = report.rules["spread"]
+    assert (rule.round_trips, rule.trades) == (2, 3), "one is still open"
+    assert "2 round trips of the inventory and one still open, 5 fills" in text(report)
+
+
+def test_inventory_of_an_earlier_run_is_closed_as_a_round_trip_too() -> None:
+    lab = RunLab()
+    money = _maker(lab)
+    money.take_over("byb", lab.instruments["byb"], 100, 100.0)
+    lab.quote("byb", 99.9, 100.0)
+    lab.send("entry", ("byb", "sell", 100, "99.9"))
+    lab.run(1 * S)
+    assert (money.trips, len(money.results())) == (1, 1)
+
+
+def test_a_changed_order_was_decided_when_it_was_changed() -> None:
+    """The waterfall sees the touch of the last change, not that of the first placing."""
+    lab = RunLab()
+    _maker(lab)
+    lab.quote("byb", 99.9, 100.0)
+    intent = lab._intent(Purpose.ENTRY, "byb", "buy", 10, "99.9")
+    lab.collector.command(Send(group=1, orders=(proof._approve(intent),)), lab.now)
+    lab.quote("byb", 98.9, 99.0)
+    lab.collector.command(Amend(order=proof._approve(intent)), lab.now)
+    lab.collector.event(Fill(cid=intent.cid, trade_id="1", lots=10, price=98.9, maker=True))
+    pieces = lab.collector.rules["spread"].pieces
+    assert pieces.latency == Decimal("0.001"), "a dime under the touch, where it rested"

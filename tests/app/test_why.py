@@ -29,6 +29,7 @@ from runner.market.instruments import Side
 from runner.spec.parts import Rate
 from runner.spec.risk_plan import DailyLoss
 from tests.engine import sourcelab
+from tests.engine import test_quoting as quotes
 from tests.engine import test_trips as trips
 from tests.engine.stage import R1, R2, Knobs, arb_plan, btc, narrow, rule, stage, usdt, widen
 from tests.engine.test_gate import intent, loose
@@ -429,7 +430,7 @@ def test_each_message_that_was_refused_is_told_with_what_it_said() -> None:
     refusals = [each for each in told["decisions"] if each["code"] == "when_false"]
     assert [each["refusal"].split(":")[0] for each in refusals] == ["voc b1", "voc b2"]
     assert [each["values"]["voc.confidence"] for each in refusals] == ["0.1", "0.2"]
-    assert refusals[0]["origin"]["name"] == "signal"
+    assert refusals[0]["origin"]["name"] == "signal voc"
 
 
 def test_a_message_that_waits_says_what_for() -> None:
@@ -455,3 +456,62 @@ def test_a_look_decides_nothing() -> None:
         s.run(5 * SECOND)
         sent.append([(i.cid, i.t, i.ticks, i.lots) for i in s.sent])
     assert sent[0] == sent[1] and sent[0]
+
+
+# -- a quote: each of its sides
+
+
+def quoting(**changes: str) -> Scenario:
+    return quotes.maker(quotes.plan_of(**changes))
+
+
+def test_a_quote_is_counted_and_its_sides_are_told_apart() -> None:
+    s = quoting()
+    s.run(18 * SECOND)
+    told = ask(s, "make")
+    assert told["sides"]["bid"] == {"there": pytest.approx(1, abs=0.1), "lacked": []}
+    assert told["funnel"]["approved"] == 1 and told["funnel"]["trips"] == 0
+    assert "1 entry approved -> never left, 0 round trips of the inventory" in " ".join(
+        text(told).split()
+    )
+
+
+LACKS: dict[str, tuple[dict[str, str], str]] = {
+    "a price that is not known": (
+        {"m.mid * (1 - 5bps)": "m.mid / (m.mid - m.mid) * 1 BTC * m.mid / (1 BTC)"},
+        "refused missing_price",
+    ),
+    "a quantity that rounds to nothing": ({'"0.004 BTC * clamp(1 - load, 0, 1)"': "0.0001 BTC"},
+                                          "refused size_zero"),
+    "a gate that refuses": (
+        {'"0.004 BTC * clamp(1 - load, 0, 1)"': "0.01 BTC", "order: 600": "order: 500"},
+        "refused max_order",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LACKS)
+def test_a_side_that_is_not_quoted_says_why(case: str) -> None:
+    changes, reason = LACKS[case]
+    s = quoting(**changes)
+    s.run(20 * SECOND)
+    told = ask(s, "make")
+    assert told["sides"]["ask"]["there"] > 0.9
+    bid = told["sides"]["bid"]
+    assert bid["there"] < 0.1
+    assert bid["lacked"][0]["reason"] == reason and bid["lacked"][0]["change"]
+    assert "bid not there, " in text(told)
+
+
+def test_no_room_in_the_inventory_is_told_as_that_and_a_round_trip_is_counted() -> None:
+    s = quoting(**{"limit: 0.01 BTC": "limit: 0.004 BTC"})
+    s.exchanges["x"].fill(quotes.of(s, Side.BUY), 4)
+    s.run(10 * SECOND)
+    lacked = ask(s, "make")["sides"]["bid"]["lacked"]
+    assert lacked[0]["reason"] == "refused inventory"
+    assert lacked[0]["text"] == "bid: 0 BTC of room / 0.004 BTC"
+    s.exchanges["x"].fill(quotes.of(s, Side.SELL), 4)
+    s.run(1 * SECOND)
+    told = ask(s, "make")
+    assert told["funnel"]["trips"] == 1
+    assert "1 round trip of the inventory" in " ".join(text(told).split())

@@ -50,6 +50,7 @@ def answer(
         },
         "in_trade": _share(in_trade, tally.watched),
         "blocked": blocked(story, tally),
+        "sides": _sides(story, tally),
         "refusals": dict(sorted(tally.refusals.items(), key=lambda item: (-item[1], item[0]))),
         "nearest": {source: _near(near) for source, near in tally.near.items()},
         "decisions": [decision_row(each) for each in _last(story.decisions, start, last)],
@@ -78,6 +79,27 @@ def blocked(story: RuleStory, tally: Tally) -> list[dict[str, Any]]:
         if reason is not None
     ]
     return sorted(rows, key=lambda row: -row["share"])
+
+
+def _sides(story: RuleStory, tally: Tally) -> dict[str, Any]:
+    """Return of each side of a quote how long it was there, and what it lacked when it was not."""
+    found: dict[str, Any] = {}
+    for side in ("bid", "ask"):
+        times = {k: ns for k, ns in tally.sides.items() if k.split(" ", 1)[0] == side}
+        whole = sum(times.values())
+        if not whole:
+            continue
+        rows = [
+            {
+                **_reason(reason),
+                "share": _share(ns, whole),
+                "change": change(reason.kind, reason.subject),
+            }
+            for key, ns in sorted(times.items(), key=lambda item: -item[1])
+            if (reason := story.reasons.get(key)) is not None
+        ]
+        found[side] = {"there": _share(times.get(side, 0), whole), "lacked": rows}
+    return found
 
 
 def _missed_by(tally: Tally, reason: Reason) -> str:

@@ -47,6 +47,7 @@ def gather(
             "exits": funnel.exits,
             "no_fill": funnel.no_fill,
             "rejected": funnel.rejected,
+            **({"trips": funnel.trips} if run.plan.quote is not None else {}),
         },
         decisions=[
             Decision(m.t, m.wall, m.trace(), (paths or {}).get(m.t, ()))

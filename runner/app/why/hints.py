@@ -21,7 +21,7 @@ _BY_KIND: Final[Mapping[Kind, str]] = {
     Kind.FALSE: "another market, or another number in the file",
     Kind.FOR: "`when` must stay true for as long as `for` says; shorten it, or drop it",
     Kind.COOLDOWN: "a shorter `cooldown`",
-    Kind.TRIGGER: "a message of the source: does its sender run, does it arrive (`runner status`)?",
+    Kind.TRIGGER: "a message of the source (does its sender run, does it arrive?), or its time",
     Kind.UNARMED: "`when` must be false once; `rearm: level` lifts that",
 }
 _BY_STREAM: Final[Mapping[str, str]] = {
@@ -102,6 +102,8 @@ _BY_CODE: Final[Mapping[Why, str]] = {
     Why.WHEN_MISSING: "whatever `when` reads must be known when the message comes",
     Why.BUSY: "what is under way must have ended first",
     Why.KEY_USED: "another `key`: this one has bought already",
+    Why.INVENTORY: "the other side must fill, or a larger `inventory.limit`",
+    Why.WOULD_CROSS: "a price that the market does not reach, or `if_crossing: join`",
     Why.OPPOSED: "the other rule must have left; `mode: net` on both lifts this",
 }
 

@@ -53,9 +53,9 @@ class RuleStory(msgspec.Struct, kw_only=True):
     """its conjuncts: source, verdict, figures"""
     tallies: Tallies
     reasons: dict[str, Reason]
-    """the youngest figures of each reason, by key"""
+    """the youngest figures of each reason, by key; what a quote's side lacks behind its name"""
     counts: dict[str, int]
-    """entries, exits, no_fill, rejected"""
+    """entries, exits, no_fill, rejected; of a quote `trips`, too"""
     decisions: list[Decision]
 
 

@@ -11,7 +11,10 @@ from runner.base.units import format_duration
 from runner.engine.blocking import Kind
 
 _WIDTH: Final = 100
+_SHOWN: Final = 0.0005
+"""a share that is not 0.0% in print"""
 _LABELS: Final[Mapping[str, str]] = {
+    Kind.TRADE: "in a trade",
     Kind.FALSE: "{} is false",
     Kind.MISSING: "{} cannot be computed",
     Kind.RUN: "the run is not active: {}",
@@ -22,7 +25,7 @@ _LABELS: Final[Mapping[str, str]] = {
     Kind.SENDING: "true, about to be sent",
     Kind.COOLDOWN: "cooldown",
     Kind.UNARMED: "not armed",
-    Kind.TRIGGER: "waits for a message of {}",
+    Kind.TRIGGER: "waits for {}",
     Kind.DISABLED: "the rule is disabled",
     Kind.DONE: "done",
 }
@@ -30,7 +33,8 @@ _LABELS: Final[Mapping[str, str]] = {
 
 def text(answer: Mapping[str, Any]) -> str:
     """Write the whole answer, with a line end."""
-    parts = [_head(answer), _now(answer), _funnel(answer), _blocked(answer), _others(answer)]
+    parts = [_head(answer), _now(answer), _funnel(answer), _blocked(answer), _sides(answer)]
+    parts.append(_others(answer))
     parts += [decision(each) for each in answer["decisions"]]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
 
@@ -71,7 +75,12 @@ def _funnel(answer: Mapping[str, Any]) -> list[str]:
         f"`when` {_times(funnel['true'])}",
         _count(funnel["approved"], "entry", "entries") + " approved",
     ]
-    if "entries" in funnel:
+    if "trips" in funnel:
+        left = {0: "never left", 1: "left once"}.get(
+            funnel["exits"], f"left {funnel['exits']} times"
+        )
+        steps.append(f"{left}, {_count(funnel['trips'], 'round trip')} of the inventory")
+    elif "entries" in funnel:
         steps.append(
             f"{funnel['entries']} filled, {funnel['no_fill']} without a fill,"
             f" {funnel['rejected']} rejected, {funnel['exits']} closed"
@@ -83,7 +92,7 @@ def _funnel(answer: Mapping[str, Any]) -> list[str]:
 
 
 def _blocked(answer: Mapping[str, Any]) -> list[str]:
-    rows = [row for row in answer["blocked"] if row["share"] >= 0.0005 or row["refused"]]
+    rows = [row for row in answer["blocked"] if row["share"] >= _SHOWN or row["refused"]]
     if not rows:
         return []
     lines = ["kept out by, as shares of the time (alone: when nothing else stood in the way)"]
@@ -99,9 +108,25 @@ def _blocked(answer: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _sides(answer: Mapping[str, Any]) -> list[str]:
+    """Say how long each side of a quote was there, and why it was not."""
+    lines: list[str] = []
+    for side, told in answer.get("sides", {}).items():
+        lines.append(f"{_percent(told['there']):>7}  {side} there, of the time it quoted")
+        for row in told["lacked"]:
+            if row["share"] < _SHOWN:
+                continue
+            lines.append(f"{_percent(row['share']):>7}  {side} not there, {label(row)}")
+            lines += _indented("last: " + row["text"]) if _figures(row) else []
+            lines += _indented("-> " + row["change"]) if row["change"] else []
+    return lines
+
+
 def _others(answer: Mapping[str, Any]) -> list[str]:
     """Refusals and misses of which no share speaks: exits, repairs, `until`."""
     shown = {row["subject"] for row in answer["blocked"]}
+    for told in answer.get("sides", {}).values():
+        shown |= {row["subject"] for row in told["lacked"] if row["share"] >= _SHOWN}
     codes = [f"{code} x{n}" for code, n in answer["refusals"].items() if code not in shown]
     lines = _wrapped("refused ", ", ".join(codes)) if codes else []
     for source, near in answer["nearest"].items():
