@@ -52,10 +52,16 @@ def market() -> Iterator[Running]:
 def test_stops_stand_fire_and_go_and_nothing_is_left(
     market: Running, tmp_path: Path, first: str
 ) -> None:
-    """Trades end by their stop or by `until`; each stop of each trade has ended in the end."""
+    """Two trades end by their stop, the last may end by `until`; no stop is left of any."""
     lab = Lab(market, tmp_path, first=first, on_stop="flatten", hold="1500ms", text=GUARDED)
     lab.second = "byb" if first == "bin" else "bin"
+    kind = TYPES[first]
+    drop = {"exchange": kind, "symbol": "BTCUSDT", "move_bps": -30, "for_s": 0.4}
     child = lab.start()
+    for n in (1, 2):
+        lab.until(child, f"stop {n} waits", lambda _: bool(market.ledger()[kind]["waiting"]))
+        market.market(drop)  # through the stop, which is a tenth of a basis point away
+        lab.until(child, f"trade {n} is over", lambda s: s["rules"]["churn"]["exits"] >= n)  # noqa: B023
     lab.until(child, "three trades", lambda s: s["rules"]["churn"]["exits"] >= 3)
     code, report, err = lab.stop(child)
     assert code == 0, err
