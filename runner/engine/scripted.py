@@ -298,6 +298,8 @@ class ScriptedExchange:
         truth = self.orders.setdefault(intent.cid, Truth(intent))
         price = self.host.price(intent)
         lots = int(intent.lots * share) if price == price else 0
+        if intent.reduce_only:
+            lots = min(lots, self.reducible(intent))
         if lots:
             self._count += 1
             truth.filled += lots

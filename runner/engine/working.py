@@ -6,7 +6,7 @@ first leg, `thin_first` the one with the thinner book, as an immediate order. Fr
     a fill of the lead     the other legs are sent for exactly what makes their shares equal, in
                            the same pass (`follow`); while the gate refuses that it is tried again,
                            and nothing more of the lead rests than `max_gap` allows
-    a clip is filled       the next one rests, until the leg is whole
+    a clip is filled       the next one rests once the legs are even, until the leg is whole
     `reprice_every`        the resting order is moved to its price as it is now; where the exchange
                            changes nothing in place, it is cancelled and placed anew
     `give_up`              the resting order is cancelled; when its end is proven, what the leg
@@ -219,6 +219,8 @@ class Working:
             return False
         if self.desk.limits.mode is not Mode.ACTIVE or not trade.within_gap():
             return False
+        if self.uneven(run, trade):
+            return False  # evened first: two clips without their hedges would pass `max_gap`
         return self._next_clip(run, trade, leg, lacking)
 
     def _next_clip(self, run: RuleRun, trade: Trade, leg: Leg, lacking: int) -> bool:

@@ -102,6 +102,20 @@ def test_clips_bound_what_can_be_unhedged() -> None:
     assert len(s.engine.desk.gate.firings[R1]) == 1
 
 
+def test_no_further_clip_rests_before_the_last_one_is_hedged() -> None:
+    """`max_gap` has room for one clip: a second one could be filled before the first is hedged."""
+    plan = working(lead={"clip": btc("0.004")}, max_gap=btc("0.006"), repair="complete")
+    s, _ = begun(plan)
+    s.exchanges["bybit"].default = Fate.NOTHING
+    s.exchanges["binance"].fill(lead_of(s), 4)
+    for _ in range(15):
+        s.run(100 * MS)
+        assert not resting(s), "the legs are 4 lots apart"
+    s.exchanges["bybit"].default = Fate.FILLED
+    s.run(500 * MS)
+    assert s.truth("byb") == 4 and resting(s) == [(600_100, 4)]
+
+
 def test_the_resting_order_follows_its_price() -> None:
     s, _ = begun(working(lead={"reprice_ns": 5 * SECOND}))
     program = s.engine.desk.program.rules[R1]
