@@ -3,13 +3,17 @@
 Theory of operation. A `do` holds nothing. It waits and fires as any rule does (`for`, `cooldown`,
 `max_firings`; armed again by a definite false of `when`, or at once with `rearm: level`), and then
 does all its commands in their order. Before the first, all are looked at: while one of them cannot
-be given (the run is frozen, positions are kept by the operator's halt, a trade to reduce is still
-being entered or reduced) none is, and the rule is refused and tried again like an entry.
+be given (the run is frozen, positions are kept by the operator's halt, a trade is being reduced
+already) none is, and the rule is refused and tried again like an entry.
 
 `reduce` closes a share of what each trade of its subject holds, the legs together in matched
 quantities, by the trade's own `close` (`Leaving.keep`). The coarsest leg is rounded so that less is
 closed, never more, and sets the share of the others. While it goes on, the trade's `until`, stop
 and `max_hold` are watched, and any of them, a halt or a flatten, makes it a close of all.
+
+A trade that is still entering takes nothing more: what rests of it is cancelled, no clip follows,
+legs that do not match are only trimmed. When all that is in flight has ended, its share is closed
+(`Trade.owed`).
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from runner.engine.limits import Mode
 from runner.engine.positions import covered
 from runner.engine.rule import HOLDING, RuleState
 from runner.engine.sizing import Draft, too_small
+from runner.engine.timers import SECOND
 from runner.spec.rule_plan import Deed, DeedPlan
 
 if TYPE_CHECKING:
@@ -47,7 +52,7 @@ class Deeds:
         """Do all that a rule says, in order; or nothing, with the refusal."""
         desk, plan = self.desk, run.plan
         for deed in plan.do:
-            refusal = self._not_now(deed)
+            refusal = self._not_now(run, deed)
             if refusal is not None:
                 return refusal
         refusal = firing(desk.gate, plan)
@@ -61,7 +66,7 @@ class Deeds:
         desk.trades.done(run)
         return None
 
-    def _not_now(self, deed: DeedPlan) -> Refusal | None:
+    def _not_now(self, run: RuleRun, deed: DeedPlan) -> Refusal | None:
         limits = self.desk.limits
         if limits.mode is Mode.FROZEN and deed.what not in (Deed.NOTIFY, Deed.HALT):
             return Refusal(Why.FROZEN, f"frozen: {limits.reason}; {deed.what} waits")
@@ -69,7 +74,8 @@ class Deeds:
             return Refusal(Why.HALTED, f"halted: {limits.reason}; positions are kept")
         if deed.what is Deed.REDUCE:
             for subject in self._subjects(deed):
-                if subject.state is RuleState.ENTERING or subject.reducing:
+                owed = subject.trade is not None and run.plan.name in subject.trade.owed
+                if owed or subject.reducing:
                     text = f"{subject.plan.name} is {subject.state}; reduce waits"
                     return Refusal(Why.BUSY, text)
         return None
@@ -137,14 +143,37 @@ class Deeds:
             trade = subject.trade
             if trade is None or subject.plan.trade is None or subject.state is RuleState.LEAVING:
                 continue
-            keep = self._kept(trade, deed.by)
-            if isinstance(keep, str):
-                said.append(f"{subject.plan.name}: {keep}")
-                self.desk.tell("warn", f"{run.plan.name}: reduce {said[-1]}", Topic.RULE)
-                continue
-            self.desk.trades.reduce(subject, f"reduced by {run.plan.name}", keep)
-            said.append(f"{subject.plan.name} by {deed.by:.4g}")
+            if subject.state is RuleState.ENTERING:
+                trade.owed[run.plan.name] = deed.by
+                self.desk.rules.touch(subject.plan.name)
+                self.desk.rules.groups.stop_entering(subject)
+                said.append(f"{subject.plan.name} enters no further, then by {deed.by:.4g}")
+            else:
+                said.append(self._close_part(subject, trade, run.plan.name, deed.by))
         return "; ".join(said) or "nothing to reduce"
+
+    def _close_part(self, subject: RuleRun, trade: Trade, who: str, by: float) -> str:
+        """Close a share of what a trade holds; return what came of it, in words."""
+        name, keep = subject.plan.name, self._kept(trade, by)
+        if isinstance(keep, str):
+            self.desk.tell("warn", f"{who}: reduce {name}: {keep}", Topic.RULE)
+            return f"{name}: {keep}"
+        self.desk.trades.reduce(subject, f"reduced by {who}", keep)
+        return f"{name} by {by:.4g}"
+
+    def pay(self, run: RuleRun, trade: Trade) -> None:
+        """An entry that was stopped has ended: close what was asked for meanwhile."""
+        if run.trade is not trade or run.state is not RuleState.ACTIVE or not trade.owed:
+            return
+        if self.desk.limits.mode in (Mode.KEPT, Mode.FROZEN):
+            self.desk.timers.at(self.desk.now + SECOND, self._pay_later, (run, trade))
+            return
+        by = 1 - math.prod(1 - share for share in trade.owed.values())
+        who, trade.owed = ", ".join(trade.owed), {}
+        self._close_part(run, trade, who, by)
+
+    def _pay_later(self, subject: tuple[RuleRun, Trade]) -> None:
+        self.pay(*subject)
 
     def _kept(self, trade: Trade, by: float) -> tuple[int, ...] | str:
         """Return the lots of each leg's ledger that stay; or why nothing can be closed."""

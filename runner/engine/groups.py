@@ -229,6 +229,13 @@ class Groups:
         self.desk.limits.add(f"unknown:{run.plan.name}", Mode.REDUCING, "unknown", text)
         self.desk.tell("page", text, Topic.UNKNOWN)
 
+    def stop_entering(self, run: RuleRun) -> None:
+        """Let an entry take nothing more: what is in flight comes to its end, and is judged."""
+        self.working.end_leads(run.plan.name, "")
+        self.cancel_resting(run)
+        if not self.unsettled(run):
+            self.judge(run)
+
     def cancel_resting(self, run: RuleRun) -> None:
         """Cancel what rests of a rule's orders."""
         for order in self.unsettled(run):
@@ -266,7 +273,7 @@ class Groups:
         """Return the possible repairs, the better first."""
         hedge = trade.rule.trade.hedge if trade.rule.trade is not None else None
         policy = hedge.repair if hedge is not None else "cheaper"
-        if trade.incompletable or self.desk.limits.mode is not Mode.ACTIVE:
+        if trade.incompletable or trade.owed or self.desk.limits.mode is not Mode.ACTIVE:
             policy = "unwind"
         complete = self._drafts(trade, completing=True) if policy != "unwind" else []
         unwind = self._drafts(trade, completing=False)

@@ -368,6 +368,7 @@ def _trade(trade: Trade) -> dict[str, Any]:
         "lead": trade.lead,
         "given_up": trade.given_up,
         "then_sent": trade.then_sent,
+        "owed": trade.owed,
         "legs": [
             {
                 "market": leg.plan.market,
@@ -429,6 +430,7 @@ def _read_trade(desk: Desk, run: RuleRun, row: dict[str, Any], to_mono: int) -> 
         incompletable=row.get("incompletable", False),
         refused=row.get("refused", (0, 0))[0],
         refused_until=row.get("refused", (0, 0))[1] + to_mono,
+        owed=row.get("owed", {}),
     )
     if "guard" in row:
         trade.guard = Guard(**row["guard"])

@@ -167,6 +167,8 @@ class Trade:
     refused_attempt: int = -1
     identity: str = ""
     """its rule's words at the entry (`reading.identity`), where an earlier run's were others"""
+    owed: dict[str, float] = field(default_factory=dict)
+    """shares to close once its entry has ended, by the `do` that asked for it (`deeds`)"""
     leaving: Leaving | None = None
     guard: Guard | None = None
 

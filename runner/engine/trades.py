@@ -70,6 +70,8 @@ class Trades:
         self.rules.go_on_holding(run, hold=False)
         if run.outbox:
             self.rules.triggers.activated(run)
+        if trade.owed:
+            self.rules.deeds.pay(run, trade)
 
     def again_entering(self, run: RuleRun, cause: str) -> None:
         """An active trade lost its match: its legs are evened as those of an entry."""
@@ -252,6 +254,8 @@ class Trades:
                 self.rules.groups.judge(run)
         elif run.state is RuleState.ACTIVE:
             self.rules.holding.take_up(run)
+            if run.trade is not None:
+                self.rules.deeds.pay(run, run.trade)
         elif run.state is RuleState.LEAVING:
             if run.held:
                 self.rules.holding.watch(run)
