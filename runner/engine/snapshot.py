@@ -368,7 +368,6 @@ def _trade(trade: Trade) -> dict[str, Any]:
         "lead": trade.lead,
         "given_up": trade.given_up,
         "then_sent": trade.then_sent,
-        "owed": trade.owed,
         "legs": [
             {
                 "market": leg.plan.market,
@@ -385,6 +384,8 @@ def _trade(trade: Trade) -> dict[str, Any]:
         row["incompletable"] = True
     if trade.refused:
         row["refused"] = [trade.refused, trade.refused_until + trade.wall - trade.t]
+    if trade.owed:
+        row["owed"] = trade.owed
     if trade.guard is not None:
         guard = trade.guard
         row["guard"] = {"ticks": guard.ticks, "cid": guard.cid, "given_up": guard.given_up}
