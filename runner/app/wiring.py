@@ -118,8 +118,8 @@ def _exprs(rule: RulePlan) -> Iterator[Expr]:
     """Yield all trees of a rule."""
     exprs = rule_exprs(rule)
     several = (*exprs.entered, *exprs.weights, *exprs.prices, *exprs.quotes)
-    single = (exprs.when, exprs.until, exprs.size, exprs.size_min, exprs.size_max, exprs.stop)
-    for expr in (*single, *several):
+    sizes = (exprs.size, exprs.size_min, exprs.size_max)
+    for expr in (exprs.when, exprs.until, *sizes, exprs.stop, exprs.target, *several):
         if isinstance(expr, tree.Node):
             yield expr
 

@@ -124,10 +124,9 @@ def _rule(plan: Plan, rule: RulePlan) -> str:
         leaves = [f"when {rule.until_text}"] if rule.until_text else []
         if rule.max_hold_ns is not None:
             leaves.append(f"after {format_duration(rule.max_hold_ns)}")
-        guard = rule.trade.guard
-        if guard is not None:
+        for guard in rule.trade.guards:
             leaves.append(
-                f"by a stop at the exchange at {guard.text}, by the {guard.trigger} price"
+                f"by a {guard.kind} at the exchange at {guard.text}, by the {guard.trigger} price"
             )
         if rule.trade.stop_loss is not None:
             loss = rule.trade.stop_loss

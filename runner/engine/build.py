@@ -155,7 +155,8 @@ def rule_exprs(rule: RulePlan) -> RuleExprs:
     """Return all trees of a rule."""
     verb = rule.trade if rule.trade is not None else rule.order
     size = verb.size if verb is not None else None
-    guard = rule.trade.guard if rule.trade is not None else None
+    stop = rule.trade.guard if rule.trade is not None else None
+    target = rule.trade.target if rule.trade is not None else None
     return RuleExprs(
         when=rule.when,
         until=rule.until,
@@ -166,7 +167,8 @@ def rule_exprs(rule: RulePlan) -> RuleExprs:
         size_max=size.max if size is not None else None,
         weights=tuple(leg.weight for leg in rule.legs),
         prices=tuple(leg.order.price for leg in rule.legs),
-        stop=guard.price if guard is not None else None,
+        stop=stop.price if stop is not None else None,
+        target=target.price if target is not None else None,
         quotes=_quotes(rule),
     )
 

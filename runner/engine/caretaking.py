@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from runner.base.errors import WorldError
-from runner.engine.commands import Purpose, Topic
+from runner.engine.commands import Topic
 from runner.engine.limits import Cause, Mode
 from runner.engine.orphans import ADOPTED, Row, legs_of
-from runner.engine.saved import Saved, Settled
+from runner.engine.saved import GUARDS, Saved, Settled
 from runner.lang import types
 from runner.lang.diagnostics import Mark, Text
 from runner.lang.tree import Bool, Number
@@ -26,6 +26,7 @@ from runner.spec.market_plan import MarketPlan, StreamKind, StreamPlan
 from runner.spec.rule_plan import (
     Care,
     ClosePlan,
+    GuardKind,
     GuardPlan,
     LegPlan,
     OrderPlan,
@@ -98,7 +99,14 @@ def _caretaker(plan: Plan, each: Settled, row: Row) -> RulePlan:
         on_missing="hold",
         rearm="edge",
         once=True,
-        trade=TradePlan(SizePlan(size, quote), legs, None, close, _guard(row, size)),
+        trade=TradePlan(
+            SizePlan(size, quote),
+            legs,
+            None,
+            close,
+            guard=_guard(row, size, GuardKind.STOP),
+            target=_guard(row, size, GuardKind.TARGET),
+        ),
         order=None,
         when_streams=(),
         until_streams=(),
@@ -108,13 +116,13 @@ def _caretaker(plan: Plan, each: Settled, row: Row) -> RulePlan:
     )
 
 
-def _guard(row: Row, price: Number) -> GuardPlan | None:
-    """Return how the stop of a trade is looked after that stands at the exchange."""
-    if "guard" not in row.get("trade", ()):
+def _guard(row: Row, price: Number, kind: GuardKind) -> GuardPlan | None:
+    """Return how the stop or target of a trade is looked after that stands at the exchange."""
+    if GUARDS[kind] not in row.get("trade", ()):
         return None
-    stops = (o["intent"] for o in row["orders"])
-    kinds = [i["trigger"] for i in stops if i["purpose"] == Purpose.PROTECT.value]
-    return GuardPlan(price, kinds[0] if kinds else "mark")
+    intents = (o["intent"] for o in row["orders"])
+    triggers = [i["trigger"] for i in intents if i["type"] == kind.value]
+    return GuardPlan(price, triggers[0] if triggers else "mark", kind=kind)
 
 
 # -- while the run goes on

@@ -12,6 +12,8 @@ When all can go, all of what is left goes in one pass. When one is blocked, the 
 matches it and only their surplus is reduced: the trade is *held*, and told. Under the operator's
 halt every leg counts as blocked, so that positions stay and only a gap is closed.
 
+Where others hold the same side, stop and target are taken away before the first try (`clearing`).
+
 A close that the exchange refuses is not thrown at it again and again (`setbacks`); that nothing
 could be sent for long, for whatever reason, is told.
 
@@ -28,6 +30,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from runner.engine.cancels import cancel_order
+from runner.engine.clearing import clear, stalled
 from runner.engine.commands import OrderType, Purpose, Tif, Topic
 from runner.engine.desk import Desk
 from runner.engine.leaving_at_rest import ExitsAtRest, may_rest, rested
@@ -118,6 +121,9 @@ class Closing:
         if order is not None and rested(order) and not trade.leaving.tries:
             self.step(run)  # what rested has made room for the first try
             return
+        if trade.leaving.clearing_since >= 0:
+            self.step(run)
+            return
         trade.leaving.tries += 1
         wait = max(_close(trade).retry_ns, trade.refused_until - self.desk.now)
         self._again(run, trade, wait)
@@ -165,6 +171,10 @@ class Closing:
         elif leaving.held:
             leaving.held = False
         going = [o for o in offers if o.can is Can.GO and not self._residual(o)]
+        wait = clear(self.desk, run, trade) if going else 0
+        if wait:
+            self._again(run, trade, wait)
+            return
         if not going or not self._send(run, trade, purpose, going):
             leaving.tries += 1
             self._stuck(run, trade)
@@ -223,6 +233,7 @@ class Closing:
         self.desk.tell("page", text, Topic.HELD)
         self.desk.record("held", rule=run.plan.name, reason=leaving.reason, text=why)
         self.desk.rules.touch(run.plan.name)
+        stalled(self.desk, run, trade)
 
     # -- what a leg can do
 

@@ -73,6 +73,7 @@ class Why(StrEnum):
     MISSING_PRICE = "missing_price"
     SIZE_MIN = "size_min"
     STOP_SIDE = "stop_side"
+    TARGET_SIDE = "target_side"
     STOP_OPEN = "stop_open"
     KEY_USED = "key_used"
     # a side of a quote

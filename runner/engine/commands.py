@@ -20,7 +20,9 @@ class OrderType(StrEnum):
     LIMIT = "limit"
     MARKET = "market"
     STOP = "stop"
-    """a market order that the exchange sends when the trigger price is reached"""
+    """a market order that the exchange sends when the price has gone against us to its trigger"""
+    TARGET = "target"
+    """the same, when the price has gone our way"""
 
 
 class Tif(StrEnum):
@@ -39,11 +41,12 @@ class Purpose(StrEnum):
     REPAIR = "repair"
     CLOSE = "close"
     PROTECT = "protect"
-    """a stop that rests at the exchange while its trade is open: a class of its own (R-77)"""
+    """a stop or a target that rests at the exchange while its trade is open: a class of its own
+    (R-77)"""
 
 
 class Trigger(StrEnum):
-    """Which price sets a stop off."""
+    """Which price sets a stop or a target off."""
 
     MARK = "mark"
     LAST = "last"
@@ -82,9 +85,14 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     trigger_ticks: int = 0
     trigger_text: str = ""
     trigger: Trigger = Trigger.MARK
-    """a stop's price in ticks and as the wire takes it, and what is compared with it"""
+    """of a stop or a target: its price in ticks and as the wire takes it, and what is compared"""
     revision: int = 0
     """0: a new order; above: a change of the order `cid` to this price and whole quantity"""
+
+    @property
+    def rising(self) -> bool:
+        """Whether its trigger is reached by a rise: the stop of a short, the target of a long."""
+        return (self.side is Side.BUY) == (self.type is OrderType.STOP)
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="c"):
@@ -105,7 +113,7 @@ class Amend(Command, frozen=True, kw_only=True, tag="amend"):
 
 
 class Cancel(Command, frozen=True, kw_only=True, tag="cancel"):
-    """Cancel one order; may be repeated. `protective`: it is a stop."""
+    """Cancel one order; may be repeated. `protective`: a stop or a target."""
 
     cid: str
     exchange: str
@@ -123,7 +131,7 @@ class CancelAll(Command, frozen=True, kw_only=True, tag="cancel_all"):
 
 
 class Query(Command, frozen=True, kw_only=True, tag="query"):
-    """Ask the exchange about one order by client id. `protective`: it is a stop."""
+    """Ask the exchange about one order by client id. `protective`: a stop or a target."""
 
     cid: str
     exchange: str

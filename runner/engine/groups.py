@@ -60,9 +60,9 @@ class Groups:
         drafts = entry_drafts(plan.legs, run.program, desk.markets, desk.now)
         if isinstance(drafts, Refusal):
             return drafts
-        guard = desk.rules.guards.price(run)
-        if isinstance(guard, Refusal):
-            return guard
+        guards = desk.rules.guards.fix(run)
+        if isinstance(guards, Refusal):
+            return guards
         lead = lead_of(plan, drafts, desk.markets)
         wanted = Pass(
             rule=plan,
@@ -83,7 +83,7 @@ class Groups:
             small = too_small(first, desk.markets[first.market], reduce_only=False)
             if small is not None:
                 return small
-        refusal = send(desk, wanted, lambda: self._begin(run, drafts, guard, lead))
+        refusal = send(desk, wanted, lambda: self._begin(run, drafts, guards, lead))
         if refusal is None:
             self.watch_ttl(run)
             self.working.watch(run)
@@ -101,10 +101,10 @@ class Groups:
         if not order.terminal and not order.cancel_asked:
             cancel_order(self.desk, order)
 
-    def _begin(self, run: RuleRun, drafts: Sequence[Draft], guard: Guard | None, lead: int) -> None:
+    def _begin(self, run: RuleRun, drafts: Sequence[Draft], guards: list[Guard], lead: int) -> None:
         entered = run.program.enter(self.desk.now)
         trade = new_trade(self.desk, run.plan, [d.lots for d in drafts], entered)
-        trade.guard = guard
+        trade.guards = guards
         trade.lead = lead
         keys.claim(self.desk, run.plan)
         self.desk.trades.entered(run, trade)

@@ -202,6 +202,7 @@ class Limits:
         self.reason = gravest.text if gravest else ""
         if (mode, code) == (self.mode, self.code):
             return
+        thawed = self.mode is Mode.FROZEN and mode is not Mode.FROZEN
         self.mode, self.code = mode, code
         self.desk.emit(RunState(state=mode.shown, code=code, text=self.reason))
         self.desk.rules.touch_run()
@@ -211,6 +212,8 @@ class Limits:
         if mode in STICKY and code != STOP:
             topic = _TOPICS.get(code, Topic.FREEZE if mode is Mode.FROZEN else Topic.HALT)
             self.desk.tell("page", f"{mode.shown}: {self.reason}", topic)
+        if thawed:
+            self.desk.rules.guards.thawed()
 
     def take_over(self, key: str, cause: Cause) -> None:
         """Take a cause over from an earlier run; a rest goes on where it was."""

@@ -26,8 +26,8 @@ import msgspec
 from runner.base.errors import UsageError, WorldError
 from runner.engine.commands import Purpose
 from runner.engine.reading import entered_keys, identity
-from runner.engine.saved import Saved, Settled
-from runner.spec.rule_plan import Care, RulePlan
+from runner.engine.saved import GUARDS, Saved, Settled
+from runner.spec.rule_plan import Care, GuardKind, RulePlan
 
 if TYPE_CHECKING:
     from runner.spec.plan import Plan
@@ -70,10 +70,16 @@ def same_words(rule: RulePlan, words: str, row: Row) -> bool:
     trade = row.get("trade")
     if trade is None:
         return True
-    stopped = rule.trade is not None and rule.trade.guard is not None
-    if "guard" in trade and not stopped:
+    if unguarded(rule, row):
         return False
     return bool(trade.get("identity", words) == words)
+
+
+def unguarded(rule: RulePlan, row: Row) -> list[GuardKind]:
+    """Return what rests at the exchange for a row's trade and is not in a rule."""
+    known = {g.kind for g in rule.trade.guards} if rule.trade is not None else set()
+    trade = row.get("trade", {})
+    return [kind for kind, key in GUARDS.items() if key in trade and kind not in known]
 
 
 def _orphans(plan: Plan, rows: Mapping[str, Row], words: bool) -> list[str]:
@@ -155,8 +161,8 @@ def _adopt(plan: Plan, rows: dict[str, Row], old: str, new: str) -> None:
     if trade.get("entered_of", []) != entered_keys(rule):
         trade["entered"] = [None] * len(rule.entered)  # what it did not remember is missing
     trade["identity"], trade["entered_of"] = identity(plan, rule), entered_keys(rule)
-    if "guard" in trade and (rule.trade is None or rule.trade.guard is None):
-        raise WorldError(f"{what}: the trade has a stop at the exchange, and {new} has none")
+    for kind in unguarded(rule, row):
+        raise WorldError(f"{what}: the trade has a {kind} at the exchange, and {new} has none")
     if old == new:
         return
     if own is not None:

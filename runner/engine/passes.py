@@ -38,7 +38,7 @@ class Pass(msgspec.Struct, gc=False):
     rehearsed: bool = False
     """its group was judged by its planned end (`rehearse`)"""
     trigger: Trigger = Trigger.MARK
-    """which price sets a stop off"""
+    """which price sets a stop or a target off"""
 
 
 def rehearse(desk: Desk, wanted: Pass) -> Refusal | None:
@@ -100,7 +100,7 @@ def _intent(desk: Desk, wanted: Pass, i: int) -> Intent:
     entry = wanted.purpose is Purpose.ENTRY
     exchange = desk.plan.exchanges[listed.plan.exchange]
     priced = draft.type is OrderType.LIMIT
-    stop = draft.type is OrderType.STOP
+    waits = draft.type is OrderType.STOP or draft.type is OrderType.TARGET
     if entry:
         reduce_only = wanted.rule.order is not None and wanted.rule.order.reduce_only
     else:
@@ -128,7 +128,7 @@ def _intent(desk: Desk, wanted: Pass, i: int) -> Intent:
         wall=desk.wall,
         refs=_refs(desk, wanted.streams),
         trigger_ticks=draft.trigger,
-        trigger_text=instrument.price_text(draft.trigger) if stop else "",
+        trigger_text=instrument.price_text(draft.trigger) if waits else "",
         trigger=wanted.trigger,
     )
 

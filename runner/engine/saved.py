@@ -3,10 +3,17 @@ those that no rule of the file goes on with."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 import msgspec
 
 from runner.engine.commands import Intent
 from runner.engine.events import Fill
+from runner.spec.rule_plan import GuardKind
+
+GUARDS: Final[Mapping[GuardKind, str]] = {GuardKind.STOP: "guard", GuardKind.TARGET: "target"}
+"""under which key a trade's row keeps what rests at the exchange for it"""
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):

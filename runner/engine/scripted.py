@@ -116,6 +116,8 @@ class ScriptedExchange:
         self.default = Fate.FILLED
         self.stops: deque[Fate] = deque()
         """what becomes of the next stops; those beyond rest"""
+        self.targets: deque[Fate] = deque()
+        """the same of targets"""
         self.changes: deque[Change] = deque()
         """what becomes of the next changes of orders; DONE when there is none"""
         self.delay = 5 * MS
@@ -139,16 +141,17 @@ class ScriptedExchange:
         if not self.answers:
             self.host.after(MS, Unknown(cid=intent.cid, why="disconnect"))
             return
-        if intent.type is OrderType.STOP:
-            self._place_stop(intent)
+        if intent.type in (OrderType.STOP, OrderType.TARGET):
+            self._place_guard(intent)
             return
         queue = self.fates.get(intent.market)
         fate = queue.popleft() if queue else self.default
         _FATES[fate](self, intent)
 
-    def _place_stop(self, intent: Intent) -> None:
-        """Take a stop as the next fate of stops says: it rests, told of at once, late or never."""
-        fate = self.stops.popleft() if self.stops else Fate.REST
+    def _place_guard(self, intent: Intent) -> None:
+        """Take a stop or target as its next fate says: it rests, told of at once, late or never."""
+        fates = self.stops if intent.type is OrderType.STOP else self.targets
+        fate = fates.popleft() if fates else Fate.REST
         if fate in (Fate.REJECTED, Fate.LOST):
             _FATES[fate](self, intent)
             return
@@ -159,11 +162,11 @@ class ScriptedExchange:
             delay = 1500 * MS if fate is Fate.LATE else self.delay
             self.host.after(delay, Ack(cid=intent.cid, exchange_id=f"x{intent.cid}"))
 
-    def fire(self, market: str, share: float = 1.0) -> None:
-        """The trigger price of a market's stops was reached: the oldest executes."""
+    def fire(self, market: str, share: float = 1.0, type: OrderType = OrderType.STOP) -> None:
+        """The trigger price of a market's stops (or targets) was reached: the oldest executes."""
         for truth in self.orders.values():
             intent = truth.intent
-            resting = truth.status in ("open", "partial") and intent.type is OrderType.STOP
+            resting = truth.status in ("open", "partial") and intent.type is type
             if resting and intent.market == market and self.reducible(intent) > 0:
                 lots = min(int(intent.lots * share), self.reducible(intent))
                 self.execute(intent, lots / intent.lots)

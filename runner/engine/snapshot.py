@@ -20,10 +20,10 @@ from runner.engine.ledger import Ledger
 from runner.engine.limits import STICKY, STOP, Cause, Mode
 from runner.engine.order import Order, OrderState
 from runner.engine.orderflow import fill_key
-from runner.engine.orphans import fits, holds, same_words
+from runner.engine.orphans import fits, holds, same_words, unguarded
 from runner.engine.reading import entered_keys
 from runner.engine.rule import RuleRun, RuleState
-from runner.engine.saved import Saved
+from runner.engine.saved import GUARDS, Saved
 from runner.engine.setbacks import still_refused
 from runner.engine.sources import Pending
 from runner.engine.sources import fits as field_fits
@@ -205,9 +205,10 @@ def _take_new_words(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
     assert run.trade is not None
     if row["trade"]["entered_of"] != entered_keys(run.plan):
         run.trade.entered = run.cell.entered = [float("nan")] * len(run.plan.entered)
-    if run.trade.guard is not None and (run.plan.trade is None or run.plan.trade.guard is None):
-        run.trade.guard = None
-        desk.rules.guards.release(run)
+    gone = unguarded(run.plan, row)
+    run.trade.guards = [g for g in run.trade.guards if g.kind not in gone]
+    for kind in gone:
+        desk.rules.guards.release(run, kind)
     desk.record("adopted_rule", rule=run.plan.name)
     text = f"{run.plan.name}: its open trade goes on by the file as it is now"
     desk.tell("warn", text, Topic.RULE)
@@ -386,9 +387,10 @@ def _trade(trade: Trade) -> dict[str, Any]:
         row["refused"] = [trade.refused, trade.refused_until + trade.wall - trade.t]
     if trade.owed:
         row["owed"] = trade.owed
-    if trade.guard is not None:
-        guard = trade.guard
-        row["guard"] = {"ticks": guard.ticks, "cid": guard.cid, "given_up": guard.given_up}
+    for guard in trade.guards:
+        row[GUARDS[guard.kind]] = {
+            "ticks": guard.ticks, "cid": guard.cid, "given_up": guard.given_up,
+        }  # fmt: skip
     if trade.leaving is not None:
         leaving = trade.leaving
         row["leaving"] = {
@@ -433,8 +435,7 @@ def _read_trade(desk: Desk, run: RuleRun, row: dict[str, Any], to_mono: int) -> 
         refused_until=row.get("refused", (0, 0))[1] + to_mono,
         owed=row.get("owed", {}),
     )
-    if "guard" in row:
-        trade.guard = Guard(**row["guard"])
+    trade.guards = [Guard(kind, **row[key]) for kind, key in GUARDS.items() if key in row]
     if "leaving" in row:
         saved = row["leaving"]
         trade.leaving = Leaving(

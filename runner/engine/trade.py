@@ -14,7 +14,7 @@ from runner.engine.desk import Desk, Listed
 from runner.engine.ledger import Ledger
 from runner.engine.timers import NEVER
 from runner.market.instruments import Side
-from runner.spec.rule_plan import LegPlan, RulePlan
+from runner.spec.rule_plan import GuardKind, LegPlan, RulePlan
 
 EPSILON = 1e-9
 _NOTHING: Mapping[int, int] = {}
@@ -96,22 +96,29 @@ class Leaving:
     stuck_told: bool = False
     refusal: str = ""
     """why the gate refused the last try"""
+    clearing_since: int = -1
+    """since when the close waits for the end of stop and target (`clearing`); -1: it does not"""
+    cleared: bool = False
+    """stop and target were taken away before the close"""
+    exposed: bool = False
+    """they were, and the close is held: they are placed again"""
 
 
 @dataclass(slots=True)
 class Guard:
-    """The stop of a trade that rests at the exchange (see `guards`). Times monotonic ns."""
+    """A trade's stop or target at the exchange (see `guards`). Times monotonic ns."""
 
+    kind: GuardKind
     ticks: int
     """its price; never moved"""
     cid: str = ""
     """the order that stands for it now"""
     since: int = -1
-    """since when something is held that no confirmed stop covers; -1: all is covered"""
+    """since when something is held that no confirmed order covers; -1: all is covered"""
     tries: int = 0
     """orders placed since then"""
     given_up: bool = False
-    """the exchange refused it and the file keeps the trade all the same"""
+    """it does not stand, and the trade goes on all the same"""
     told: bool = False
     """that what a halt keeps has no stop"""
 
@@ -170,7 +177,8 @@ class Trade:
     owed: dict[str, float] = field(default_factory=dict)
     """shares to close once its entry has ended, by the `do` that asked for it (`deeds`)"""
     leaving: Leaving | None = None
-    guard: Guard | None = None
+    guards: list[Guard] = field(default_factory=list)
+    """what rests at the exchange for it, the stop first"""
 
     @property
     def notional(self) -> float:

@@ -157,6 +157,11 @@ class RuleProgram(Protocol):
         ...
 
     @property
+    def target(self) -> Number | None:
+        """the price of a target that rests at the exchange; None where the file has none"""
+        ...
+
+    @property
     def enter(self) -> Callable[[int], list[float]]:
         """evaluates every `entered(x)` of the rule, at approval; assign to the rule's cell"""
         ...

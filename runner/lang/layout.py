@@ -47,6 +47,7 @@ class Rule:
     when_streams: tuple[str, ...]
     until_streams: tuple[str, ...]
     stop: Number | None = None
+    target: Number | None = None
     quotes: tuple[Number | None, ...] = ()
 
 
@@ -125,6 +126,7 @@ class Layout:
             tree.streams_of(*entering(exprs)),
             tree.streams_of(exprs.until),
             found.get(f"{prefix}_stop"),
+            found.get(f"{prefix}_target"),
             legs("quote", exprs.quotes),
         )
 
@@ -156,6 +158,8 @@ def _add_rule(generator: Generator, prefix: str, rule: str, exprs: RuleExprs) ->
                 generator.number(f"{prefix}_{part}_{i}", value, rule)
     if exprs.stop is not None:
         generator.number(f"{prefix}_stop", exprs.stop, rule)
+    if exprs.target is not None:
+        generator.number(f"{prefix}_target", exprs.target, rule)
     generator.numbers(f"{prefix}_enter", exprs.entered, rule)
 
 

@@ -25,6 +25,7 @@ class RuleExprs:
     weights: tuple[Expr | None, ...]
     prices: tuple[Expr | None, ...]
     stop: Expr | None = None
+    target: Expr | None = None
     quotes: tuple[Expr | None, ...] = ()
 
 
@@ -51,7 +52,8 @@ def conditions(request: ProgramRequest) -> dict[tuple[str, str], tuple[Expr, Seq
 
 def entering(exprs: RuleExprs) -> list[Expr]:
     """Return the trees that must be known to enter."""
-    found = [exprs.when, exprs.size, exprs.size_min, exprs.size_max, exprs.stop]
+    found = [exprs.when, exprs.size, exprs.size_min, exprs.size_max]
+    found += [exprs.stop, exprs.target]
     found += [*exprs.entered, *exprs.weights, *exprs.prices, *exprs.quotes]
     return [expr for expr in found if expr is not None]
 

@@ -1,7 +1,7 @@
 """Whether a rule can pay for itself: the round trip against its levels, and levels against a basis.
 
 Both are warnings, raised only for rules without an error: W0505 (what is left between entry and
-exit, or between entry and stop, does not pay the fees) and W0508 (an absolute threshold on a gap of
+exit, stop or target, does not pay the fees) and W0508 (an absolute threshold on a gap of
 two markets).
 """
 
@@ -32,7 +32,9 @@ from runner.lang.tree import (
     walk,
 )
 from runner.lang.tree import key as tree_key
+from runner.market.instruments import Side
 from runner.spec.context import Context, fold, section
+from runner.spec.market_plan import StreamKind
 from runner.spec.resting import DEFAULT_COLLAR
 from runner.spec.rules import RuleDraft
 
@@ -54,6 +56,7 @@ def check(rule: RuleDraft, ctx: Context) -> None:
     """Report what does not pay."""
     cost = round_trip(rule)
     _stop_is_outside(rule, ctx)
+    _target_pays(rule, ctx)
     entries = list(_levels(rule.when, cost, ctx))
     _absolute(rule, entries, ctx)
     for entry in (e for e in entries if _is_edge(e.term)):
@@ -208,6 +211,40 @@ def _stop_is_outside(rule: RuleDraft, ctx: Context) -> None:
     mark = section(rule.verb_node, "stop").key("loss")
     help = ("a trade is closed as soon as it is open: take a larger `loss`",)
     ctx.add("W0505", message, mark, label, f"{rule.path}.trade.stop.loss", help=help)
+
+
+def _target_pays(rule: RuleDraft, ctx: Context) -> None:
+    """A target that is a price of its own market times something must be past the round trip."""
+    cost = round_trip(rule, at_once=True)
+    target, leg = rule.target, rule.legs[0] if rule.legs else None
+    if target is None or target.price is None or cost is None or leg is None or leg.market is None:
+        return
+    bounds = _factor(target.price, leg.market.name, ctx)
+    if bounds is None:
+        return
+    left = bounds[0] - 1 if leg.side is Side.BUY else 1 - bounds[1]
+    if left > cost:
+        return
+    message = f"the target of rule `{rule.name}` is within its round trip"
+    label = f"{format_ratio(left)} from the entry, opening and closing costs {format_ratio(cost)}"
+    help = ("each trade that reaches it loses money: take a price further away",)
+    ctx.add(
+        "W0505", message, target.price.mark, label, f"{rule.path}.trade.target.price", help=help
+    )
+
+
+def _factor(expr: Expr, market: str, ctx: Context) -> Bounds | None:
+    """Return by what a price of a market's book is multiplied; None for anything else."""
+    node = unwrap(expr)
+    if isinstance(node, Named):
+        return _factor(node.expr, market, ctx)
+    if not isinstance(node, Arithmetic) or node.op != "*":
+        return None
+    for price, factor in ((node.left, node.right), (node.right, node.left)):
+        price = unwrap(price)
+        if isinstance(price, Field) and price.market == market and price.kind == StreamKind.BOOK:
+            return _bounds(unwrap(factor), None, ctx)
+    return None
 
 
 def _absolute(rule: RuleDraft, entries: list[_Level], ctx: Context) -> None:

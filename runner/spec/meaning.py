@@ -89,8 +89,10 @@ def _closed(rule: RuleDraft, ctx: Context) -> None:
     stop = verb is not None and "stop" in verb
     if "until" not in node and "max_hold" not in node and not stop:
         message = f"rule `{rule.name}` opens a position that nothing closes"
-        help = ("add `until`, `max_hold` or a `stop`",)
-        ctx.add("W0407", message, rule.key, "", rule.path, help=help)
+        label, help = "", ("add `until`, `max_hold` or a `stop`",)
+        if verb is not None and "target" in verb:
+            label = "its target closes it in profit alone"
+        ctx.add("W0407", message, rule.key, label, rule.path, help=help)
 
 
 def _weights(rule: RuleDraft, ctx: Context) -> None:
@@ -114,7 +116,8 @@ def _weights(rule: RuleDraft, ctx: Context) -> None:
 def _says_how_it_closes(rule: RuleDraft, ctx: Context) -> None:
     """A leg that rests cannot lend its order to the close (E0411)."""
     assert rule.verb_node is not None
-    leaves = "until" in rule.node or "max_hold" in rule.node or "stop" in rule.verb_node
+    leaves = any(key in rule.node for key in ("until", "max_hold"))
+    leaves = leaves or any(key in rule.verb_node for key in ("stop", "target"))
     plain = all(leg.order.tif == "ioc" and leg.order.type == "limit" for leg in rule.legs)
     if leaves and not plain and "close" not in rule.verb_node:
         message = f"rule `{rule.name}` leaves by nothing: a leg is not a plain IOC"

@@ -94,16 +94,25 @@ class ClosePlan:
     """of `tif: post_only` and `gtc`; not in `repr`: the identity of rules without it stays"""
 
 
+class GuardKind(StrEnum):
+    """What rests at the exchange while a trade is open."""
+
+    STOP = "stop"
+    TARGET = "target"
+
+
 @dataclass(frozen=True, slots=True)
 class GuardPlan:
-    """A stop that rests at the exchange while its trade is open (trading.md, section 3)."""
+    """A stop or a target that rests at the exchange (trading.md, section 3)."""
 
-    price: Expr
+    price: Expr | None = None
     trigger: str = "mark"
     """which price sets it off: mark or last"""
     confirm_within_ns: int = 1_000_000_000
     if_refused: str = "close"
+    """a target that is refused never closes its trade"""
     text: str = ""
+    kind: GuardKind = GuardKind.STOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,12 @@ class TradePlan:
     guard: GuardPlan | None = None
     stop_loss: Quantity | None = None
     """`stop: {loss}`: closed by ourselves when closing would lose this much"""
+    target: GuardPlan | None = None
+
+    @property
+    def guards(self) -> tuple[GuardPlan, ...]:
+        """What rests at the exchange, the stop first."""
+        return tuple(g for g in (self.guard, self.target) if g is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from runner.spec.resting import (
 from runner.spec.rule_plan import (
     ClosePlan,
     DeedPlan,
+    GuardPlan,
     HedgePlan,
     LegPlan,
     OrderPlan,
@@ -37,7 +38,7 @@ from runner.spec.rule_plan import (
 )
 from runner.spec.signals import SizingDraft, size_types
 from runner.spec.source_plan import TriggerPlan
-from runner.spec.stops import StopDraft, read_stop
+from runner.spec.stops import StopDraft, read_stop, read_target
 from runner.spec.suggest import hint
 
 SECOND = 1_000_000_000
@@ -91,6 +92,7 @@ class RuleDraft:
     hedge: HedgePlan | None = None
     close: ClosePlan | None = None
     stop: StopDraft | None = None
+    target: GuardPlan | None = None
     quote: QuoteDraft | None = None
     for_ns: int = 0
     max_hold_ns: int | None = None
@@ -112,8 +114,9 @@ class RuleDraft:
         bounds = [size.expr, size.max, size.min] if size else []
         legs = [e for leg in self.legs for e in (leg.weight, leg.order.price)]
         stop = self.stop.price if self.stop is not None else None
+        target = self.target.price if self.target is not None else None
         quote = self.quote.exprs if self.quote is not None else []
-        found = (self.when, self.until, *bounds, *legs, stop, *quote)
+        found = (self.when, self.until, *bounds, *legs, stop, target, *quote)
         return [e for e in found if e is not None]
 
 
@@ -221,6 +224,7 @@ class _Rule:
         draft.hedge = self._hedge(node, path)
         draft.close = self._close(node, path)
         draft.stop = read_stop(node, path, draft.markets, self._entering, self._ctx)
+        draft.target = read_target(node, path, draft.markets, self._entering, self._ctx)
         if isinstance(legs, Sequence) and len(legs.items) == len(draft.legs):
             policy = draft.hedge.policy if draft.hedge is not None else "together"
             nodes = [section(x, "order") for x in legs.items if isinstance(x, Mapping)]
@@ -383,7 +387,7 @@ def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:
     if draft.verb == "trade":
         guard = draft.stop.guard if draft.stop is not None else None
         loss = draft.stop.loss if draft.stop is not None else None
-        trade = TradePlan(_plan_size(draft), legs, draft.hedge, close, guard, loss)
+        trade = TradePlan(_plan_size(draft), legs, draft.hedge, close, guard, loss, draft.target)
     elif draft.quote is not None:
         assert draft.verb_node is not None
         quote = plan_quote(draft.quote, draft.verb_node, legs[0].market, close)

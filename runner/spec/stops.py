@@ -1,4 +1,7 @@
-"""Read `stop:` of a trade: the loss we watch, the price at the exchange (trading.md, section 3)."""
+"""Read `stop:` and `target:` of a trade: the loss we watch, the prices that rest at the exchange.
+
+A target may lie wherever a stop may: on one leg, on a perpetual (trading.md, section 3).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from runner.spec import catalogue
 from runner.spec.context import Context, word
 from runner.spec.markets import MarketDraft
 from runner.spec.parts import Quantity
-from runner.spec.rule_plan import GuardPlan
+from runner.spec.rule_plan import GuardKind, GuardPlan
 
 SECOND = 1_000_000_000
 LEAST_CONFIRM = SECOND // 5
@@ -55,11 +58,7 @@ def read_stop(
     if quotes:
         draft.loss = ctx.quantity(node, "loss", path, quotes, "`loss`")
     if "price" in node:
-        _at_exchange(trade, path, markets, ctx)
-        market = markets[0] if len(markets) == 1 else None
-        base, quote = (market.base, market.quote) if market else (None, None)
-        want = Want((ctx.scope.price(quote, base),), "a price")
-        draft.price = ctx.expr(node.get("price"), want, f"{path}.price", this)
+        draft.price = _price(node, GuardKind.STOP, path, markets, this, ctx)
     else:
         for key in ("type", "trigger", "rests_at", "confirm_within", "if_refused"):
             if key in node:
@@ -77,19 +76,60 @@ def read_stop(
     return draft
 
 
-def _at_exchange(trade: Mapping, path: str, markets: list[MarketDraft], ctx: Context) -> None:
-    """A stop price needs one leg, on a perpetual."""
-    node = trade.get("stop")
-    assert isinstance(node, Mapping)
+def read_target(
+    trade: Mapping, path: str, markets: list[MarketDraft], this: ThisScope, ctx: Context
+) -> GuardPlan | None:
+    """Read the section of a trade whose legs are on `markets`; None where it is absent or wrong."""
+    node = trade.get("target")
+    if not isinstance(node, Mapping) or node.bad or "price" not in node:
+        return None
+    price = _price(node, GuardKind.TARGET, f"{path}.target", markets, this, ctx)
+    if price is None:
+        return None
+    trigger, text = word(node, "trigger", "mark"), word(node, "price", "")
+    return GuardPlan(price, trigger, if_refused="keep", text=text, kind=GuardKind.TARGET)
+
+
+_INSTEAD = {
+    GuardKind.STOP: (
+        "`stop: {loss: 15 USDT}` watches the whole trade and closes it in pairs",
+        "`stop: {loss: 15 USDT}` is watched by this process",
+    ),
+    GuardKind.TARGET: (
+        "`until: this.exit_return > 20bps` watches the whole trade and closes it in pairs",
+        "`until: this.exit_return > 20bps` is watched by this process",
+    ),
+}
+"""what to write where nothing can rest at the exchange: for several legs, for spot"""
+
+
+def _price(
+    node: Mapping,
+    kind: GuardKind,
+    path: str,
+    markets: list[MarketDraft],
+    this: ThisScope,
+    ctx: Context,
+) -> Expr | None:
+    """Read a price that rests at the exchange: it needs one leg, on a perpetual."""
+    _at_exchange(node, kind, path, markets, ctx)
+    market = markets[0] if len(markets) == 1 else None
+    base, quote = (market.base, market.quote) if market else (None, None)
+    want = Want((ctx.scope.price(quote, base),), "a price")
+    return ctx.expr(node.get("price"), want, f"{path}.price", this)
+
+
+def _at_exchange(
+    node: Mapping, kind: GuardKind, path: str, markets: list[MarketDraft], ctx: Context
+) -> None:
+    pairs, watched = _INSTEAD[kind]
     if len(markets) > 1:
-        message = "a stop price belongs to a trade of one leg"
+        message = f"a {kind} price belongs to a trade of one leg"
         label = "it would part what must leave together"
-        help = ("`stop: {loss: 15 USDT}` watches the whole trade and closes it in pairs",)
-        ctx.add("E0203", message, node.key("price"), label, f"{path}.price", help=help)
+        ctx.add("E0203", message, node.key("price"), label, f"{path}.price", help=(pairs,))
         return
     for market in markets:
         type_ = market.exchange.type if market.exchange is not None else None
         if type_ is not None and catalogue.kind(type_) is Kind.SPOT:
-            message = f"`{market.name}` is spot: no stop rests there in this version"
-            help = ("`stop: {loss: 15 USDT}` is watched by this process",)
-            ctx.add("E0207", message, node.key("price"), "", f"{path}.price", help=help)
+            message = f"`{market.name}` is spot: no {kind} rests there in this version"
+            ctx.add("E0207", message, node.key("price"), "", f"{path}.price", help=(watched,))

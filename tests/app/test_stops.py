@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.app.simlab import TYPES, Lab
 GUARDED = """
 version: 1
 name: churn
-about: Buys at once, guarded by a stop close by; for tests of stops.
+about: Buys at once, between a stop and a target close by.
 exchanges:
 {exchanges}
 markets:
@@ -29,6 +30,7 @@ rules:
       size: 300 USDT
       legs: [{{market: {first}, side: buy, order: {{type: limit, tif: ioc, collar: 20bps}}}}]
       stop: {{price: {first}.bid * (1 - 0.1bps), trigger: mark}}
+      target: {{price: {first}.ask * (1 + 0.1bps), trigger: last}}
       close: {{tif: ioc, collar: 20bps, retry: 250ms, worst: 90bps, then: market}}
 run: {{on_stop: {on_stop}, stop_within: {within}}}
 risk:
@@ -49,29 +51,36 @@ def market() -> Iterator[Running]:
 
 
 @pytest.mark.parametrize("first", ["bin", "byb"])
-def test_stops_stand_fire_and_go_and_nothing_is_left(
+def test_stops_and_targets_stand_fire_and_go_and_nothing_is_left(
     market: Running, tmp_path: Path, first: str
 ) -> None:
-    """Two trades end by their stop, the last may end by `until`; no stop is left of any."""
+    """A trade ends by its stop, one by its target, the last may by `until`; nothing is left."""
     lab = Lab(market, tmp_path, first=first, on_stop="flatten", hold="1500ms", text=GUARDED)
     lab.second = "byb" if first == "bin" else "bin"
     kind = TYPES[first]
-    drop = {"exchange": kind, "symbol": "BTCUSDT", "move_bps": -30, "for_s": 0.4}
     child = lab.start()
-    for n in (1, 2):
-        lab.until(child, f"stop {n} waits", lambda _: bool(market.ledger()[kind]["waiting"]))
-        market.market(drop)  # through the stop, which is a tenth of a basis point away
-        lab.until(child, f"trade {n} is over", lambda s: s["rules"]["churn"]["exits"] >= n)  # noqa: B023
+    for n, bps in ((1, -30), (2, 30)):
+
+        def over(state: dict[str, Any], n: int = n) -> bool:
+            return bool(state["rules"]["churn"]["exits"] >= n)
+
+        lab.until(
+            child, f"both {n}", lambda s: over(s) or len(market.ledger()[kind]["waiting"]) > 1
+        )
+        move = {"exchange": kind, "symbol": "BTCUSDT", "move_bps": bps, "for_s": 0.4}
+        market.market(move)  # through what is a tenth of a basis point away
+        lab.until(child, f"trade {n} is over", over)
     lab.until(child, "three trades", lambda s: s["rules"]["churn"]["exits"] >= 3)
     code, report, err = lab.stop(child)
     assert code == 0, err
+    decisions = next((tmp_path / "state").rglob("decisions.jsonl")).read_text()
     # refusals are not counted: the price may have passed a stop while it was on its way
     orders = report["exchanges"][first]["orders"]
     rule = report["rules"]["churn"]
     assert rule["entries"] == rule["exits"] >= 3
     assert report["unaccounted"] == []
     assert orders["sent"] >= 2 * rule["entries"], "each entry had its stop"
+    assert '"type":"target"' in decisions, "a target beside a stop that stood"
     assert lab.positions() == {}
     assert all(held["waiting"] == [] for held in market.ledger().values())
-    decisions = next((tmp_path / "state").rglob("decisions.jsonl")).read_text()
-    assert decisions.count('"purpose":"close"') < rule["exits"], "at least one stop fired"
+    assert decisions.count('"purpose":"close"') < rule["exits"], "at least one fired"

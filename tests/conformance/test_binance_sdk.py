@@ -189,10 +189,13 @@ def test_it_hears_books_on_the_public_socket(sim: Running) -> None:
     assert float(top.b) < float(top.a)
 
 
-def test_a_conditional_order_is_placed_queried_listed_and_cancelled(client: Any) -> None:
-    trigger = round(resting_price(client) * 0.98, 1)
+@pytest.mark.parametrize(("type", "of_bid"), [("STOP_MARKET", 0.98), ("TAKE_PROFIT_MARKET", 1.03)])
+def test_a_conditional_order_is_placed_queried_listed_and_cancelled(
+    client: Any, type: str, of_bid: float
+) -> None:
+    trigger = round(resting_price(client) * of_bid, 1)
     placed = client.new_algo_order(
-        algo_type="CONDITIONAL", symbol=SYMBOL, side="SELL", type="STOP_MARKET", quantity=0.002,
+        algo_type="CONDITIONAL", symbol=SYMBOL, side="SELL", type=type, quantity=0.002,
         trigger_price=trigger, working_type="MARK_PRICE", reduce_only="true",
         client_algo_id=cid(),
     ).data()  # fmt: skip

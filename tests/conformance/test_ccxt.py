@@ -181,19 +181,24 @@ def test_more_than_the_margin_is_refused(client: Any) -> None:
         client.create_order(SYMBOL, "limit", "buy", 20, resting_price(client), cid())
 
 
-def test_a_stop_waits_apart_from_the_orders_and_goes_by_its_cancel(client: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "waits", "past"), [("stopLossPrice", 0.97, 1.03), ("takeProfitPrice", 1.03, 0.97)]
+)
+def test_a_stop_or_target_waits_apart_from_the_orders_and_goes_by_its_cancel(
+    client: Any, kind: str, waits: float, past: float
+) -> None:
     """ccxt finds Binance's in the algo service, Bybit's among the conditional orders."""
     bid = client.fetch_order_book(SYMBOL)["bids"][0][0]
     client.create_order(SYMBOL, "market", "buy", 0.002, None, cid())
-    price = client.price_to_precision(SYMBOL, bid * 0.97)
-    params = {"stopLossPrice": price, "reduceOnly": True} | cid()
+    price = client.price_to_precision(SYMBOL, bid * waits)
+    params = {kind: price, "reduceOnly": True} | cid()
     stop = client.create_order(SYMBOL, "market", "sell", 0.002, None, params)
     waiting = {"trigger": True}
     found = client.fetch_open_orders(SYMBOL, params=waiting)
     assert [float(each["triggerPrice"]) for each in found] == [float(price)]
     client.cancel_order(stop["id"], SYMBOL, waiting)
     assert client.fetch_open_orders(SYMBOL, params=waiting) == []
-    too_high = params | {"stopLossPrice": client.price_to_precision(SYMBOL, bid * 1.03)} | cid()
-    with pytest.raises(ccxt.ExchangeError, match=r"-2021|110093"):
-        client.create_order(SYMBOL, "market", "sell", 0.002, None, too_high)
+    reached = params | {kind: client.price_to_precision(SYMBOL, bid * past)} | cid()
+    with pytest.raises(ccxt.ExchangeError, match=r"-2021|11009[23]"):
+        client.create_order(SYMBOL, "market", "sell", 0.002, None, reached)
     client.create_order(SYMBOL, "market", "sell", 0.002, None, {"reduceOnly": True} | cid())

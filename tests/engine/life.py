@@ -111,6 +111,7 @@ class Life:
             exchange.default = Fate.WORKS
             exchange.fates.clear()
             exchange.stops.clear()
+            exchange.targets.clear()
             exchange.changes.clear()
             if not exchange.answers:
                 exchange.come_up()
@@ -132,13 +133,13 @@ class Life:
         """Return one of the exchanges."""
         return self.s.exchanges[self.rng.choice([*self.s.exchanges])]
 
-    def resting(self, stops: bool = False) -> list[Truth]:
-        """Return the limits (or stops) that rest at any exchange."""
+    def resting(self, type: OrderType = OrderType.LIMIT) -> list[Truth]:
+        """Return the limits (or stops, or targets) that rest at any exchange."""
         return [
             truth
             for exchange in self.s.exchanges.values()
             for truth in exchange.orders.values()
-            if truth.status in OPEN and (truth.intent.type is OrderType.STOP) is stops
+            if truth.status in OPEN and truth.intent.type is type
         ]
 
     # -- what may happen to any

@@ -154,6 +154,7 @@ class FakeRule:
     until_streams: tuple[str, ...]
     enter: Callable[[int], list[float]] = lambda _now: []
     stop: Callable[[int], float] | None = None
+    target: Callable[[int], float] | None = None
 
 
 @dataclass
@@ -213,6 +214,7 @@ class Knobs:
         self.weights: tuple[float | None, ...] | None = None
         self.prices: tuple[float | None, ...] | None = None
         self.stop: float | None = None
+        self.target: float | None = None
         self.when: dict[str, Callable[[int], bool | None]] = {}
         self.until: dict[str, Callable[[int], bool | None]] = {}
         self.program: FakeProgram | None = None
@@ -264,6 +266,7 @@ def builder(plan: Plan, knobs: Knobs) -> Callable[[Mapping[str, Any], Cells], Fa
             until_streams=plan.until_streams,
             enter=lambda now: [float(now)],
             stop=optional(knobs.stop),
+            target=optional(knobs.target),
         )
 
     def build(streams: Mapping[str, Any], cells: Cells) -> FakeProgram:

@@ -9,6 +9,7 @@ import pytest
 
 from runner.engine.commands import Cancel, Purpose
 from runner.engine.events import Done, End, External, Operator
+from runner.engine.limits import Mode
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from tests.engine.test_guards import RULE, enter, pages, restarted, scene, standing, stops
@@ -200,3 +201,39 @@ def test_a_trade_without_a_stop_is_closed_when_the_halt_is_lifted() -> None:
     s.push(Operator(command="resume", who="ann"))
     s.run(5 * SECOND)
     assert s.truth("bin") == 0 and s.state(RULE) in ("cooldown", "idle")
+
+
+def freeze(s: Scenario) -> None:
+    s.engine.desk.limits.add("test", Mode.FROZEN, "test", "a test")
+    s._carry_out(s.engine.lasting())
+
+
+@pytest.mark.parametrize("frozen_for", [300 * MS, 30 * SECOND])
+def test_a_stop_that_was_lost_in_a_freeze_gets_its_try_and_its_time_after_it(
+    frozen_for: int,
+) -> None:
+    s, signal, _ = scene()
+    enter(s, signal)
+    freeze(s)
+    end_stop(s)
+    s.run(frozen_for)
+    assert len(stops(s)) == 1 and s.state(RULE) == "active"
+    s.push(Operator(command="resume", who="ann"))
+    s.run(3 * SECOND)
+    assert s.state(RULE) == "active" and len(stops(s)) == 2 and pages(s) == []
+    assert [i.lots for i in standing(s)] == [s.truth("bin")]
+
+
+def test_a_freeze_in_the_middle_of_the_time_of_a_stop_gives_it_anew() -> None:
+    s, signal, _ = scene()
+    s.exchanges["binance"].stops.extend([Fate.LOST, Fate.LOST])
+    enter(s, signal, 300 * MS)
+    freeze(s)
+    s.run(600 * MS)
+    s.push(Operator(command="resume", who="ann"))
+    s.run(300 * MS)
+    assert s.state(RULE) == "active" and pages(s) == [] and len(stops(s)) == 2
+    s.run(300 * MS)
+    assert len(standing(s)) == 1
+    s.run(60 * SECOND)
+    assert s.state(RULE) == "active" and len(standing(s)) == 1 and pages(s) == []

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import pytest
 
-from runner.engine.commands import Notify
+from runner.engine.commands import Notify, OrderType
 from runner.engine.events import Account, External
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
@@ -30,6 +30,7 @@ SHORT = """\
       size: 0.009 BTC
       legs: [{market: bin, side: sell, order: ENTRY}]
       stop: {price: "bin.ask * 1.01", trigger: last, confirm_within: 1s, if_refused: REFUSED}
+      target: {price: "bin.bid * 0.99"}
       close: {tif: ioc, collar: 2bps, retry: 250ms, worst: 100bps, then: THEN}
 """
 PAIR = """\
@@ -61,6 +62,7 @@ PLACED = [*[Fate.REST] * 4, Fate.LATE, Fate.LOST, Fate.UNKNOWN, Fate.REJECTED]
 CALM = 4 * SECOND
 """as long as confirm_within, a new try and the repeated questions about a lost order take"""
 GAP = 0.005 + 1e-9
+GUARDS = (OrderType.STOP, OrderType.TARGET)
 
 
 class Spread(Life):
@@ -112,7 +114,7 @@ class Spread(Life):
     def end(self) -> None:
         super().end()
         assert self.s.truth("bin") == self.s.truth("byb") == 0
-        assert not self.resting(stops=True), "a stop is left"
+        assert not any(self.resting(kind) for kind in GUARDS), "a stop or a target is left"
 
 
 def more_risk() -> str:
@@ -120,33 +122,39 @@ def more_risk() -> str:
 
 
 class Guarded(Spread):
-    """One leg with a stop at its exchange (R-77, R-78)."""
+    """One leg with a stop and a target at its exchange (R-77, R-78)."""
 
     def text(self) -> tuple[str, str]:
         return "short", SHORT + SHRINK
 
     def happenings(self) -> Sequence[Callable[[], None]]:
-        return [*super().happenings(), self.stop_fires, self.stop_fires, self.bad_stops]
+        more = [self.stop_fires, self.stop_fires, self.target_fires, self.bad_guards]
+        return [*super().happenings(), *more]
 
     def stop_fires(self) -> None:
         """The price reaches the stop."""
         widen(self.s, 0.018)
         self.s.exchanges["binance"].fire("bin", self.rng.choice([1.0, 1.0, 0.4]))
 
-    def bad_stops(self) -> None:
-        """The next stops go wrong."""
+    def target_fires(self) -> None:
+        """The price reaches the target."""
+        self.s.exchanges["binance"].fire("bin", self.rng.choice([1.0, 0.4]), OrderType.TARGET)
+
+    def bad_guards(self) -> None:
+        """The next stops and targets go wrong."""
         self.s.exchanges["binance"].stops.extend(self.rng.choices(PLACED, k=2))
+        self.s.exchanges["binance"].targets.extend(self.rng.choices(PLACED, k=2))
 
     def law(self) -> None:
         held = -self.s.truth("bin")
         assert held >= 0, "turned round"
         run = self.s.engine.desk.rules.runs["short"]
-        guard = run.trade.guard if run.trade is not None else None
-        if self.s.t - self.hurt_at < CALM or not self.active or guard is None or guard.given_up:
+        if self.s.t - self.hurt_at < CALM or not self.active or run.state.value != "active":
             return
-        if run.state.value == "active":
-            guarded = sum(t.intent.lots - t.filled for t in self.resting(stops=True))
-            assert guarded >= held, f"{held} held, {guarded} guarded"
+        for guard in run.trade.guards if run.trade is not None else ():
+            orders = self.resting(OrderType(guard.kind.value))
+            guarded = sum(t.intent.lots - t.filled for t in orders)
+            assert guard.given_up or guarded >= held, f"{held} held, {guarded} by {guard.kind}"
 
 
 class Worked(Spread):

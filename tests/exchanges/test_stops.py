@@ -1,8 +1,9 @@
-"""Stops on the wire: Binance's algo service with its two names, Bybit's trigger price."""
+"""Stops and targets on the wire: Binance's algo service with two names, Bybit's trigger price."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,6 +26,10 @@ def stop(side: Side = Side.SELL, trigger: Trigger = Trigger.MARK, **changes: Any
     order = intent(side=side, type=OrderType.STOP, tif=Tif.GTC, reduce_only=True)
     fields = {"purpose": Purpose.PROTECT, "trigger_text": "49500", "trigger_ticks": 495000}
     return msgspec.structs.replace(order, trigger=trigger, **(fields | changes))
+
+
+def target(side: Side = Side.SELL, trigger: Trigger = Trigger.MARK, **changes: Any) -> Intent:
+    return stop(side, trigger, **({"type": OrderType.TARGET} | changes))
 
 
 def algo_update(status: str, **part: Any) -> dict[str, Any]:
@@ -80,10 +85,33 @@ def test_bybit_s_stop_is_an_order_with_a_trigger(side: Side, direction: int) -> 
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("entry", ["rest", "websocket"])
+def test_binance_s_target_is_the_same_by_another_type(entry: str) -> None:
+    sent = codec("binance_usdm", entry).place(journaled(target()), NOW, "1")
+    fields, other = (
+        query_of(sent),
+        query_of(codec("binance_usdm").place(journaled(stop()), NOW, "1")),
+    )
+    assert fields["type"] == "TAKE_PROFIT_MARKET"
+    for query in (fields, other):
+        del query["type"], query["signature"]
+    assert fields == other
+
+
+@pytest.mark.parametrize(("side", "direction"), [(Side.BUY, 2), (Side.SELL, 1)])
+def test_bybit_s_target_waits_for_the_other_direction(side: Side, direction: int) -> None:
+    request = codec("bybit_linear").place(journaled(target(side)), NOW, "1")
+    assert isinstance(request, HttpRequest)
+    body = json.loads(request.body)
+    assert (body["triggerDirection"], body["reduceOnly"]) == (direction, True)
+    assert (body["orderType"], body["triggerBy"]) == ("Market", "MarkPrice")
+
+
+@pytest.mark.parametrize("make", [stop, target])
 @pytest.mark.parametrize("type", ["binance_usdm", "bybit_linear"])
-def test_a_stop_without_a_price_is_never_sent(type: str) -> None:
-    with pytest.raises(ExchangeError, match="without a trigger price"):
-        codec(type).place(journaled(stop(trigger_text="")), NOW, "1")
+def test_one_without_a_price_is_never_sent(type: str, make: Callable[..., Intent]) -> None:
+    with pytest.raises(ExchangeError, match=f"a {make.__name__} without a trigger price"):
+        codec(type).place(journaled(make(trigger_text="")), NOW, "1")
 
 
 def test_binance_s_stop_is_cancelled_and_asked_about_by_its_own_id() -> None:

@@ -105,6 +105,23 @@ def test_what_would_fire_at_once_and_what_is_asked_twice_is_refused(quiet: Quiet
     assert conditional(quiet, mark(quiet, "bybit") - 2000)["retCode"] == 110072
 
 
+@pytest.mark.parametrize("exchange", ["binance", "bybit"])
+def test_a_target_waits_for_the_rise_and_then_closes(quiet: Quiet, exchange: str) -> None:
+    hold(quiet)
+    if exchange == "binance":
+        target = algo(quiet, mark(quiet, exchange) + Decimal("0.3"), type="TAKE_PROFIT_MARKET")
+        assert target["orderType"] == "TAKE_PROFIT_MARKET" and target["algoStatus"] == "NEW"
+        late = algo(quiet, mark(quiet, exchange) - 1, type="TAKE_PROFIT_MARKET", clientAlgoId="b")
+        assert late["code"] == -2021
+    else:
+        rise = {"triggerDirection": 1}
+        assert conditional(quiet, mark(quiet, exchange) + Decimal("0.3"), **rise)["retCode"] == 0
+        late = conditional(quiet, mark(quiet, exchange) - 1, orderLinkId="b", **rise)
+        assert late["retCode"] == 110092
+    quiet.pass_ms(120_000)
+    assert lots(quiet.usdm if exchange == "binance" else quiet.bybit_venue) == 0
+
+
 def test_a_stop_that_is_cancelled_never_fires(quiet: Quiet) -> None:
     hold(quiet)
     algo(quiet, mark(quiet, "binance") - Decimal("0.3"))

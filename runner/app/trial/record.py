@@ -12,7 +12,6 @@ from runner.engine.commands import (
     Command,
     Intent,
     Notify,
-    OrderType,
     Record,
     RunState,
     Send,
@@ -163,6 +162,6 @@ def order_text(intent: Intent, instrument: Instrument) -> str:
         amount = f"{intent.qty_text} contracts"
     price = f"@ {intent.price_text}" if intent.price_text else "at market"
     if intent.trigger_text:
-        price = f"{'stop' if intent.type is OrderType.STOP else price} at {intent.trigger}"
+        price = f"{intent.type} at {intent.trigger}"
         price += f" {intent.trigger_text}"
     return f"{intent.side} {amount} {intent.market} {price}"

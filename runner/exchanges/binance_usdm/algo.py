@@ -1,4 +1,4 @@
-"""Stops on Binance USD-M: conditional orders of the algo service (binance-usdm.md, 6 and 8).
+"""Stops and targets on Binance USD-M: conditional orders of the algo service (binance-usdm.md, 6).
 
 An algo order is a thing of its own. When its trigger is reached it puts an ordinary order into the
 matching engine, under an order id that ALGO_UPDATE and the query name (`actualOrderId`), and a
@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from runner.base.errors import ExchangeError
-from runner.engine.commands import Intent, Trigger
+from runner.engine.commands import Intent, OrderType, Trigger
 from runner.engine.events import Ack, CancelReply, Done, End, Event, OrderView
 from runner.exchanges.api import HttpRequest, MarketBinding
 from runner.exchanges.binance_usdm import wire
@@ -46,17 +46,21 @@ _WORKING: Final[Mapping[Trigger, str]] = {
     Trigger.MARK: "MARK_PRICE",
     Trigger.LAST: "CONTRACT_PRICE",
 }
+_TYPES: Final[Mapping[OrderType, str]] = {
+    OrderType.STOP: "STOP_MARKET",
+    OrderType.TARGET: "TAKE_PROFIT_MARKET",
+}
 _algo = msgspec.json.Decoder(wire.Algo, strict=False)
 _update = msgspec.json.Decoder(wire.AlgoUpdate, strict=False)
 
 
 def place_http(signer: Signer, intent: Intent, now_ms: int) -> HttpRequest:
-    """Return POST algoOrder of a stop."""
+    """Return POST algoOrder of a stop or a target."""
     if not intent.trigger_text:
-        raise ExchangeError(f"{intent.cid}: a stop without a trigger price")
+        raise ExchangeError(f"{intent.cid}: a {intent.type} without a trigger price")
     side = "BUY" if intent.side is Side.BUY else "SELL"
     query = (
-        f"algoType=CONDITIONAL&symbol={intent.symbol}&side={side}&type=STOP_MARKET"
+        f"algoType=CONDITIONAL&symbol={intent.symbol}&side={side}&type={_TYPES[intent.type]}"
         f"&quantity={intent.qty_text}&triggerPrice={intent.trigger_text}"
         f"&workingType={_WORKING[intent.trigger]}"
         f"{'&reduceOnly=true' if intent.reduce_only else ''}&clientAlgoId={intent.cid}"
@@ -79,7 +83,7 @@ def is_algo(body: bytes) -> bool:
 
 
 class Algos:
-    """The stops of one account, and the ordinary orders that they became."""
+    """The stops and targets of one account, and the ordinary orders that they became."""
 
     __slots__ = ("_by_symbol", "_held", "_links", "_prefix", "_symbols")
 

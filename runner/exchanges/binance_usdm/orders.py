@@ -119,7 +119,7 @@ class BinanceUsdmOrders:
     def place(self, order: Journaled, now_ms: int, request_id: str) -> Request:
         """Return the signed request that places an order."""
         intent = order.intent
-        if intent.type is OrderType.STOP:
+        if intent.type is OrderType.STOP or intent.type is OrderType.TARGET:
             return algo.place_http(self._signer, intent, now_ms)
         if self._socket_entry:
             self._pending.add(request_id, "place", intent.cid)

@@ -79,7 +79,7 @@ def order_text(intent: Intent) -> str:
     side = "Buy" if intent.side is Side.BUY else "Sell"
     reduce = ',"reduceOnly":true' if intent.reduce_only else ""
     if intent.type is not OrderType.LIMIT:
-        trigger = _trigger(intent) if intent.type is OrderType.STOP else ""
+        trigger = _trigger(intent) if intent.type is not OrderType.MARKET else ""
         return (
             f'{{"category":"linear","symbol":"{intent.symbol}","side":"{side}",'
             f'"orderType":"Market","qty":"{intent.qty_text}","orderLinkId":"{intent.cid}"'
@@ -103,10 +103,10 @@ def amend_text(intent: Intent) -> str:
 
 
 def _trigger(intent: Intent) -> str:
-    """Return what makes an order conditional: a buy waits for a rise, a sell for a fall."""
+    """Return what makes an order conditional; direction 1 waits for a rise, 2 for a fall."""
     if not intent.trigger_text:
-        raise ExchangeError(f"{intent.cid}: a stop without a trigger price")
-    direction = 1 if intent.side is Side.BUY else 2
+        raise ExchangeError(f"{intent.cid}: a {intent.type} without a trigger price")
+    direction = 1 if intent.rising else 2
     by = "MarkPrice" if intent.trigger is Trigger.MARK else "LastPrice"
     return (
         f',"triggerPrice":"{intent.trigger_text}","triggerDirection":{direction},"triggerBy":"{by}"'

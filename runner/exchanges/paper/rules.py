@@ -35,8 +35,8 @@ class Why(StrEnum):
     POST_ONLY = "post_only"
     FOK = "fok"
     MAX_OPEN = "max_open"
-    TRIGGERED_SELL = "triggered_sell"
-    TRIGGERED_BUY = "triggered_buy"
+    TRIGGERED_FALLING = "triggered_falling"
+    TRIGGERED_RISING = "triggered_rising"
     NO_ORDER = "no_order"
 
 
@@ -97,8 +97,8 @@ _BINANCE_USDM = VenueRules(
         Why.POST_ONLY: Refusal("-5022", "Post Only order will be rejected."),
         Why.FOK: Refusal("-5021", "FOK order could not be filled immediately."),
         Why.MAX_OPEN: Refusal("-2025", "Reach max open order limit."),
-        Why.TRIGGERED_SELL: Refusal("-2021", "Order would immediately trigger."),
-        Why.TRIGGERED_BUY: Refusal("-2021", "Order would immediately trigger."),
+        Why.TRIGGERED_FALLING: Refusal("-2021", "Order would immediately trigger."),
+        Why.TRIGGERED_RISING: Refusal("-2021", "Order would immediately trigger."),
         Why.NO_ORDER: Refusal("-2011", "Unknown order sent."),
     },
     ioc_end=End.EXPIRED,
@@ -127,8 +127,8 @@ _BYBIT_LINEAR = VenueRules(
         Why.POST_ONLY: Refusal("EC_PostOnlyWillTakeLiquidity", "", late=True),
         Why.FOK: Refusal("EC_NoImmediateQtyToFill", "", late=True),
         Why.MAX_OPEN: Refusal("110020", "Not allowed to have more than 500 active orders"),
-        Why.TRIGGERED_SELL: Refusal("110093", "expect Falling, but trigger_price >= current"),
-        Why.TRIGGERED_BUY: Refusal("110092", "expect Rising, but trigger_price <= current"),
+        Why.TRIGGERED_FALLING: Refusal("110093", "expect Falling, but trigger_price >= current"),
+        Why.TRIGGERED_RISING: Refusal("110092", "expect Rising, but trigger_price <= current"),
         Why.NO_ORDER: Refusal("110001", "order not exists or too late to cancel"),
     },
     ioc_end=End.CANCELED,
@@ -157,8 +157,8 @@ _BINANCE_SPOT = VenueRules(
         Why.POST_ONLY: Refusal("-2010", "Order would immediately match and take."),
         Why.FOK: Refusal("EXPIRED", "", late=True),
         Why.MAX_OPEN: Refusal("-1013", "Filter failure: MAX_NUM_ORDERS"),
-        Why.TRIGGERED_SELL: Refusal("-2010", "Stop price would trigger immediately."),
-        Why.TRIGGERED_BUY: Refusal("-2010", "Stop price would trigger immediately."),
+        Why.TRIGGERED_FALLING: Refusal("-2010", "Stop price would trigger immediately."),
+        Why.TRIGGERED_RISING: Refusal("-2010", "Stop price would trigger immediately."),
         Why.NO_ORDER: Refusal("-2011", "Unknown order sent."),
     },
     ioc_end=End.EXPIRED,

@@ -1,9 +1,9 @@
-"""Stops that wait at the paper exchange for their trigger price.
+"""Stops and targets that wait at the paper exchange for their trigger price.
 
-A stop fires when the mark (or the last trade, as the order says) has reached its price; from then
-on it is a market order. Where no mark was ever told the market's reference stands in for it, and
-without trades the touch that the stop would take: a sell fires by the bid, a buy by the ask. A stop
-whose price was reached when it arrived is refused, as the exchanges do.
+One fires when the mark (or the last trade, as the order says) has reached its price, from the side
+that its kind says; from then on it is a market order. Where no mark was ever told the market's
+reference stands in for it, and without trades the touch that it would take: a sell fires by the
+bid, a buy by the ask. One whose price was reached when it arrived is refused, as the exchanges do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Stops:
         if price is None:
             return False
         trigger = self.instrument.price(order.intent.trigger_ticks)
-        return (price - trigger) * order.intent.side.sign >= 0
+        return price >= trigger if order.intent.rising else price <= trigger
 
     def take(self, mark: Decimal | None, now: int) -> list[PaperOrder]:
         """Return the stops that fire now; they are armed no more."""

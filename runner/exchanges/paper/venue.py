@@ -103,7 +103,7 @@ class Venue:
         """Judge and match an order; return False when it waits for a valid book."""
         market = self._at(order, at)
         order.arrived, order.ts = at, at + self.offset
-        if order.intent.type is OrderType.STOP and not order.acked:
+        if order.intent.type in (OrderType.STOP, OrderType.TARGET) and not order.acked:
             self._arm(market, order, at)
             return True
         if market.ready(at):
@@ -116,8 +116,7 @@ class Venue:
     def _arm(self, market: Market, order: PaperOrder, at: int) -> None:
         """Let a stop wait for its trigger; refuse one whose trigger is reached already."""
         if market.stops.reached(order, market.reference(at), at):
-            sells = order.intent.side is Side.SELL
-            why = Why.TRIGGERED_SELL if sells else Why.TRIGGERED_BUY
+            why = Why.TRIGGERED_RISING if order.intent.rising else Why.TRIGGERED_FALLING
             self.refuse(order, self.rules.refusals[why], at)
             return
         order.stage, order.acked = Stage.ARMED, True

@@ -1,4 +1,4 @@
-"""Stops on paper: armed, fired by the right price, refused where exchanges refuse."""
+"""Stops and targets on paper: armed, fired by the right price, refused where exchanges refuse."""
 
 from __future__ import annotations
 
@@ -23,10 +23,8 @@ def lab(type: str = "binance_usdm") -> Lab:
 
 def stop(lab: Lab, price: str, side: str = "sell", lots: int = 100, **changes: Any) -> str:
     ticks = int(Decimal(price) / lab.instrument.tick)
-    return lab.send(
-        side, lots, type=OrderType.STOP, tif=Tif.GTC, purpose=Purpose.PROTECT, reduce_only=True,
-        trigger_ticks=ticks, trigger_text=price, **changes,
-    )  # fmt: skip
+    fields = {"type": OrderType.STOP, "purpose": Purpose.PROTECT, "reduce_only": True} | changes
+    return lab.send(side, lots, tif=Tif.GTC, trigger_ticks=ticks, trigger_text=price, **fields)
 
 
 def kinds(events: list[Event], cid: str) -> list[type]:
@@ -61,6 +59,37 @@ def test_a_stop_by_the_last_price_does_not_look_at_the_mark() -> None:
     print_ = Trade(market="m", price=99.5, qty=1.0, taker=Side.SELL, id="1", t=it.now, wall=it.now)
     it.paper.on_market(print_)
     assert kinds(it.run(), cid) == [Fill, Done]
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "short"), [("sell", "100.5", 100.4), ("buy", "99.5", 99.6)]
+)
+def test_a_target_waits_for_the_other_side(side: str, price: str, short: float) -> None:
+    it = lab()
+    if side == "buy":
+        it.send("sell", 200)
+        it.run()
+    cid = stop(it, price, side, type=OrderType.TARGET)
+    assert kinds(it.run(), cid) == [Ack]
+    assert mark(it, short) == []
+    assert kinds(mark(it, float(price)), cid) == [Fill, Done]
+    assert it.paper.venue.account.position("BTCUSDT") == 0
+
+
+@pytest.mark.parametrize(
+    ("type", "side", "code"),
+    [
+        ("binance_usdm", "sell", "-2021"),
+        ("bybit_linear", "sell", "110092"),
+        ("bybit_linear", "buy", "110093"),
+    ],
+)
+def test_a_target_whose_price_is_past_already_is_refused(type: str, side: str, code: str) -> None:
+    it = lab(type)
+    mark(it, 100.0)
+    cid = stop(it, "99.5" if side == "sell" else "100.5", side, type=OrderType.TARGET)
+    reject = next(e for e in it.run() if isinstance(e, Reject))
+    assert (reject.cid, reject.code) == (cid, code)
 
 
 @pytest.mark.parametrize(
