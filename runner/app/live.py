@@ -62,6 +62,7 @@ from runner.engine.events import Host as HostEvent
 from runner.engine.limits import STICKY, STOP
 from runner.engine.order import OrderState
 from runner.exchanges.api import Credentials
+from runner.spec.market_plan import Network
 from runner.spec.plan import Plan
 
 _FLUSH_S = 0.002
@@ -166,7 +167,10 @@ class LiveRun:
         name = link.plan.name
         await link.sync.measure()
         if not link.sync.ok:
-            raise WorldError(f"{name}: the exchange's clock cannot be measured: {link.sync.why}")
+            why = f"{name}: the exchange's clock cannot be measured: {link.sync.why}"
+            if not self.options.signed and link.plan.network is not Network.SIM:
+                why += "; without a network, `--sim` runs on the built-in simulator"
+            raise WorldError(why)
         self._facts[name] = await read_facts(link, self.plan)
         if name in self.credentials:
             add_orders(

@@ -343,7 +343,7 @@ class Quoting:
         if order.by_terms or order.intent.purpose is not Purpose.ENTRY:
             return
         state.rejected += 1
-        if state.rejected >= IN_A_ROW:
+        if state.rejected >= IN_A_ROW and not run.disabled_why:
             why = f"{state.rejected} quotes rejected in a row, the last {order.code}"
             run.disabled_why = why
             self.desk.tell("page", f"rule {run.plan.name} disabled: {why}", Topic.RULE)

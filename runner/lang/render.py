@@ -40,12 +40,36 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """A template: its file, its lines, and which of them each line of the text came from."""
+
+    name: str
+    lines: tuple[str, ...]
+    of: tuple[int, ...]
+
+    def place(self, mark: Mark, text: str) -> Mark | None:
+        """Return where a mark of the rendered text belongs; `text` is the rendered line.
+
+        The whole line, unless that is in the text as it is in the template.
+        """
+        if not 1 <= mark.line <= len(self.of):
+            return None
+        number = min(self.of[mark.line - 1], len(self.lines))
+        line = self.lines[number - 1].rstrip("\r")
+        if line == text:
+            return Mark(number, mark.column, mark.end)
+        return Mark(number, 1, len(line) + 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A file as the user named it, and its text, with that of the blueprints it uses behind it."""
 
     name: str
     text: str
     parts: tuple[Part, ...] = ()
+    template: Template | None = None
+    """what the text was rendered from"""
 
     def part(self, line: int) -> Part | None:
         """Return the blueprint that a line of the text belongs to."""
@@ -55,6 +79,20 @@ class Source:
         """Return the file that a line of the text is of, and its number there."""
         part = self.part(line)
         return (self.name, line) if part is None else (part.name, line - part.first + 1)
+
+    @property
+    def file(self) -> str:
+        """The file that a machine finds: of a rendered text, the template."""
+        return self.name if self.template is None else self.template.name
+
+    def found(self, mark: Mark) -> tuple[str, Mark]:
+        """Return file and place for a machine to go to: of a rendered text, the template's."""
+        name, line = self.place(mark.line)
+        if self.template is not None and name == self.name:
+            text = self.text.split("\n")[line - 1] if line <= self.text.count("\n") + 1 else ""
+            written = self.template.place(mark, text.rstrip("\r"))
+            return self.file, written or Mark(1, 1, 2)
+        return name, Mark(line, mark.column, mark.end)
 
 
 class Checked(Protocol):
@@ -226,7 +264,7 @@ def as_object(checked: Checked) -> dict[str, Any]:
     errors, warnings = counts(shown)
     return {
         "format": FORMAT,
-        "file": checked.source.name,
+        "file": checked.source.file,
         "errors": errors,
         "warnings": warnings,
         "diagnostics": [_object(d, checked.source) for d in shown],
@@ -234,30 +272,30 @@ def as_object(checked: Checked) -> dict[str, Any]:
 
 
 def _object(d: Diagnostic, source: Source) -> dict[str, Any]:
-    name, line = source.place(d.mark.line)
+    name, mark = source.found(d.mark)
     out: dict[str, Any] = {
         "code": d.code,
         "severity": "error" if d.is_error else "warning",
         "message": d.message,
         "label": d.label,
-        "line": line,
-        "column": d.mark.column,
-        "end_column": d.mark.end,
+        "line": mark.line,
+        "column": mark.column,
+        "end_column": mark.end,
         "path": d.path,
         "related": [
-            {
-                "line": source.place(r.mark.line)[1],
-                "column": r.mark.column,
-                "message": r.message,
-            }
+            {"line": at.line, "column": at.column, "message": r.message}
             for r in d.related
+            for _, at in [source.found(r.mark)]
         ],
         "notes": list(d.notes),
         "help": list(d.help),
         "docs": f"runner explain {d.code}",
     }
-    if name != source.name:
+    if name != source.file:
         out["file"] = name
+    if source.template is not None and name == source.file:
+        rendered = {"line": d.mark.line, "column": d.mark.column, "end_column": d.mark.end}
+        out["rendered"] = rendered
     if d.more_places:
         out["more_places"] = d.more_places
     return out
@@ -284,9 +322,9 @@ def as_github(files: Sequence[Checked]) -> str:
     for checked in files:
         for d in settle(checked.findings):
             kind = "error" if d.is_error else "warning"
-            name, line = checked.source.place(d.mark.line)
-            place = f"file={_property(name)},line={line},col={d.mark.column}"
-            title = f"endColumn={d.mark.end},title={d.code}"
+            name, mark = checked.source.found(d.mark)
+            place = f"file={_property(name)},line={mark.line},col={mark.column}"
+            title = f"endColumn={mark.end},title={d.code}"
             text = "\n".join([_headline(d), *d.notes, *d.help])
             out.append(f"::{kind} {place},{title}::{_data(text)}")
     return redact("".join(line + "\n" for line in out))
@@ -329,8 +367,8 @@ def _result(source: Source, d: Diagnostic) -> dict[str, Any]:
 
 
 def _location(source: Source, mark: Mark, message: str) -> dict[str, Any]:
-    name, line = source.place(mark.line)
-    region = {"startLine": line, "startColumn": mark.column, "endColumn": mark.end}
+    name, at = source.found(mark)
+    region = {"startLine": at.line, "startColumn": at.column, "endColumn": at.end}
     place: dict[str, Any] = {
         "physicalLocation": {"artifactLocation": {"uri": name}, "region": region}
     }

@@ -17,7 +17,7 @@ from runner.base.errors import UsageError
 from runner.lang.diagnostics import Diagnostic, Findings, Mark
 from runner.lang.nodes import Mapping, Scalar, Sequence
 from runner.lang.reader import decode, read
-from runner.lang.render import Source
+from runner.lang.render import Source, Template
 from runner.lang.scope import Scope
 from runner.lang.scope import pegs as peg_map
 from runner.lang.tree import Expr
@@ -80,7 +80,8 @@ def load(
         rendered = render(source.text, {**given.file, **given.sets}, findings)
         if rendered is not None:
             given = given.of_template(source.text)
-            source = Source(f"{source.name} (rendered)", rendered.text)
+            template = Template(source.name, rendered.template, rendered.lines)
+            source = Source(f"{source.name} (rendered)", rendered.text, (), template)
     folder = file.parent if isinstance(file, Path) else None
     checked = _check(source, given, findings, folder)
     if checked.source.parts:

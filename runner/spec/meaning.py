@@ -11,6 +11,7 @@ from runner.spec import blindness, firing
 from runner.spec.context import Context, word
 from runner.spec.market_plan import StreamKind
 from runner.spec.markets import MarketDraft
+from runner.spec.quotes import QuoteKeys, check_budget
 from runner.spec.risk_plan import RiskPlan
 from runner.spec.rules import RuleDraft
 
@@ -36,6 +37,13 @@ def check(
         if rule.verb == "trade" and not ctx.has_error(rule.path):
             _says_how_it_closes(rule, ctx)
             _same_moment(rule, ctx)
+    quotes = [
+        QuoteKeys(r.name, r.verb_node, f"{r.path}.quote", r.quote)
+        for r in rules.values()
+        if r.quote is not None and r.verb_node is not None
+    ]
+    if not any(ctx.has_error(each.path) for each in quotes):
+        check_budget(quotes, risk.max_orders, ctx)
     for rule in rules.values():
         blindness.check(rule, markets, ctx)
     _fights(rules, ctx)

@@ -46,7 +46,8 @@ def _page(at: Mapping, ctx: Context) -> PagePlan | None:
             ctx.add("E0203", message, at.key("daily"), "", "notify.daily", help=help)
         return None
     node = section(at, "page")
-    if not any(key in node for key in _SINKS) and not node.bad:
+    wrong = not isinstance(at.get("page"), Mapping)  # the shape's check says so
+    if not any(key in node for key in _SINKS) and not node.bad and not wrong:
         message = "`page` names nobody: it needs `telegram`, `webhook` or `command`"
         ctx.add("E0203", message, at.key("page"), "", "notify.page")
     topics = node.get("for")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
+from typing import NamedTuple
 
 from runner.base.units import format_duration
 from runner.lang.check import Want
@@ -15,6 +18,7 @@ from runner.market.instruments import Side
 from runner.spec.context import Context, section, word
 from runner.spec.market_plan import AMEND_RATES
 from runner.spec.markets import MarketDraft
+from runner.spec.parts import Rate
 from runner.spec.rule_plan import (
     ClosePlan,
     InventoryPlan,
@@ -27,6 +31,15 @@ from runner.spec.rule_plan import (
 CANCELS_SHARE = 0.8
 """of the exchange's rate; the rest is kept for cancels and what reduces (R-11)"""
 SIDES = ("bid", "ask")
+
+
+class QuoteKeys(NamedTuple):
+    """A quote, and where it stands."""
+
+    name: str
+    node: Mapping
+    path: str
+    draft: QuoteDraft
 
 
 @dataclass(slots=True)
@@ -138,6 +151,31 @@ def _rate(name: str, node: Mapping, path: str, type: str, draft: QuoteDraft, ctx
         notes=(f"{type} takes {rate:g} a second; a fifth is kept for cancels",),
         help=(f"at_most_every: {least}ms",),
         severe=True,
+    )
+
+
+def check_budget(quotes: Sequence[QuoteKeys], budget: Rate | None, ctx: Context) -> None:
+    """W0507: `max_orders` below what all quotes of the file may change, said of the first."""
+    changes = 0.0
+    for quote in quotes:
+        sides, every = sum(side in quote.node for side in SIDES), quote.draft.at_most_every_ns
+        if budget is not None and every is not None:
+            changes += sides * budget.per_ns / every
+    if budget is None or changes <= budget.count * (1 + 1e-9):
+        return
+    first, per = quotes[0], format_duration(budget.per_ns)
+    whose = f"rule `{first.name}`" if len(quotes) == 1 else f"{len(quotes)} rules"
+    least = ceil((first.draft.at_most_every_ns or 0) * changes / budget.count / 1e6)
+    slower = format_duration(least * 1_000_000)
+    ctx.add(
+        "W0507",
+        f"{whose} may change quotes {changes:.6g} times in {per}, and `max_orders` allows"
+        f" {budget.count}",
+        section(first.node, "requote").key("at_most_every"),
+        "",
+        f"{first.path}.requote",
+        notes=("placing and changing count; a quote that may not follow its price is cancelled",),
+        help=(f"max_orders: {{count: {ceil(changes)}, per: {per}}}, or at_most_every: {slower}",),
     )
 
 

@@ -151,7 +151,7 @@ class _Shape:
         elif node.text in schema.get("x-later", ()):
             node.bad = True
             self._later(node.mark, f"`{_last(path)}: {node.text}`", path)
-        elif "pattern" in schema and not re.search(schema["pattern"], node.text):
+        elif (pattern := _pattern(schema)) and not re.search(pattern, node.text):
             self._bad_pattern(node, schema, path)
         elif _kind(node) == "integer" and "minimum" in schema:
             low, high = schema["minimum"], schema["maximum"]
@@ -185,7 +185,7 @@ class _Shape:
             self._add("E0202", message, node.mark, hint(node.text, kinds), path, notes=notes)
             return
         message = f"`{name}` cannot be `{_cut(node.text)}`"
-        notes = (f"it must match {schema['pattern']}",)
+        notes = (f"it must match {_pattern(schema)}",)
         self._add("E0203", message, node.mark, "", path, notes=notes, help=_example(schema))
 
     # --- mappings --------------------------------------------------------------------------------
@@ -227,8 +227,8 @@ class _Shape:
         )
 
     def _name(self, entry: Entry, schema: Schema, path: str) -> bool:
-        pattern = schema.get("propertyNames", {}).get("pattern")
-        if pattern is None or re.search(pattern, entry.key.text):
+        pattern = _pattern(schema.get("propertyNames", {}))
+        if not pattern or re.search(pattern, entry.key.text):
             return True
         entry.value.bad = True
         message = f"`{_cut(entry.key.text)}` cannot be a name here"
@@ -300,6 +300,11 @@ def _wanted(schema: Schema) -> str:
     branches = [resolved(b) for b in schema.get("anyOf", ())]
     words = [_wanted(b) for b in branches] or [_KINDS.get(k, "a value") for k in _types(schema)]
     return " or ".join(dict.fromkeys(words))
+
+
+def _pattern(schema: Schema) -> str:
+    """Return what a text must match; `for_each` is written out by now."""
+    return str(schema.get("x-written", schema.get("pattern", "")))
 
 
 def _rule_of_names(pattern: str) -> str:

@@ -162,7 +162,12 @@ def test_a_symbol_that_is_not_listed_and_an_exchange_that_is_not_there(
     port = sim.endpoints["bybit_linear"]["rest"].rsplit(":", 1)[1]
     gone = tmp_path / "gone.yaml"
     gone.write_text(text.replace(f":{port}", ":9"))
-    assert "byb" in message(call(lab, "start", str(gone), "--for", "1s"), 3)
+    said = message(call(lab, "start", str(gone), "--for", "1s"), 3)
+    assert "byb" in said and "--sim" not in said
+    told = message(call(lab, "why", "churn"), 3)
+    assert "before it left anything to tell: byb: the exchange's clock" in told
+    said = message(call(lab, "dry-run", str(gone), "--for", "1s"), 3)
+    assert "`--sim` runs on the built-in simulator" in said
 
 
 def test_a_second_instance_and_a_second_holder_of_the_symbol_are_refused(

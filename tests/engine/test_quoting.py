@@ -252,7 +252,8 @@ def test_three_real_refusals_disable_the_rule() -> None:
     s.run(10 * SECOND)
     assert s.state("make") == "disabled"
     assert len(s.sent) <= 6
-    assert any("rejected in a row" in n.text for n in s.commands(Notify))
+    said = [n.text for n in s.commands(Notify) if "rejected in a row" in n.text]
+    assert len(said) == 1, "both sides were refused a third time, and it is told once"
 
 
 @pytest.mark.parametrize("first", list(Change))

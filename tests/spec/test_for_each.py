@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from runner.spec import load
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from runner.spec import load, schema
 from runner.spec.for_each import fill
 
 FILE = """
@@ -31,6 +35,20 @@ risk:
   max_orders: {count: 40, per: 1m}
   max_daily_loss: 20 USDT
 """
+
+
+def test_an_editor_finds_no_fault_with_its_names() -> None:
+    flags = Draft7Validator(json.loads(schema.file().read_bytes()))
+    doc = yaml.safe_load(FILE.replace('side: "{way}"', "side: buy"))
+    assert list(flags.iter_errors(doc)) == []
+    assert load(FILE, environ={}).plan is not None
+    market = doc["markets"]["bin_{base}"]
+    for name in ("Bin_{base}", "bin_{Base}", "bin-{base}", "{base", "_{base}"):
+        doc["markets"] = {name: market}
+        assert len(list(flags.iter_errors(doc))) == 1, name
+    assert ("E0203", "`bin_{bas}` cannot be a name here", 8) in said(
+        FILE.replace("  bin_{base}: {ex", "  bin_{bas}: {ex")
+    )
 
 
 def said(text: str) -> list[tuple[str, str, int]]:

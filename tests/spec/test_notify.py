@@ -57,6 +57,11 @@ def test_what_cannot_be_meant_is_refused(text: str, code: str, says: str) -> Non
     assert says in as_text(checked)
 
 
+def test_a_list_of_pages_is_one_mistake() -> None:
+    (only,) = load(f"{ARB}\nnotify:\n  page:\n    - {{command: [m]}}\n").findings
+    assert only.code == "E0203" and only.message == "`page` must be a mapping"
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from runner.base.errors import UsageError
 from runner.cli.check import render_template
 from runner.lang.diagnostics import Findings
-from runner.lang.render import as_text
+from runner.lang.render import as_github, as_json, as_sarif, as_text
 from runner.spec import load
 from runner.spec.template import render
 from runner.spec.template_child import LONGEST_TEXT
@@ -99,6 +100,24 @@ def test_a_diagnostic_names_the_rendered_line_and_the_line_of_the_template(tmp_p
     told = as_text(load(write(tmp_path, wrong), environ={}))
     assert "t.yaml.j2 (rendered):10:" in told and "did you mean `spread`?" in told
     assert "from line 14 of the template: `when: bin_{{ c|lower }}.book.sprad > 0`" in told
+
+
+def test_machines_are_sent_to_the_template(tmp_path: Path) -> None:
+    wrong = TEMPLATE.replace(".spread > 0", ".sprad > 0").replace("version: 1", "verzion: 1")
+    path = write(tmp_path, wrong)
+    checked = load(path, environ={})
+    body = json.loads(as_json([checked]))
+    assert body["file"] == str(path)
+    found = {(d["line"], d["column"], d["end_column"]): d for d in body["diagnostics"]}
+    spread = "    when: bin_{{ c|lower }}.book.sprad > 0"
+    assert found[14, 1, len(spread) + 1]["rendered"]["line"] in (10, 13)
+    assert (3, 1, 8) in found, "a line that is in the template as it is keeps its columns"
+    assert all("file" not in d for d in body["diagnostics"])
+    sarif = json.loads(as_sarif([checked], "0"))["runs"][0]["results"]
+    places = [each["locations"][0]["physicalLocation"] for each in sarif]
+    assert {each["artifactLocation"]["uri"] for each in places} == {str(path)}
+    assert {3, 14} <= {each["region"]["startLine"] for each in places}
+    assert f"file={path},line=14,col=1" in as_github([checked])
 
 
 @pytest.mark.parametrize(

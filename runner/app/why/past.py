@@ -47,7 +47,8 @@ def _read(db: sqlite3.Connection, strategy: str) -> tuple[About, dict[str, RuleS
         for key, value in saved
     }
     if not stories:
-        raise WorldError(f"run {run} of {strategy} ended before it left anything to tell")
+        how = f"ended before it left anything to tell: {reason}" if reason else "left no story"
+        raise WorldError(f"run {run} of {strategy} {how}")
     for t, wall, text in read_traces(db, run, _MOST):
         trace = msgspec.json.decode(text, type=Trace)
         if trace.rule in stories:
