@@ -30,7 +30,10 @@ def templates() -> dict[str, Path]:
 
 
 def init(folder: Path, template: str, name: str | None) -> int:
-    """Write a strategy from a template, and what belongs to it; nothing that exists is replaced."""
+    """Write a strategy from a template, and what belongs to it; nothing that exists is replaced.
+
+    A folder may hold several strategies: what `.env.example` lacks is added to it.
+    """
     known = templates()
     if template not in known:
         meant = nearest(template, known)
@@ -40,12 +43,14 @@ def init(folder: Path, template: str, name: str | None) -> int:
         raise UsageError(f"--name {name}: lower-case letters, digits and -, a letter first")
     text = _strategy(known[template].read_text(encoding="utf-8"), name)
     target = folder / "strategies" / f"{name or template}.yaml"
-    files = {
-        target: text,
-        folder / ".env.example": _environment(text),
-        folder / "schemas" / schema.NAME: schema.file().read_text(encoding="utf-8"),
-    }
-    _write(files)
+    _write(
+        {
+            target: text,
+            folder / ".env.example": _environment(text),
+            folder / "schemas" / schema.NAME: schema.file().read_text(encoding="utf-8"),
+        },
+        target,
+    )
     checked = spec.load(target)
     assert checked.plan is not None, "templates validate"
     sys.stdout.write(
@@ -69,15 +74,26 @@ def _environment(text: str) -> str:
     return head + "".join(f"{name}=\n" for name in names) + told
 
 
-def _write(files: dict[Path, str]) -> None:
-    """Write all files, or none when one exists with another content."""
-    for path, text in files.items():
-        if path.exists() and path.read_text(encoding="utf-8") != text:
-            raise UsageError(f"{path} exists; nothing was written")
+def _write(files: dict[Path, str], target: Path) -> None:
+    """Write all files; none when the strategy exists with another content."""
+    if target.exists() and target.read_text(encoding="utf-8") != files[target]:
+        raise UsageError(f"{target} exists; nothing was written")
     for path, text in files.items():
         try:
+            old = path.read_text(encoding="utf-8") if path.exists() else ""
+            new = _added(old, text) if path.name == ".env.example" else old or text
+            if new == old:
+                sys.stdout.write(f"kept {path}\n")
+                continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(new, encoding="utf-8")
         except OSError as error:
             raise WorldError(f"{path}: {error.strerror or error}") from None
-        sys.stdout.write(f"wrote {path}\n")
+        sys.stdout.write(f"{'added to' if old else 'wrote'} {path}\n")
+
+
+def _added(old: str, text: str) -> str:
+    """Return a file with the lines that it lacks; whole when there is none."""
+    known = set(old.splitlines())
+    more = "".join(f"{line}\n" for line in text.splitlines() if line not in known)
+    return old + ("\n" if old and not old.endswith("\n") else "") + more

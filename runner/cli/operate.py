@@ -42,7 +42,13 @@ def command(
         return _halt_asleep(name, state, why)
     if what == "resume" and name and not _alive(name, state):
         return _resume_asleep(name, state, yes)
-    place = _running(name, state)
+    try:
+        place = _running(name, state)
+    except WorldError as error:
+        if name or what not in ("halt", "resume"):
+            raise
+        help_ = f"`runner {what} NAME` is for one that does not run"
+        raise WorldError(f"{error}; {help_}") from None
     fields: dict[str, Any] = {
         "why": why,
         "who": getpass.getuser(),

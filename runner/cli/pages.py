@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from textwrap import fill, indent
+from textwrap import fill, indent, wrap
 from typing import Any
 
+from runner.app.why.hints import all_hints
 from runner.app.why.page import page as why_page
 from runner.base.errors import UsageError
+from runner.engine.codes import Why
 from runner.exchanges.lookup import error_page
 from runner.lang import functions
 from runner.lang.pages import pages
@@ -39,8 +41,9 @@ def page(topic: str) -> str:
     if topic.lower() == "why":
         return why_page()
     kind = _source_type(topic) or ""
-    key = "\n".join(filter(None, (_key(topic), kind)))
-    found = _function(topic) or _field(topic) or key or _word(topic) or error_page(topic)
+    told = _function(topic) or _field(topic) or "\n".join(filter(None, (_key(topic), kind)))
+    refusal = _refusal(topic)
+    found = "\n".join(filter(None, (told, refusal))) or _word(topic) or error_page(topic)
     if not found:
         meant = nearest(topic, _topics())
         more = f"; did you mean `{meant}`?" if meant else ""
@@ -51,7 +54,8 @@ def page(topic: str) -> str:
 def _topics() -> list[str]:
     keys = [path for path, _ in schema.paths()]
     short = [path.rsplit(".", 1)[-1] for path in keys]
-    return [*pages(), *functions.FUNCTIONS, *keys, *short]
+    refusals = [code.value for code in Why]
+    return [*pages(), *functions.FUNCTIONS, *keys, *short, *refusals]
 
 
 def _function(topic: str) -> str | None:
@@ -108,7 +112,8 @@ def _children(children: Mapping[str, Any], required: Collection[str]) -> list[st
         mark = "*" if name in required else " "
         words = schema.resolved(child).get("description", "")
         later = " (not yet)" if schema.resolved(child).get("x-later") is True else ""
-        lines.append(f"  {mark} {name:<{width}}  {words}{later}")
+        head = f"  {mark} {name:<{width}}  "
+        lines += wrap(words + later, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
     return [*lines, "  (* must be there)"] if required else lines
 
 
@@ -131,6 +136,17 @@ def _source_type(topic: str) -> str | None:
     shown = {name: keys[name] for name in dict.fromkeys((*needed, *own))}
     lines = [f"sources.*.type: {word}", "", "keys, beside those that every source takes:"]
     return "\n".join([*lines, *_children(shown, needed)]) + "\n"
+
+
+def _refusal(topic: str) -> str | None:
+    """Explain a reason why no order was sent, as `why`, `status` and the report name it."""
+    code, _, subject = topic.partition(".")
+    if code not in set(Why):
+        return None
+    wants = dict(all_hints()).get(f"refused {code}", "nothing of you: the engine's own care")
+    where = f", here of `{subject}`" if subject else ""
+    words = f"Named by `why`, `status` and the report when an order was refused{where}."
+    return f"{topic}: a refusal\n\n{words}\nwhat it wants: {wants}\n"
 
 
 def _word(topic: str) -> str | None:

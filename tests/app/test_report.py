@@ -141,6 +141,14 @@ def test_the_slower_haircut_meets_the_later_book() -> None:
     assert net(report, "latency_x3") == at[Decimal("100.9")]
 
 
+def test_a_stop_that_is_not_set_off_asks_for_nothing() -> None:
+    lab = RunLab()
+    lab.quote("byb", 100.0, 100.1)
+    lab.send("entry", ("byb", "buy", 100, "101"))
+    lab.send("protect", ("byb", "sell", 100, "90"))
+    assert lab.desk.shadows["bybit"][2].held["spread", "byb"].asked == 100
+
+
 def test_the_contested_haircut_keeps_only_what_stays() -> None:
     lab = RunLab(entry=5 * MS)
     lab.quote("byb", 100.0, 100.1)

@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from runner import spec
-from runner.app.why.answer import answer, stamp
+from runner.app.why.answer import answer, decision_row, stamp
 from runner.app.why.gather import gather
 from runner.app.why.hints import change
-from runner.app.why.shape import About
+from runner.app.why.shape import About, Decision
 from runner.app.why.text import text
 from runner.engine.build import catalogue_facts, compiled
 from runner.engine.codes import Why
@@ -515,3 +515,40 @@ def test_no_room_in_the_inventory_is_told_as_that_and_a_round_trip_is_counted() 
     told = ask(s, "make")
     assert told["funnel"]["trips"] == 1
     assert "1 round trip of the inventory" in " ".join(text(told).split())
+
+
+def test_a_path_tells_when_each_stage_was_reached_first() -> None:
+    """What follows at the same instant, as an order's answer on paper, is no part of it."""
+    s = stage(loose())
+    widen(s)
+    s.run(5 * SECOND)
+    moment = s.engine.desk.traces.moments(R1)[-1]
+    steps = (("decided", 1.0), ("journaled", 2.0), ("sent", 3.0), ("decided", 9.0))
+    found = decision_row(Decision(moment.t, moment.wall, moment.trace(), steps))
+    assert list(found["path_us"].items()) == [("decided", 1.0), ("journaled", 2.0), ("sent", 3.0)]
+
+
+CALENDAR = """
+version: 1
+name: calendar
+exchanges: {x: {type: bybit_linear, network: sim}}
+markets: {m: {exchange: x, symbol: BTCUSDT, streams: {book: {max_age: 1s}}}}
+rules:
+  weekly:
+    trigger: {cron: "0 8 * * MON", zone: Europe/Berlin}
+    order: {market: m, side: buy, size: 200 USDT}
+risk:
+  max_order: 300 USDT
+  max_position: {m: 0.01 BTC}
+  max_orders: {count: 10, per: 1m}
+  max_daily_loss: 20 USDT
+"""
+
+
+def test_a_rule_that_a_calendar_starts_waits_for_its_time() -> None:
+    plan = spec.load(CALENDAR, name="calendar.yaml", environ={}).plan
+    assert plan is not None
+    s = Scenario(plan, compiled(plan)).start(m=(60_000.0, 60_001.0)).run(3 * SECOND)
+    (now,) = ask(s, "weekly")["now"]
+    assert (now["kind"], now["subject"]) == ("trigger", "weekly.cron")
+    assert now["text"] == "waits for its time, `0 8 * * MON` Europe/Berlin"

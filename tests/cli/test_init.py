@@ -40,10 +40,24 @@ def test_the_environment_names_secrets_without_values(tmp_path: Path) -> None:
 
 
 def test_nothing_that_exists_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / ".env.example").write_text("MINE=1\n", encoding="utf-8")
+    init(tmp_path, "arb", None)
+    file = tmp_path / "strategies" / "arb.yaml"
+    file.write_text("mine: 1\n", encoding="utf-8")
     with pytest.raises(UsageError, match="nothing was written"):
         init(tmp_path, "arb", None)
-    assert [p.name for p in tmp_path.iterdir()] == [".env.example"]
+    assert file.read_text(encoding="utf-8") == "mine: 1\n"
+
+
+def test_a_second_strategy_stands_beside_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env.example").write_text("MINE=1", encoding="utf-8")
+    init(tmp_path, "arb", None)
+    init(tmp_path, "dca", None)
+    lines = (tmp_path / ".env.example").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "MINE=1"
+    assert {"BYBIT_KEY=", "BINANCE_SPOT_KEY="} <= set(lines) and len(lines) == len(set(lines))
+    assert f"kept {tmp_path / 'schemas' / schema.NAME}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from runner.app.why.gather import gather as story_of
 from runner.app.why.shape import About
 from runner.app.why.text import text
 from runner.cli.main import main
+from runner.cli.pages import page
+from runner.engine.codes import Why
 from runner.engine.events import ClockReading, Depth, Event
 from runner.engine.timers import MS, SECOND
 from runner.store.lines import AnyLine, event_bytes
@@ -167,3 +169,10 @@ def test_the_page_has_every_reason_and_what_it_wants() -> None:
     _, out, _ = runner("explain", "why")
     for reason in ("stream stale", "refused max_position", "cooldown", "unarmed", "window"):
         assert any(line.split("  ")[1] == reason for line in out.splitlines() if line[:2] == "  ")
+
+
+@pytest.mark.parametrize("code", [*Why, "max_position.bin"])
+def test_every_reason_of_a_refusal_has_a_page(code: str) -> None:
+    """What `why`, `status` and the report print can be asked about."""
+    told = page(code)
+    assert f"{code}: a refusal" in told and "what it wants: " in told

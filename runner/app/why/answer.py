@@ -175,8 +175,16 @@ def decision_row(decision: Decision) -> dict[str, Any]:
             {"stream": key, "seq": seq, "age_ms": _age_ms(age)} for key, seq, age in trace.reads
         ],
         "apart_ms": None if trace.apart < 0 else round(trace.apart / NS_PER_MS, 3),
-        "path_us": dict(decision.path),
+        "path_us": _path(decision),
     }
+
+
+def _path(decision: Decision) -> dict[str, float]:
+    """Return when each stage was reached first: what followed at the same instant is no part."""
+    first: dict[str, float] = {}
+    for stage, us in decision.path:
+        first.setdefault(stage, us)
+    return first
 
 
 def _age_ms(age: int) -> float | None:

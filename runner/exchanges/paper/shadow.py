@@ -80,7 +80,8 @@ class Shadow:
 
     def send(self, intent: Intent, now: int) -> None:
         """Repeat a decision."""
-        self._holding(intent).asked += intent.lots
+        if intent.purpose is not Purpose.PROTECT:  # asks for nothing until it is set off
+            self._holding(intent).asked += intent.lots
         if rests(intent) or self._copies:
             return
         delay = self.latency.draw_entry(self.seed, (intent.cid,)) * self.haircut.latency_factor
@@ -88,6 +89,8 @@ class Shadow:
 
     def filled(self, intent: Intent, fill: Fill) -> None:
         """Hear of a real fill: taken over where the shadow does not trade by itself."""
+        if intent.purpose is Purpose.PROTECT:
+            self._holding(intent).asked += fill.lots
         if rests(intent) or self._copies:
             ticks = round(fill.price / self.instruments[intent.market].tick_f)
             self._book(intent, [Take(ticks, fill.lots)], fill.maker)
