@@ -52,6 +52,8 @@ class FunnelLike(Protocol):
     @property
     def no_fill(self) -> int: ...
     @property
+    def undone(self) -> int: ...
+    @property
     def rejected(self) -> int: ...
     @property
     def refusals(self) -> Mapping[str, int]: ...
@@ -172,6 +174,7 @@ def _rule(
         entries=funnel.entries if funnel else 0,
         exits=funnel.exits if funnel else 0,
         no_fill=funnel.no_fill if funnel else 0,
+        undone=funnel.undone if funnel else 0,
         rejected=funnel.rejected if funnel else 0,
         refusals={str(code): n for code, n in sorted(funnel.refusals.items())} if funnel else {},
         blocked=shares(story) if story is not None else {},

@@ -42,6 +42,8 @@ class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
     exits: int
     no_fill: int
+    undone: int
+    """entries whose legs did not match and were taken back: what that cost is in `failed`"""
     rejected: int
     refusals: dict[str, int]
     blocked: dict[str, float]

@@ -104,7 +104,8 @@ def _ends(rule: RuleReport) -> str:
     if rule.round_trips is not None:
         return f"{_times(rule.entries, 'quoted')}, {_times(rule.exits, 'left')}, {rejected}"
     entries = f"{count(rule.entries, 'entry', 'entries')}, {count(rule.exits, 'exit')}"
-    return f"{entries}, {rule.no_fill} without fill, {rejected}"
+    undone = f" {rule.undone} undone (legs apart)," if rule.undone else ""
+    return f"{entries}, {rule.no_fill} without fill,{undone} {rejected}"
 
 
 def _trades(rule: RuleReport) -> str:

@@ -48,6 +48,8 @@ class Funnel:
     entries: int = 0
     exits: int = 0
     no_fill: int = 0
+    undone: int = 0
+    """entries whose legs did not match and were taken back"""
     rejected: int = 0
     repairs: int = 0
     trips: int = 0

@@ -187,7 +187,9 @@ class Trades:
         else:
             run.rejects = 0
             reason = "unwound" if unwound else "no fill"
-        if not unwound:
+        if unwound:
+            funnel.undone += 1
+        else:
             funnel.no_fill += 1
         by = "; ".join(missed(trade))
         self.desk.record(

@@ -89,6 +89,7 @@ class Funnel:
     entries: int = 0
     exits: int = 0
     no_fill: int = 0
+    undone: int = 0
     rejected: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
 

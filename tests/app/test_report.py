@@ -20,8 +20,8 @@ KEYS = {
     "exchanges", "streams", "sources", "positions", "latency_us", "paper", "unaccounted", "verdict",
 }  # fmt: skip
 RULE_KEYS = {
-    "evaluations", "true", "entries", "exits", "no_fill", "rejected", "refusals", "blocked",
-    "nearest", "fills",
+    "evaluations", "true", "entries", "exits", "no_fill", "undone", "rejected", "refusals",
+    "blocked", "nearest", "fills",
     "volume", "fees", "funding", "realised", "unrealised", "residual", "waterfall",
 }  # fmt: skip
 
@@ -206,3 +206,9 @@ def test_an_order_decided_without_a_book_is_split_nowhere_and_said() -> None:
     report = lab.report()
     assert report.rules["spread"].waterfall["walk"] == "0"
     assert any("decided without a valid book" in note for note in report.unaccounted)
+
+
+def test_an_entry_that_was_undone_is_counted_as_that() -> None:
+    lab = trip()
+    lab.funnel.undone = 2
+    assert " 0 without fill, 2 undone (legs apart), 0 rejected" in text(lab.report())

@@ -158,5 +158,7 @@ def test_after_an_unwound_entry_the_rule_waits_for_a_definite_false() -> None:
     s.run(10 * SECOND)
     assert (s.truth("bin"), s.truth("byb")) == (0, 0)
     assert s.state(R1) == "idle"
+    funnel = s.engine.funnels[R1]
+    assert (funnel.entries, funnel.no_fill, funnel.undone) == (0, 0, 1)
     entries = [i for i in s.sent if i.purpose is Purpose.ENTRY]
     assert len(entries) == 2, "the gap is still there, but the rule is not armed"

@@ -46,6 +46,7 @@ def gather(
             "entries": funnel.entries,
             "exits": funnel.exits,
             "no_fill": funnel.no_fill,
+            "undone": funnel.undone,
             "rejected": funnel.rejected,
             **({"trips": funnel.trips} if run.plan.quote is not None else {}),
         },

@@ -55,7 +55,7 @@ class RuleStory(msgspec.Struct, kw_only=True):
     reasons: dict[str, Reason]
     """the youngest figures of each reason, by key; what a quote's side lacks behind its name"""
     counts: dict[str, int]
-    """entries, exits, no_fill, rejected; of a quote `trips`, too"""
+    """entries, exits, no_fill, undone, rejected; of a quote `trips`, too"""
     decisions: list[Decision]
 
 

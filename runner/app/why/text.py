@@ -82,13 +82,19 @@ def _funnel(answer: Mapping[str, Any]) -> list[str]:
         steps.append(f"{left}, {_count(funnel['trips'], 'round trip')} of the inventory")
     elif "entries" in funnel:
         steps.append(
-            f"{funnel['entries']} filled, {funnel['no_fill']} without a fill,"
+            f"{funnel['entries']} filled, {funnel['no_fill']} without a fill,{_undone(funnel)}"
             f" {funnel['rejected']} rejected, {funnel['exits']} closed"
         )
     lines = _wrapped("funnel  ", " -> ".join(steps))
     if answer["in_trade"]:
         lines.append(f"        in a trade {_percent(answer['in_trade'])} of the time")
     return lines
+
+
+def _undone(funnel: Mapping[str, Any]) -> str:
+    """Tell of entries that were taken back, which most runs have none of."""
+    undone = funnel.get("undone", 0)
+    return f" {undone} undone (legs apart)," if undone else ""
 
 
 def _blocked(answer: Mapping[str, Any]) -> list[str]:
