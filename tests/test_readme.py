@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,32 @@ def test_every_command_of_the_table_exists() -> None:
 def test_every_shipped_strategy_validates(path: Path) -> None:
     checked = spec.load(path)
     assert checked.plan is not None and checked.findings.errors == 0
+
+
+HEADS = {
+    path.name: line[1:].split()
+    for path in sorted((ROOT / "strategies").glob("*.yaml"))
+    for line in path.read_text(encoding="utf-8").splitlines()
+    if line.startswith("#   runner dry-run ")
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_command_in_the_head_of_a_strategy_can_be_copied_out(name: str) -> None:
+    """It names its own file, and what it sets lets the file validate."""
+    words = shlex.split(" ".join(HEADS[name]))
+    assert words[:3] == ["runner", "dry-run", f"strategies/{name}"]
+    sets = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    checked = spec.load(ROOT / words[2], sets=dict(pair.split("=", 1) for pair in sets))
+    assert checked.plan is not None and "--for" in words
+
+
+def test_every_strategy_that_needs_patience_says_how_to_see_it_trade() -> None:
+    shipped = {path.name for path in (ROOT / "strategies").glob("*.yaml")}
+    assert shipped - set(HEADS) == {"arb.yaml"}, "the README's main command shows it"
+
+
+def test_every_file_that_a_command_of_the_readme_names_exists() -> None:
+    named = re.findall(r"(?:strategies|examples|tests|schemas)/[\w./-]+\.\w+", README)
+    missing = {name for name in named if not (ROOT / name).exists()}
+    assert named and missing == set()

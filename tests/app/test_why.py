@@ -507,7 +507,11 @@ def test_no_room_in_the_inventory_is_told_as_that_and_a_round_trip_is_counted() 
     s = quoting(**{"limit: 0.01 BTC": "limit: 0.004 BTC"})
     s.exchanges["x"].fill(quotes.of(s, Side.BUY), 4)
     s.run(10 * SECOND)
-    lacked = ask(s, "make")["sides"]["bid"]["lacked"]
+    told = ask(s, "make")
+    assert [each["text"] for each in told["now"]] == [
+        "active", "bid not there, bid: 0 BTC of room / 0.004 BTC",
+    ]  # fmt: skip
+    lacked = told["sides"]["bid"]["lacked"]
     assert lacked[0]["reason"] == "refused inventory"
     assert lacked[0]["text"] == "bid: 0 BTC of room / 0.004 BTC"
     s.exchanges["x"].fill(quotes.of(s, Side.SELL), 4)

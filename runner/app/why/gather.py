@@ -10,6 +10,7 @@ import msgspec
 from runner.app.why.shape import KEY, Decision, Reason, RuleStory
 from runner.engine.blocking import Block
 from runner.engine.core import Engine
+from runner.engine.quote_sides import sides
 from runner.engine.rule import RuleState
 
 Paths = Mapping[int, tuple[tuple[str, float], ...]]
@@ -37,7 +38,7 @@ def gather(
         state=run.state.value,
         t=desk.now,
         wall=desk.wall,
-        now=[_reason(block) for block in traces.present(rule)],
+        now=[_reason(block) for block in traces.present(rule)] + _sides(engine, rule),
         part=part,
         reads=[each.told for each in traces.readings(rule, part)],
         tallies=tallies,
@@ -62,6 +63,19 @@ def keep(engine: Engine, journal: Keeps, *, whole: bool) -> None:
     for rule in engine.desk.rules.runs:
         story = gather(engine, rule, decisions=whole)
         journal.save(KEY + rule, msgspec.json.encode(story), engine.desk.wall)
+
+
+def _sides(engine: Engine, rule: str) -> list[Reason]:
+    """Tell what the sides of a quote lack now."""
+    rules = engine.desk.rules
+    run = rules.runs[rule]
+    if run.plan.quote is None or run.state is not RuleState.ACTIVE:
+        return []
+    return [
+        Reason(lacks.kind.value, lacks.subject, f"{side} not there, {lacks.text}")
+        for side, lacks in sides(rules.quoting, run)
+        if lacks is not None
+    ]
 
 
 def _reason(block: Block) -> Reason:
