@@ -42,14 +42,6 @@ class Cap:
         self.unit = unit
         self.most = float(value) * (1 + TOLERANCE)
 
-    def lower(self, key: str, value: Decimal) -> None:
-        """Tighten it; ValueError when that would loosen it."""
-        if value < 0 or value > self.value:
-            raise ValueError(
-                f"{key}: {value} is not below {self.value}; a limit is loosened by a restart only"
-            )
-        self.value, self.most = value, float(value) * (1 + TOLERANCE)
-
 
 class Proposal(msgspec.Struct):
     """Orders to be judged together."""
@@ -154,23 +146,6 @@ class Gate:
             if refusal is not None:
                 return refusal
         return None
-
-    def tighten(self, key: str, value: Decimal) -> None:
-        """Lower a limit while running, e.g. `max_position.bin` (R-09).
-
-        Raises ValueError when it would loosen, KeyError for a limit that is not there.
-        """
-        name, _, where = key.partition(".")
-        if key == "max_order" and self.max_order_all is not None:
-            self.max_order_all.lower(key, value)
-            return
-        tables = {
-            "max_position": self.max_position,
-            "max_order": self.max_order,
-            "max_net_position": self.max_net,
-            "max_exposure": self.max_exposure,
-        }
-        tables[name][where].lower(key, value)
 
     def mark_anchors(self) -> None:
         """Keep each traded market's mid of now and of 5 s ago for the check of walks."""

@@ -297,17 +297,6 @@ def params_of(*exprs: Expr | None) -> frozenset[str]:
     return frozenset(names)
 
 
-def signals_of(*exprs: Expr | None) -> frozenset[str]:
-    """Return the names of all signals used, signals of signals included."""
-    return frozenset(
-        node.name
-        for expr in exprs
-        if expr is not None
-        for node in walk(expr)
-        if (isinstance(node, Named) and not node.sizing) or isinstance(node, Broken)
-    )
-
-
 def entered_of(expr: Expr | None) -> tuple[Expr, ...]:
     """Return the arguments of all `entered(x)`, each once, in the order of the text."""
     if expr is None:

@@ -159,10 +159,3 @@ class Instrument:
         if not math.isfinite(base) or base <= 0:
             return 0
         return int(base / self.lot_base_f + 1e-9)
-
-    def exact_ticks(self, price: Decimal) -> int:
-        """Return the ticks of a price that must be on the grid; ValueError when it is not."""
-        ticks = price / self.tick
-        if ticks != ticks.to_integral_value():
-            raise ValueError(f"{self.symbol}: price {price} is not a multiple of {self.tick}")
-        return int(ticks)

@@ -45,8 +45,9 @@ Scalar = str | int | float | bool | None
 Row = tuple[object, ...]
 Statement = tuple[str, Row]
 
-_INTENT: Final = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL)"
-_KEPT: Final = _INTENT.replace("INSERT", "INSERT OR IGNORE")
+_INTENT: Final = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL,NULL,NULL,NULL)"
+_GUARD: Final = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL,?,?,?)"
+"""of a stop or a target: what it waits for comes last"""
 _EVENT: Final = "INSERT INTO events VALUES (?,?,?,?,?,?,?)"
 _ENDED: Final = "UPDATE intents SET ended=? WHERE cid=? AND ended IS NULL"
 _FILL: Final = (
@@ -106,7 +107,7 @@ _TAGS: Final = _Tags()
 class _Rows:
     """Rows of one transaction, by statement."""
 
-    kept: list[Row] = field(default_factory=list)
+    kept: list[Statement] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     fills: list[Row] = field(default_factory=list)
     ended: list[Row] = field(default_factory=list)
@@ -293,7 +294,11 @@ class Journal:
     def _statement(self, seq: int, intent: Intent) -> Statement:
         """Return the row of an intent; a change of an order is a row of its events."""
         if not intent.revision:
-            return _INTENT, self._intent_row(seq, intent)
+            row = self._intent_row(seq, intent)
+            if not intent.trigger_ticks:
+                return _INTENT, row
+            waits = (intent.trigger._value_, intent.trigger_ticks, intent.trigger_text)
+            return _GUARD, row + waits
         data = _encode(intent).decode()
         return _EVENT, (seq, self._run, intent.t, intent.wall, "amend", intent.cid, data)
 
@@ -361,8 +366,8 @@ class Journal:
         for seq, thing in self._pending:
             self._bind(seq, thing, rows)
         many = self._db.executemany
-        if rows.kept:
-            many(_KEPT, rows.kept)
+        for statement, row in rows.kept:
+            self._db.execute(statement.replace("INSERT", "INSERT OR IGNORE"), row)
         many(_EVENT, rows.events)
         if rows.fills:
             crash_point("mid_fill_batch")
@@ -397,7 +402,7 @@ class Journal:
                 rows.ended.append((seq, thing.cid))
             return
         if isinstance(thing, Intent):
-            rows.kept.append(self._intent_row(seq, thing))
+            rows.kept.append(self._statement(seq, thing))
             return
         cid = thing.cid if isinstance(thing, OrderEvent) else ""
         kind = _TAGS[type(thing)]

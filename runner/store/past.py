@@ -6,26 +6,25 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import msgspec
 
 from runner.engine.commands import Intent
-from runner.engine.events import AnyEvent, Event, Fill
+from runner.engine.events import Fill
 
 _INTENT_COLUMNS: Final = (
     "run, cid, rule, grp, leg, attempt, purpose, exchange, market, symbol, side, type, tif, lots,"
     " ticks, qty, price, reduce_only, window_ns, t, wall, refs"
 )
+_TRIGGER_COLUMNS: Final = "trigger_kind, trigger_ticks, trigger_price"
 _FILL_COLUMNS: Final = (
     "cid, trade_id, lots, price, fee, fee_asset, maker, ts, source, t, wall, run, seq"
 )
 
 LATELY: Final = 100
 """so many orders that have ended stay known over a restart, for a fill that comes late"""
-_EVENT_KINDS: Final = frozenset(str(each.__struct_config__.tag) for each in get_args(AnyEvent))
 
-_decode_event = msgspec.json.Decoder(AnyEvent).decode
 _decode_refs = msgspec.json.Decoder(tuple[tuple[str, int, int], ...]).decode
 
 
@@ -80,17 +79,13 @@ class Past:
     """run -> highest group ordinal used"""
     last_seq: int
 
-    @property
-    def last_run(self) -> RunRow | None:
-        return self.runs[-1] if self.runs else None
-
 
 def read_past(db: sqlite3.Connection) -> Past:
     """Read everything but fills and events; sqlite3.Error and msgspec.DecodeError pass through."""
     runs = db.execute(
         "SELECT run, started, mode, sha, ended, exit_code FROM runs ORDER BY started, rowid"
     )
-    opened = db.execute(f"SELECT {_INTENT_COLUMNS} FROM intents WHERE ended IS NULL ORDER BY seq")
+    opened = db.execute(f"{_select(db)} WHERE ended IS NULL ORDER BY seq")
     states = db.execute("SELECT key, run, seq, wall, value FROM state")
     groups = db.execute("SELECT run, max(grp) FROM intents GROUP BY run")
     (last,) = db.execute(
@@ -115,15 +110,14 @@ def read_fills(db: sqlite3.Connection, since_seq: int = 0) -> list[PastFill]:
 def read_intents(db: sqlite3.Connection, run: str | None = None) -> list[PastIntent]:
     """Return all intents (of one run), open or not, in the order of decision."""
     where, values = ("WHERE run=?", (run,)) if run is not None else ("", ())
-    rows = db.execute(f"SELECT {_INTENT_COLUMNS} FROM intents {where} ORDER BY seq", values)
+    rows = db.execute(f"{_select(db)} {where} ORDER BY seq", values)
     return [_intent(row) for row in rows]
 
 
 def read_ended(db: sqlite3.Connection, most: int = LATELY) -> list[Intent]:
     """Return the youngest intents with a terminal state, the oldest first."""
     rows = db.execute(
-        f"SELECT {_INTENT_COLUMNS} FROM intents WHERE ended IS NOT NULL ORDER BY seq DESC LIMIT ?",
-        (most,),
+        f"{_select(db)} WHERE ended IS NOT NULL ORDER BY seq DESC LIMIT ?", (most,)
     ).fetchall()
     return [_intent(row).intent for row in reversed(rows)]
 
@@ -142,14 +136,6 @@ def read_heard(db: sqlite3.Connection, since: int) -> list[tuple[str, str, int]]
     return [(str(row["source"]), str(row["id"]), wall) for row, wall in found]
 
 
-def read_events(db: sqlite3.Connection, cid: str) -> list[Event]:
-    """Return the engine events of one order in the order of journaling (records left out)."""
-    rows = db.execute(
-        "SELECT kind, data FROM events WHERE cid=? AND cid <> '' ORDER BY seq", (cid,)
-    )
-    return [_decode_event(text) for kind, text in rows if kind in _EVENT_KINDS]
-
-
 def read_traces(db: sqlite3.Connection, run: str, most: int) -> Iterator[tuple[int, int, str]]:
     """Yield (monotonic ns, wall ns, JSON) of the youngest traces of a run, the oldest first."""
     rows = db.execute(
@@ -166,8 +152,18 @@ def read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)
 
 
+def _select(db: sqlite3.Connection) -> str:
+    """Begin the query of intents; a file that no start has brought up to date knows no triggers."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    triggers = _TRIGGER_COLUMNS if version > 1 else "NULL, NULL, NULL"
+    return f"SELECT {triggers}, {_INTENT_COLUMNS} FROM intents"
+
+
 def _intent(row: tuple[object, ...]) -> PastIntent:
-    values = dict(zip(_INTENT_COLUMNS.replace(" ", "").split(","), row, strict=True))
+    kind, ticks, price = row[:3]
+    values = dict(zip(_INTENT_COLUMNS.replace(" ", "").split(","), row[3:], strict=True))
+    if kind is not None:
+        values |= {"trigger": kind, "trigger_ticks": ticks, "trigger_text": price}
     run = str(values.pop("run"))
     values["group"] = values.pop("grp")
     values["qty_text"] = values.pop("qty")

@@ -120,7 +120,8 @@ def _copy(old: sqlite3.Connection, select: str, insert: str, fresh: sqlite3.Conn
         if row is None:
             return False
         try:
-            fresh.execute(insert, row)
+            older = (None,) * (insert.count("?") - len(row))  # columns that it did not have
+            fresh.execute(insert, row + older)
         except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
             return False
     return True

@@ -5,6 +5,8 @@ say how many rows are lost and where. `fills` is keyed by (client id, trade id):
 twice is one row, and two own orders that met each other are two. The file carries its version in
 `user_version` and our mark in `application_id`; a version number is never used for another shape.
 
+Version 2 added what sets a stop or a target off; other orders have NULL there.
+
 Intents have one B-tree and no index: client ids of a run ascend, so a commit touches one page, and
 each page is two writes on the hot path. A start scans the table instead, as its integrity check
 does anyway.
@@ -21,7 +23,7 @@ from typing import Final
 from runner.base.errors import WorldError
 from runner.base.secret import redact
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x72756E72
 
 TABLES: Final = """
@@ -35,7 +37,8 @@ CREATE TABLE intents (
   exchange TEXT NOT NULL, market TEXT NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,
   type TEXT NOT NULL, tif TEXT NOT NULL, lots INTEGER NOT NULL, ticks INTEGER NOT NULL,
   qty TEXT NOT NULL, price TEXT NOT NULL, reduce_only INTEGER NOT NULL, window_ns INTEGER NOT NULL,
-  t INTEGER NOT NULL, wall INTEGER NOT NULL, refs TEXT NOT NULL, ended INTEGER)
+  t INTEGER NOT NULL, wall INTEGER NOT NULL, refs TEXT NOT NULL, ended INTEGER,
+  trigger_kind TEXT, trigger_ticks INTEGER, trigger_price TEXT)
   WITHOUT ROWID;
 CREATE TABLE events (
   seq INTEGER PRIMARY KEY, run TEXT NOT NULL, t INTEGER NOT NULL, wall INTEGER NOT NULL,
@@ -52,8 +55,12 @@ CREATE TABLE state (
   value BLOB NOT NULL) WITHOUT ROWID;
 """
 
-MIGRATIONS: Final[Mapping[int, str]] = {}
-"""Statements that bring version n to n + 1."""
+MIGRATIONS: Final[Mapping[int, str]] = {
+    1: "ALTER TABLE intents ADD COLUMN trigger_kind TEXT;"
+    "ALTER TABLE intents ADD COLUMN trigger_ticks INTEGER;"
+    "ALTER TABLE intents ADD COLUMN trigger_price TEXT"
+}
+"""Statements that bring version n to n + 1: columns come at the end, and may be NULL."""
 
 
 class Durability(StrEnum):

@@ -438,23 +438,6 @@ def test_refusals_carry_value_and_limit() -> None:
     assert verdict.text == "max_position.bin: 0.024 BTC / 0.02 BTC"
 
 
-def test_a_limit_can_be_tightened_while_running_never_loosened() -> None:
-    s = stage(
-        loose(
-            max_position={"bin": btc("0.02"), "byb": btc(1)}, max_net_position={"BTC": Decimal(1)}
-        )
-    )
-    gate = s.engine.desk.gate
-    gate.tighten("max_position.bin", Decimal("0.005"))
-    assert judge(s) is Why.MAX_POSITION
-    for key in ("max_position.bin", "max_net_position.BTC"):
-        with pytest.raises(ValueError, match="loosened by a restart only"):
-            gate.tighten(key, Decimal(2))
-    gate.tighten("max_order", Decimal(100))
-    with pytest.raises(ValueError):
-        gate.tighten("max_order", Decimal(101))
-
-
 def test_a_stable_offset_is_fine_and_a_failed_sync_keeps_the_last_good_one() -> None:
     s = stage(loose())
     for offset in (0, 249 * MS, 249 * MS):

@@ -245,4 +245,3 @@ def test_equal_expressions_have_equal_keys() -> None:
     scope = replace(SCOPE, signals={"g": tree_of("gap(bin.bid,byb.ask)")})
     assert tree.key(tree_of("g", scope)) == tree.key(tree_of("gap( bin.book.bid, byb.ask )"))
     assert tree.streams_of(tree_of("g", scope)) == ("bin.book", "byb.book")
-    assert tree.signals_of(tree_of("g > 0", scope)) == {"g"}

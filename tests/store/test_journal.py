@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from runner.base.secret import Secret
-from runner.engine.commands import Purpose
+from runner.engine.commands import OrderType, Purpose, Trigger
 from runner.engine.events import (
     Ack,
     Done,
@@ -33,8 +33,9 @@ from runner.engine.events import (
 )
 from runner.store.checkpoint import Checkpointer
 from runner.store.journal import Journal
-from runner.store.past import read_events, read_fills, read_intents, read_only
+from runner.store.past import read_fills, read_intents, read_only
 from runner.store.schema import (
+    SCHEMA_VERSION,
     DamagedJournal,
     DuplicateIntent,
     Durability,
@@ -128,7 +129,10 @@ def test_a_fill_told_often_is_kept_once_and_learns_its_fee(tmp_path: Path) -> No
     journal.flush()
     with read_only(tmp_path / "journal.db") as other:
         fills = read_fills(other)
-        told = read_events(other, cid)
+        rows = other.execute(
+            "SELECT data FROM events WHERE cid=? AND kind='fill' ORDER BY seq", [cid]
+        )
+        told = [msgspec.json.decode(text, type=Fill) for (text,) in rows]
     other.close()
     assert sorted((f.fill.cid, f.fill.trade_id, f.fill.fee) for f in fills) == sorted(
         [(cid, "t1", 0.25), (cid, "t2", 0.5), ("someone-elses", "t1", 0.5)]
@@ -154,7 +158,7 @@ def test_states_runs_and_keys_survive(tmp_path: Path) -> None:
     assert past.states["engine"].value == b"new"
     assert not again.claim("signal-7", wall=3), "taken in an earlier run"
     assert [(run.run, run.exit_code) for run in past.runs] == [(RUN, 0), (RUN_2, None)]
-    assert past.last_run is not None and past.last_run.ended is None
+    assert past.runs[-1].ended is None
     again.close()
 
 
@@ -382,11 +386,74 @@ def test_an_older_journal_migrates_step_by_step(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     opened(path).close()
     db = sqlite3.connect(path, isolation_level=None)
-    steps = {1: "ALTER TABLE runs ADD COLUMN a", 2: "ALTER TABLE runs ADD COLUMN b"}
-    settle(db, path, target=3, migrations=steps)
+    now = SCHEMA_VERSION
+    steps = {now: "ALTER TABLE runs ADD COLUMN a", now + 1: "ALTER TABLE runs ADD COLUMN b"}
+    settle(db, path, target=now + 2, migrations=steps)
     assert db.execute("SELECT a, b FROM runs").fetchall() == [(None, None)]
-    assert db.execute("PRAGMA user_version").fetchone() == (3,)
+    assert db.execute("PRAGMA user_version").fetchone() == (now + 2,)
     db.close()
+
+
+def first_version(path: Path) -> None:
+    """Make of a journal what the first version wrote."""
+    db = sqlite3.connect(path, isolation_level=None)
+    for column in ("trigger_price", "trigger_ticks", "trigger_kind"):
+        db.execute(f"ALTER TABLE intents DROP COLUMN {column}")
+    db.execute("PRAGMA user_version=1")
+    db.close()
+
+
+def test_a_journal_of_the_first_version_is_read_and_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = opened(path)
+    legs = [intent(1, 0), intent(1, 1)]
+    journal.commit(approved(*legs))
+    journal.close()
+    first_version(path)
+    with read_only(path) as other:
+        assert [row.intent for row in read_intents(other)] == legs, "before any start"
+    other.close()
+    journal = Journal.open(path)
+    with read_only(path) as other:
+        assert other.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert [row.intent for row in read_intents(other)] == legs
+    other.close()
+    journal.close()
+
+
+def test_a_new_journal_has_the_shape_of_a_migrated_one(tmp_path: Path) -> None:
+    shapes = []
+    for name in ("new", "old"):
+        path = tmp_path / f"{name}.db"
+        opened(path).close()
+        if name == "old":
+            first_version(path)
+            Journal.open(path).close()
+        with read_only(path) as db:
+            shapes.append(db.execute("PRAGMA table_info(intents)").fetchall())
+        db.close()
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_sets_a_stop_off_is_read_back(tmp_path: Path, kept: bool) -> None:
+    path = tmp_path / "journal.db"
+    journal = opened(path)
+    stop = msgspec.structs.replace(
+        intent(1, 0), type=OrderType.STOP, purpose=Purpose.PROTECT, ticks=0, price_text="",
+        trigger=Trigger.LAST, trigger_ticks=610_005, trigger_text="61000.5",
+    )  # fmt: skip
+    if kept:
+        journal._keep([stop, intent(1, 1)])  # as while the disk is full: it is written later
+        journal.flush()
+    else:
+        journal.commit(approved(stop, intent(1, 1)))
+    with read_only(path) as other:
+        assert [row.intent for row in read_intents(other)] == [stop, intent(1, 1)]
+        rows = other.execute("SELECT trigger_kind, trigger_ticks FROM intents ORDER BY seq")
+        assert rows.fetchall() == [("last", 610_005), (None, None)]
+    other.close()
+    journal.close()
 
 
 def test_a_place_that_cannot_hold_a_journal_is_named(tmp_path: Path) -> None:

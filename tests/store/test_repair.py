@@ -11,6 +11,7 @@ from runner.store.journal import Journal
 from runner.store.repair import repair
 from runner.store.schema import DamagedJournal, JournalError
 from tests.store.orders import approved, clock, header, intent
+from tests.store.test_journal import first_version
 
 GROUPS = 300
 
@@ -53,7 +54,7 @@ def test_a_hole_in_the_file_loses_its_rows_and_no_others(tmp_path: Path) -> None
     assert str(report.quarantine) in report.text()
     past = Journal.open(path).past()
     assert past.states["engine"].value == b"state"
-    assert past.last_run is not None
+    assert past.runs
 
 
 def test_the_damaged_file_is_kept_byte_for_byte(tmp_path: Path) -> None:
@@ -101,6 +102,18 @@ def test_the_journal_goes_on_after_its_last_saved_row(tmp_path: Path) -> None:
     journal.commit(approved(intent(GROUPS + 1)))
     journal.close()
     assert seqs(path)[-1] == last + 1
+
+
+def test_the_rows_of_an_older_version_are_saved(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journal = Journal.open(path)
+    journal.begin_run(header(), clock())
+    journal.commit(approved(intent(1)))
+    journal.close()
+    first_version(path)
+    report = repair(path, clock())
+    assert report.kept["intents"] == 1 and report.kept["runs"] == 1
+    assert [each.intent for each in Journal.open(path).past().open] == [intent(1)]
 
 
 def test_without_a_journal_there_is_nothing_to_repair(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from runner.app.bench.setup import CREDENTIALS
 from runner.base.clock import NS_PER_MS, SystemClock
 from runner.exchanges.hmac_key import HmacKey
 
-_ROW: Final = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL)"
+_ROW: Final = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL,NULL,NULL,NULL)"
 _SIGNED: Final = (
     b"%b&newOrderRespType=RESULT&price=%b&quantity=0.002&recvWindow=1000&side=BUY"
     b"&symbol=BTCUSDT&timeInForce=IOC&timestamp=%d&type=LIMIT"

@@ -37,7 +37,7 @@ from runner.engine.proof import Approved, Journaled
 from runner.store.journal import Journal
 from runner.store.schema import TABLES
 
-_ROW = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL)"
+_ROW = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL,NULL,NULL,NULL)"
 GROUPS = 1_000
 EVERY_NS = 5 * NS_PER_MS
 _WARM_UP = 20
