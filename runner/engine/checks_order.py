@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Bound once: looking a member up on its class costs more than comparing with it.
 _LIMIT: Final = OrderType.LIMIT
 _ENTRY: Final = Purpose.ENTRY
+_PROTECT: Final = Purpose.PROTECT
 TOLERANCE: Final = 1e-9
 
 
@@ -81,7 +82,9 @@ def max_open_orders(gate: Gate, p: Proposal) -> Refusal | None:
 
 
 def self_cross(gate: Gate, p: Proposal) -> Refusal | None:
-    """14: never against an own order that may rest."""
+    """14: never against an own order that may rest; a stop or target waits, and must stand."""
+    if p.purpose is _PROTECT:
+        return None
     for i, intent in enumerate(p.intents):
         for order in gate.desk.orders.working(intent.market, intent.side.opposite):
             other = order.intent

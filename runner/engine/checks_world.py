@@ -201,7 +201,8 @@ def _exit_covered(gate: Gate, p: Proposal) -> Refusal | None:
     for i, (intent, reduces) in enumerate(zip(p.intents, p.reduces, strict=True)):
         if not reduces or not gate.desk.markets[intent.market].perpetual:
             continue
-        room = room_for_exit(gate.desk, intent.market, intent.side)
+        waits = intent.purpose is Purpose.PROTECT
+        room = room_for_exit(gate.desk, intent.market, intent.side, waits=waits)
         if p.added(i) > max(room, 0):
             text = (
                 f"exit of {intent.lots} lots {intent.market} / {max(room, 0)} lots of the position"

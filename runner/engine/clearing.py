@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from runner.engine.commands import Purpose, Topic
+from runner.engine.commands import Topic
 from runner.engine.guarding import orders_of
+from runner.engine.positions import shared
 from runner.engine.timers import MS, SECOND
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
     from runner.engine.rule import RuleRun
-    from runner.engine.trade import Leg, Trade
+    from runner.engine.trade import Trade
 
 WITHIN: Final = 1 * SECOND
 
@@ -33,7 +34,7 @@ def clear(desk: Desk, run: RuleRun, trade: Trade) -> int:
         return 0
     standing = orders_of(desk, run)
     began = leaving.clearing_since >= 0
-    if not began and (not standing or not _shared(desk, trade.legs[0])):
+    if not began and (not standing or not shared(desk, trade.legs[0])):
         return 0
     if not began:
         leaving.clearing_since, leaving.exposed = desk.now, False
@@ -57,16 +58,3 @@ def stalled(desk: Desk, run: RuleRun, trade: Trade) -> None:
     if leaving.cleared or leaving.clearing_since >= 0:
         leaving.clearing_since, leaving.cleared, leaving.exposed = -1, False, True
         desk.rules.guards.look(run)
-
-
-def _shared(desk: Desk, leg: Leg) -> bool:
-    """Whether others hold a leg's side of its market, or are about to."""
-    market, own, sign = leg.market, leg.ledger, 1 if leg.ledger.lots > 0 else -1
-    if desk.ledgers.external.get(market, 0) * sign > 0:
-        return True
-    if any(x.lots * sign > 0 for x in desk.ledgers.by_market.get(market, ()) if x is not own):
-        return True
-    return any(
-        order.intent.purpose is Purpose.ENTRY and order.intent.rule != own.rule
-        for order in desk.orders.working(market, leg.side)
-    )

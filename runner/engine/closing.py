@@ -38,6 +38,7 @@ from runner.engine.limits import Mode
 from runner.engine.order import Order
 from runner.engine.passes import Pass, send
 from runner.engine.positions import base_free, covered, told
+from runner.engine.setbacks import net_out
 from runner.engine.sizing import Draft, too_small
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Leaving, Leg, Trade
@@ -146,6 +147,8 @@ class Closing:
                     cancel_order(self.desk, order)
             return
         left = self.left_of(trade)
+        if left and trade.leaving.keep is None and net_out(self.desk, run, trade):
+            left = self.left_of(trade)
         if not left:
             self.desk.trades.left(run)
         elif self.desk.limits.mode is Mode.FROZEN:

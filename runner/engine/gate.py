@@ -3,8 +3,9 @@
 Theory of operation. A proposal is all orders of one entry, repair or close. The checks run in the
 order of R-02, each over the whole proposal; the first no denies everything, with a stable code and
 the figures, and changes nothing. An order *reduces* when it closes what the rule's ledger holds and
-all exits in flight together stay within it; such orders are exempt from the checks that would only
-keep us in a position (trading.md, section 3). Limits count from approval on: approved orders enter
+all exits in flight together stay within it (a stop or target stands beside them); such orders are
+exempt from the checks that would only keep us in a position (trading.md, section 3). Limits count
+from approval on: approved orders enter
 `desk.orders` before the next proposal is judged, at their full size until proven terminal (R-03).
 """
 
@@ -27,6 +28,7 @@ from runner.spec.risk_plan import RiskPlan
 from runner.spec.rule_plan import RulePlan
 
 _ENTRY: Final = Purpose.ENTRY
+_PROTECT: Final = Purpose.PROTECT
 DEFAULT_OPEN_ORDERS: Final = 20
 TOLERANCE: Final = 1e-9
 """floats may miss a limit that is reached exactly"""
@@ -179,7 +181,10 @@ class Gate:
         held = self.desk.ledgers.of(rule, intent.market).lots
         if held * intent.side.sign >= 0:
             return False
-        return p.added(i) + self.exits_in_flight(rule, intent.market) <= abs(held)
+        # A stop waits for as much as an exit that rests beside it: only one of them can execute.
+        waits = intent.purpose is _PROTECT
+        flying = 0 if waits else self.exits_in_flight(rule, intent.market)
+        return p.added(i) + flying <= abs(held)
 
     def _remember(self, proposal: Proposal) -> None:
         now = self.desk.now

@@ -6,8 +6,9 @@ does the next of these until they agree:
     nothing stands            -> place one for all that is held, `GATHER` after the first fill, so
                                  that the fills of one order make one stop
     it stands for less        -> place a successor, cancel the old one when that is confirmed
-    it stands for more        -> the same, once a part was closed: what is too much would close the
-                                 position of another; the larger one guards on if that fails
+    it stands for more        -> the same, once a part was closed, or while an exit rests where
+                                 others hold that side: what is too much would close the position
+                                 of another; the larger one guards on if that fails
     not confirmed             -> place another once, half of `confirm_within` after the fill
     refused by the exchange   -> a stop: `if_refused`, close the trade (or keep it, and tell);
                                  a target: as not confirmed, but one refused twice is given up
@@ -29,6 +30,7 @@ from runner.engine.desk import Desk
 from runner.engine.limits import Mode
 from runner.engine.order import Order, OrderState
 from runner.engine.passes import Pass, send
+from runner.engine.positions import shared
 from runner.engine.rule import RuleState
 from runner.engine.sizing import Draft
 from runner.engine.timers import MS, SECOND
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 GATHER: Final = 20 * MS
 RETRY: Final = 100 * MS
+SHRINK_EVERY: Final = 1 * SECOND
 KEPT_RETRY: Final = 2 * SECOND
 """between tries to place a stop for what the operator's halt keeps"""
 MOST_TRIES: Final = 2
@@ -140,8 +143,14 @@ class Guarding:
         """Replace one for more than is held, when nothing moves that."""
         if order.intent.lots - order.filled <= held(trade):
             return
-        if run.state is RuleState.ACTIVE and not self.desk.rules.groups.unsettled(run):
-            self._place(run, trade, guard)
+        if run.resting and shared(self.desk, trade.legs[0]):
+            due = order.sent_at + SHRINK_EVERY  # the exit fills in parts
+            if self.desk.now < due:
+                self.desk.timers.at(due, self._again, (run, trade, guard, guard.since))
+                return
+        elif run.state is not RuleState.ACTIVE or self.desk.rules.groups.unsettled(run):
+            return
+        self._place(run, trade, guard)
 
     def _larger(self, run: RuleRun, trade: Trade, guard: Guard, order: Order | None) -> bool:
         """Whether another of the kind covers it; it is taken when its successor has ended."""

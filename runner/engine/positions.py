@@ -51,11 +51,32 @@ def covered(desk: Desk, leg: Leg, lots: int) -> bool:
     return position_now(desk, leg.market) * direction >= lots
 
 
-def room_for_exit(desk: Desk, market: str, side: Side) -> int:
-    """Return by how many lots an order of `side` may still reduce, exits in flight counted."""
+def room_for_exit(desk: Desk, market: str, side: Side, *, waits: bool = False) -> int:
+    """Return by how many lots an order of `side` may still reduce, exits in flight counted.
+
+    `waits`: a stop or target, which stands beside them.
+    """
+    if waits:
+        return -position_now(desk, market) * side.sign
     flying = sum(
         order.open_lots
         for order in desk.orders.working(market, side)
         if order.intent.purpose is not Purpose.ENTRY
     )
     return -position_now(desk, market) * side.sign - flying
+
+
+def shared(desk: Desk, leg: Leg) -> bool:
+    """Whether others hold a leg's side of its market, or are about to.
+
+    Reduce-only binds their sum then, not each of them.
+    """
+    market, own, sign = leg.market, leg.ledger, 1 if leg.ledger.lots > 0 else -1
+    if desk.ledgers.external.get(market, 0) * sign > 0:
+        return True
+    if any(x.lots * sign > 0 for x in desk.ledgers.by_market.get(market, ()) if x is not own):
+        return True
+    return any(
+        order.intent.purpose is Purpose.ENTRY and order.intent.rule != own.rule
+        for order in desk.orders.working(market, leg.side)
+    )

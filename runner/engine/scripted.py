@@ -168,7 +168,8 @@ class ScriptedExchange:
             intent = truth.intent
             resting = truth.status in ("open", "partial") and intent.type is type
             if resting and intent.market == market and self.reducible(intent) > 0:
-                lots = min(int(intent.lots * share), self.reducible(intent))
+                left = truth.lots - truth.filled
+                lots = min(int(intent.lots * share), left, self.reducible(intent))
                 self.execute(intent, lots / intent.lots)
                 if share < 1:
                     truth.status = "partial"

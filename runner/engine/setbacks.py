@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from runner.engine.commands import Purpose, Reconcile, Topic
 from runner.engine.limits import Cause, Mode
 from runner.engine.order import Order, OrderState
+from runner.engine.positions import position_now
 from runner.engine.rule import RuleRun, RuleState
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import new_trade
@@ -154,6 +155,41 @@ def take_out(desk: Desk, market: str, lots: int, price: float, why: str) -> int:
         desk.rules.touch(ledger.rule)
         moved_outside(desk, run, f"{why} {market}")
     return left
+
+
+def net_out(desk: Desk, run: RuleRun, trade: Trade) -> bool:
+    """Settle what a trade holds against what another rule holds on the other side, by no order.
+
+    Rules that oppose each other do not enter together: both sides are there because what closed
+    one position has eaten the other's, and the exchange has nothing left to close. Both are booked
+    at the live mid, once the exchange's position is what the ledgers say.
+    """
+    found = False
+    for leg in trade.legs:
+        own, market, price = leg.ledger, leg.market, leg.listed.mid()
+        sign = 1 if own.lots > 0 else -1
+        against = sum(
+            abs(x.lots)
+            for x in desk.ledgers.by_market.get(market, ())
+            if x.lots * sign < 0 and not desk.plan.rules[x.rule].net
+        )
+        lots = min(abs(own.lots), against)
+        agrees = position_now(desk, market) == desk.ledgers.expected(market)
+        if run.plan.net or not lots or price != price or not leg.listed.perpetual or not agrees:
+            continue
+        side = Side.SELL if sign > 0 else Side.BUY
+        own.move(side, lots, price, leg.listed.instrument.lot_base_f)
+        desk.record(
+            "adjusted", rule=own.rule, market=market, lots=-lots * sign, price=price,
+            why="netted", position=own.lots,
+        )  # fmt: skip
+        _rebase(run, market)
+        desk.rules.touch(own.rule)
+        take_out(desk, market, lots * sign, price, "netted")
+        found = True
+    if found:
+        desk.limits.evaluate()
+    return found
 
 
 def adopt(desk: Desk, market: str, held: int) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from runner.engine.commands import Cancel, Notify, OrderType, Purpose, Topic
+from runner.engine.commands import Cancel, Notify, OrderType, Purpose, Record, Topic
 from runner.engine.events import Operator
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
+from runner.spec.rule_plan import RestPlan
 from tests.engine.stage import Knobs, arb_plan, rule, stage
 from tests.engine.test_guards import RULE, Signal
 from tests.engine.test_targets import closed_by, plan, standing
@@ -20,7 +22,7 @@ from tests.engine.test_targets import closed_by, plan, standing
 OTHER = "other"
 
 
-def scene(other: bool = False, then: str = "market") -> tuple[Scenario, Signal]:
+def scene(other: bool = False, **changes: Any) -> tuple[Scenario, Signal]:
     """A rule that holds a long with stop and target; `other`: beside another rule's long."""
     signal, knobs = Signal(), Knobs(stop=59_800.0, target=60_500.0)
     knobs.when[RULE] = lambda _now: signal.when
@@ -28,7 +30,7 @@ def scene(other: bool = False, then: str = "market") -> tuple[Scenario, Signal]:
     knobs.when[OTHER], knobs.until[OTHER] = (lambda _now: other), (lambda _now: False)
     mine = plan(Side.BUY, stop=True).rules[RULE]
     assert mine.trade is not None
-    close = replace(mine.trade.close, then=then)
+    close = replace(mine.trade.close, then="market", **changes)
     mine = replace(mine, trade=replace(mine.trade, close=close))
     s = stage(arb_plan(mine, rule(OTHER, (Side.BUY,)), max_net_position={}), knobs)
     s.quote("bin", 60_000.0, 60_000.1)
@@ -150,3 +152,45 @@ def test_one_that_comes_back_and_fires_is_the_end_of_the_held_close() -> None:
     s.run(SECOND)
     assert mine(s) == 0 and s.truth("bin") == theirs and standing(s) == []
     assert s.state(RULE) in ("cooldown", "idle")
+
+
+def test_when_both_execute_all_the_same_the_two_rules_are_settled_with_each_other() -> None:
+    s, signal = beside_another_rule()
+    binance = s.exchanges["binance"]
+    binance.cancel = lambda _c: None  # type: ignore[method-assign]
+    signal.until = True
+    s.quote("bin", 60_000.0, 60_000.1)
+    s.run(1100 * MS)
+    assert mine(s) == 0
+    binance.fire("bin")  # it eats what the other rule holds
+    s.run(10 * SECOND)
+    assert [x.lots for x in s.engine.desk.ledgers] == [0, 0] and s.truth("bin") == 0
+    assert s.state(OTHER) in ("cooldown", "idle")
+    adjusted = [r.fields for r in s.commands(Record) if r.kind == "adjusted"]
+    assert sum(int(str(f["lots"])) for f in adjusted) == 0 and len(adjusted) == 2
+    assert len({f["price"] for f in adjusted}) == 1
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_while_an_exit_rests_they_shrink_with_its_fills_where_others_hold_that_side(
+    other: bool,
+) -> None:
+    s, signal = scene(other, tif="post_only", rest=RestPlan(60 * SECOND))
+    whole = mine(s)
+    binance = s.exchanges["binance"]
+    binance.fates["bin"] = deque([Fate.REST])
+    signal.until = True
+    s.run(2 * SECOND)
+    exit_order = s.sent[-1]
+    assert exit_order.purpose is Purpose.CLOSE and len(standing(s)) == 2
+    for _ in range(3):
+        binance.fill(exit_order.cid, 1)
+        s.run(100 * MS)
+    s.run(2 * SECOND)
+    left = whole - 3
+    assert mine(s) == left and s.state(RULE) == "leaving"
+    assert [i.lots for i in standing(s)] == ([left, left] if other else [whole, whole])
+    assert len([i for i in s.sent if i.purpose is Purpose.PROTECT]) <= 6, "not with each fill"
+    binance.fill(exit_order.cid, left)
+    s.run(2 * SECOND)
+    assert mine(s) == 0 and standing(s) == [] and closed_by(s) == ["until"]

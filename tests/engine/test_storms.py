@@ -15,6 +15,7 @@ from runner.engine.commands import Notify, OrderType
 from runner.engine.events import Account, External
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
+from runner.engine.trade import Trade
 from runner.market.instruments import Side
 from runner.spec.plan import Plan
 from tests.engine import test_quoting, written
@@ -146,15 +147,30 @@ class Guarded(Spread):
         self.s.exchanges["binance"].targets.extend(self.rng.choices(PLACED, k=2))
 
     def law(self) -> None:
-        held = -self.s.truth("bin")
-        assert held >= 0, "turned round"
-        run = self.s.engine.desk.rules.runs["short"]
-        if self.s.t - self.hurt_at < CALM or not self.active or run.state.value != "active":
+        assert self.s.truth("bin") <= 0, "turned round"
+        filled_at = self.s.engine.desk.rules.last_fill.get("bin", 0)
+        if self.s.t - max(self.hurt_at, filled_at) < CALM or not self.active:
             return
-        for guard in run.trade.guards if run.trade is not None else ():
+        for run in self.s.engine.desk.rules.runs.values():
+            if run.trade is not None and run.state.value == "active":
+                self.is_guarded(run.trade)
+
+    def is_guarded(self, trade: Trade) -> None:
+        """Nothing is held without the stop and the target it was entered with."""
+        held = trade.legs[0].filled
+        for guard in trade.guards:
             orders = self.resting(OrderType(guard.kind.value))
-            guarded = sum(t.intent.lots - t.filled for t in orders)
+            mine = (t for t in orders if t.intent.rule == trade.rule.name)
+            guarded = sum(t.intent.lots - t.filled for t in mine)
             assert guard.given_up or guarded >= held, f"{held} held, {guarded} by {guard.kind}"
+
+
+class Beside(Guarded):
+    """Two such rules on one market: reduce-only binds their sum, not each of them."""
+
+    def text(self) -> tuple[str, str]:
+        other = SHORT.replace("short:", "other:").replace("0.009", "0.007").replace("< 5", "< 12")
+        return "short", SHORT + other + SHRINK
 
 
 class Worked(Spread):
@@ -228,7 +244,7 @@ class Maker(Life):
         assert not self.resting()
 
 
-LIVES: list[type[Life]] = [Guarded, Worked, Maker]
+LIVES: list[type[Life]] = [Guarded, Beside, Worked, Maker]
 
 
 @pytest.mark.parametrize("seed", range(8))

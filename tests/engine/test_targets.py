@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -17,9 +17,10 @@ from runner.engine.events import Done, End, Operator
 from runner.engine.orphans import settle
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
+from runner.lang.tree import Expr
 from runner.market.instruments import Side
 from runner.spec.plan import Plan
-from runner.spec.rule_plan import Care, GuardKind, GuardPlan
+from runner.spec.rule_plan import Care, GuardKind, GuardPlan, OrderPlan
 from tests.engine.stage import Knobs, arb_plan, rule, stage
 from tests.engine.test_guards import RULE, Signal, enter, restarted, stops
 from tests.engine.test_guards import standing as standing_stops
@@ -329,3 +330,28 @@ def test_a_target_follows_the_fills_of_an_entry_that_comes_in_parts() -> None:
         ("stop", first + 2),
         ("target", first + 2),
     ]
+
+
+def test_what_rests_of_an_entry_does_not_keep_its_stop_and_target_out() -> None:
+    resting = OrderPlan(type="limit", tif="gtc", collar=None, price=cast(Expr, None))
+    signal, knobs = Signal(), Knobs(stop=59_800.0, target=TARGET, prices=(60_000.0,))
+    signal.when = False
+    knobs.when[RULE], knobs.until[RULE] = (lambda _: signal.when), (lambda _: signal.until)
+    mine = plan(Side.BUY, stop=True).rules[RULE]
+    assert mine.trade is not None
+    legs = tuple(replace(leg, order=resting) for leg in mine.trade.legs)
+    mine = replace(mine, trade=replace(mine.trade, legs=legs))
+    s = stage(arb_plan(mine, max_net_position={}), knobs)
+    binance = s.exchanges["binance"]
+    binance.fates["bin"] = deque([Fate.REST])
+    enter(s, signal)
+    (entry,) = s.sent
+    binance.fill(entry.cid, 3)
+    s.run(3 * SECOND)
+    assert s.state(RULE) == "entering" and s.truth("bin") == 3
+    assert sorted((i.type.value, i.lots) for i in standing(s)) == [("stop", 3), ("target", 3)]
+    binance.fill(entry.cid, entry.lots - 3)
+    s.run(SECOND)
+    held = s.truth("bin")
+    assert s.state(RULE) == "active" and held == entry.lots
+    assert sorted((i.type.value, i.lots) for i in standing(s)) == [("stop", held), ("target", held)]
