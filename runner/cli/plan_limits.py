@@ -21,7 +21,7 @@ def refusing(risk: RiskPlan) -> Iterator[str]:
         yield f"{_q(quantity)} on {name}"
     for asset, value in risk.max_net_position.items():
         yield f"{plain(value)} {asset} unmatched"
-    if not risk.max_net_position and risk.max_position:
+    if not risk.max_net_position and len(risk.max_position) > 1:
         yield "no limit on what is unmatched (`max_net_position` is not set)"
     for name, quantity in risk.max_exposure.items():
         yield f"{_q(quantity)} exposure of {name}"

@@ -112,7 +112,7 @@ def _rule(plan: Plan, rule: RulePlan) -> str:
     if rule.max_skew_ns is not None:
         parts.append(f"books within {format_duration(rule.max_skew_ns)} of each other")
     if rule.quote is not None:
-        parts += _quoting(rule, rule.quote)
+        parts += _quoting(plan, rule, rule.quote)
     elif rule.do:
         parts.append(f"then {', '.join(_deed(deed) for deed in rule.do)}")
         again = rule.rearm == "level"
@@ -157,7 +157,18 @@ def _resting(close: ClosePlan) -> Iterator[str]:
     yield "a stop, a halt that closes, a limit or flatten takes at once"
 
 
-def _quoting(rule: RulePlan, quote: QuotePlan) -> Iterator[str]:
+def _quote_costs(plan: Plan, quote: QuotePlan) -> str:
+    fees = plan.markets[quote.leg.market].instrument.fees
+    opening = fees.maker if quote.post_only else fees.taker
+    trip = format_ratio(2 * opening)
+    leaving = (
+        f"{format_ratio(fees.taker)} and up to its collar of {format_ratio(quote.close.collar)}"
+    )
+    a_fill = f"a fill {format_ratio(opening)} {quote.leg.market}"
+    return f"{a_fill}, a round trip of the inventory {trip}; what is closed at once pays {leaving}"
+
+
+def _quoting(plan: Plan, rule: RulePlan, quote: QuotePlan) -> Iterator[str]:
     sides = " and ".join(n for n, x in (("bid", quote.bid), ("ask", quote.ask)) if x is not None)
     own, limit = quote.inventory, quote.inventory.limit
     yield f"then quotes {sides} of {quote.leg.market}, holding at most {limit.value} {limit.unit}"
@@ -167,9 +178,12 @@ def _quoting(rule: RulePlan, quote: QuotePlan) -> Iterator[str]:
     if own.max_age_ns is not None:
         out.append(f"inventory after {format_duration(own.max_age_ns)}")
     if own.stop is not None:
-        out.append(f"inventory that lost {own.stop:g}")
+        currency = plan.markets[quote.leg.market].instrument.quote
+        out.append(f"inventory that would lose {own.stop:g} {currency}")
     if out:
-        yield f"leaves {' or '.join(out)}, {own.on_leave}"
+        yield f"leaves {' or '.join(out)}"
+    goes = "rests at the touch" if own.on_leave == "passive" else "is closed"
+    yield f"what it holds then {goes} after `until`, and is closed at once for all else"
 
 
 def _deed(deed: DeedPlan) -> str:
@@ -190,6 +204,9 @@ def _deed(deed: DeedPlan) -> str:
 
 def _costs(plan: Plan) -> Iterator[str]:
     for rule in (r for r in plan.rules.values() if r.legs):
+        if rule.quote is not None:
+            yield f"{rule.name}: {_quote_costs(plan, rule.quote)}"
+            continue
         fees: dict[str, float] = {}
         collars = 0.0
         posts = rule.trade is not None and rule.trade.close.tif == "post_only"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from runner.cli.plan_text import as_text
+from runner.spec import load
 from tests.spec.test_resting import TAKES, swung
 
 
@@ -28,3 +31,15 @@ def test_an_exit_that_may_take_is_counted_as_one_that_takes() -> None:
 
 def test_a_close_that_takes_says_nothing_of_resting() -> None:
     assert "rests at the touch" not in words(f"tif: ioc, {TAKES}")
+
+
+def test_a_quote_is_told_with_its_ends_and_what_its_fills_cost() -> None:
+    plan = load(Path(__file__).parents[2] / "strategies" / "maker.yaml", environ={}).plan
+    assert plan is not None
+    said = " ".join(as_text(plan).split())
+    assert "leaves when vol(btc.mid, 10s) > params.wild or inventory after 30m" in said
+    assert "or inventory that would lose 8 USDT" in said
+    assert "what it holds then rests at the touch after `until`" in said
+    assert "make: a fill 2bps btc, a round trip of the inventory 4bps" in said
+    assert "what is closed at once pays 5.5bps and up to its collar" in said
+    assert "unmatched" not in said, "one market has nothing to match"
