@@ -42,8 +42,8 @@ def page(topic: str) -> str:
         return why_page()
     kind = _source_type(topic) or ""
     told = _function(topic) or _field(topic) or "\n".join(filter(None, (_key(topic), kind)))
-    refusal = _refusal(topic)
-    found = "\n".join(filter(None, (told, refusal))) or _word(topic) or error_page(topic)
+    found = "\n".join(filter(None, (told, _group(topic), _refusal(topic))))
+    found = found or _word(topic) or error_page(topic)
     if not found:
         meant = nearest(topic, _topics())
         more = f"; did you mean `{meant}`?" if meant else ""
@@ -83,6 +83,33 @@ def _field(topic: str) -> str | None:
         return None
     held = "\nOnly while a trade is held: in `until`." if found.holding else ""
     return f"{topic} ({found.measure})\n\n{found.doc[0].upper()}{found.doc[1:]}.{held}\n"
+
+
+def _group(topic: str) -> str | None:
+    """List what a stream or a value such as `account`, `this`, `position` has; or who has a field.
+
+    `margin_used` alone is found as `account.X.margin_used`.
+    """
+    groups = {**functions.FIELDS, **functions.CELLS}
+    lines = []
+    if topic in groups:
+        fields = groups[topic]
+        width = max(map(len, fields))
+        lines = [f"{_path(topic, 'FIELD')}, in expressions:", ""]
+        for name, field in fields.items():
+            head = f"  {name:<{width}}  "
+            lines += wrap(field.doc, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    owners = [name for name, fields in groups.items() if topic in fields]
+    lines += [""] * bool(lines and owners)
+    lines += [f"{_path(name, topic)}: {groups[name][topic].doc}" for name in owners]
+    return "\n".join(lines) + "\n" if lines else None
+
+
+def _path(group: str, name: str) -> str:
+    """Write how a field is read: M and X stand for the names of a market and an exchange."""
+    holders = {"account": "account.X", "position": "position.M", "this": "this", "pnl": "pnl"}
+    holders["rule"] = "rule.R"
+    return f"{holders.get(group, f'M.{group}')}.{name}"
 
 
 def _key(topic: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,6 +16,7 @@ TABLES: Final[Mapping[str, ErrorTable]] = {
     "binance_spot": SPOT,
     "bybit_linear": ERRORS,
 }
+_CODE: Final = re.compile(r"-?\d{3,}\Z")
 _MEANS: Final[Mapping[Outcome, str]] = {
     Outcome.REJECTED: "the order does not exist",
     Outcome.UNKNOWN: "the order may exist; it is asked about and never sent again",
@@ -26,10 +28,13 @@ _MEANS: Final[Mapping[Outcome, str]] = {
 def find_error(topic: str) -> list[tuple[str, ErrorEntry]]:
     """Return (exchange type, entry) for `binance -2019`, `bybit_linear 110007` and the like.
 
-    The first word is an exchange's type or its beginning; nothing found gives an empty list.
+    The first word is an exchange's type or its beginning; without it the code is looked up at all,
+    as a trace or a report names it. Nothing found gives an empty list.
     """
     name, _, code = topic.strip().lower().partition(" ")
-    if not name or not code.strip():
+    if _CODE.match(name) and not code:
+        name, code = "", name
+    if not code.strip():
         return []
     found: list[tuple[str, ErrorEntry]] = []
     for type, table in TABLES.items():

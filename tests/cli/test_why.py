@@ -27,6 +27,7 @@ from runner.cli.pages import page
 from runner.engine.codes import Why
 from runner.engine.events import ClockReading, Depth, Event
 from runner.engine.timers import MS, SECOND
+from runner.lang.functions import CELLS, FIELDS
 from runner.store.lines import AnyLine, event_bytes
 from tests.app.test_why import STRATEGY
 from tests.engine.test_strategies import RULE, arb
@@ -176,3 +177,12 @@ def test_every_reason_of_a_refusal_has_a_page(code: str) -> None:
     """What `why`, `status` and the report print can be asked about."""
     told = page(code)
     assert f"{code}: a refusal" in told and "what it wants: " in told
+
+
+@pytest.mark.parametrize("name", [*FIELDS, *CELLS])
+def test_what_can_be_read_of_each_thing_is_listed_and_its_fields_are_found_alone(name: str) -> None:
+    told = page(name)
+    fields = {**FIELDS, **CELLS}[name]
+    assert fields and all(f"  {field}" in told for field in fields)
+    for field in fields:
+        assert f"{name}" in page(field)
