@@ -252,6 +252,8 @@ class LiveRun:
         self._ready = True
         halted = self.folder.state.halted()
         if halted is not None:
+            lift = f"`runner resume {self.folder.state.name} --yes` lifts it"
+            self.folder.log.tell(Level.WARNING, "run", f"halted before this start; {lift}")
             self.operate("halt", who=halted.who, why=halted.why or halted.code)
         for event in early:
             self.sink(event)

@@ -42,8 +42,8 @@ def page(topic: str) -> str:
         return why_page()
     kind = _source_type(topic) or ""
     told = _function(topic) or _field(topic) or "\n".join(filter(None, (_key(topic), kind)))
-    found = "\n".join(filter(None, (told, _group(topic), _refusal(topic))))
-    found = found or _word(topic) or error_page(topic)
+    all_told = "\n".join(filter(None, (told, _group(topic), _refusal(topic))))
+    found = all_told or _word(topic) or error_page(topic)
     if not found:
         meant = nearest(topic, _topics())
         more = f"; did you mean `{meant}`?" if meant else ""

@@ -133,6 +133,7 @@ def test_a_halt_without_a_process_holds_the_next_start_and_a_signal_halts_too(
     assert lab.stop(child)[0] == 4
     log = next((tmp_path / "state" / "churn" / "runs").glob("*/log.jsonl")).read_text()
     assert "SIGUSR1" in log
+    assert "halted before this start; `runner resume churn --yes` lifts it" in log
 
 
 @pytest.mark.parametrize("policy", [pytest.param("keep", marks=pytest.mark.campaign), "flatten"])
