@@ -29,6 +29,7 @@ from runner.app import control_answers, startup
 from runner.app.alarm import Alarm
 from runner.app.assembly import Parts, assemble, facts_event, host_of
 from runner.app.driver import Agenda, Driver
+from runner.app.health import Health, read_memory
 from runner.app.history import read_history
 from runner.app.host import Host, Orders
 from runner.app.links import Link, add_feed, add_orders, connect, read_facts
@@ -265,6 +266,7 @@ class LiveRun:
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         work = [self._flush(), self._warm(), self.folder.record(), self._serve()]
+        work.append(Health(self.clock, self._host_fault, read_memory).run())
         work += self.listening.tasks()
         for link in self.links.values():
             assert link.feed is not None

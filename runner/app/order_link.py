@@ -27,13 +27,13 @@ from runner.app.listen_key import ListenKey
 from runner.app.market_feed import Sink, Stages
 from runner.app.pictures import Pictures
 from runner.app.private_socket import Opener, PrivateSocket
-from runner.app.readiness import KeyHold, judge
+from runner.app.readiness import BanHold, KeyHold, judge
 from runner.app.rest import Rest
 from runner.app.sending import Sender
 from runner.base.clock import NS_PER_S, Clock
 from runner.base.errors import ExchangeError, Rejected
 from runner.engine.commands import Cancel, CancelAll, Purpose, Query
-from runner.engine.events import Event, Feed, Readiness, Ready, Reconciled, SocketState
+from runner.engine.events import Event, Feed, Host, Readiness, Ready, Reconciled, SocketState
 from runner.engine.proof import Journaled
 from runner.exchanges.api import OrderCodec, Outcome, SocketKind, SocketSpec
 from runner.net.timesync import TimeSync
@@ -93,6 +93,8 @@ class OrderLink:
         self._answers = False
         self._refused = ""
         self._hold = KeyHold()
+        self._ban = BanHold()
+        rest.pace.on_ban = self._banned
         self._complete_once = False
         self._down_since: dict[str, int] = {}
         self._closed = asyncio.Event()
@@ -266,6 +268,10 @@ class OrderLink:
         for socket, conn in seen:
             socket.reconciled = socket.ready and socket.wire.conn == conn
         self._tell(picture)
+        if self._ban.pictured(self.clock.mono()):
+            self._tell(Host(fault=f"ban:{self.name}", ok=True))
+        elif self._ban.on:
+            self._pictures.want()
         self._judge()
 
     def no_picture(self, error: ExchangeError, since: int) -> None:
@@ -305,6 +311,14 @@ class OrderLink:
         self._hold.begin(why, self.clock.mono())
         self.notice(why)
         self._judge()
+
+    def _banned(self, status: int) -> None:
+        """The exchange shut us out of its HTTP: nothing new anywhere until that is over (R-39)."""
+        until = self.rest.pace.banned_until
+        if self._ban.begin(until):
+            left = (until - self.clock.mono()) // NS_PER_S
+            text = f"{self.name}: HTTP {status}, nothing goes by HTTP for {left}s"
+            self._tell(Host(fault=f"ban:{self.name}", text=text))
 
     def socket_changed(self, socket: PrivateSocket, state: SocketState, reason: str) -> None:
         """Follow a socket: what was in flight on a lost trade socket is of unknown outcome."""

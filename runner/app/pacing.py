@@ -56,6 +56,8 @@ class Pace:
     ) -> None:
         self.limited_answers = 0
         """answers that refused for the rate: there should be none"""
+        self.on_ban: Callable[[int], None] = lambda status: None
+        """told of each answer that shuts us out, with its HTTP status"""
         self._clock = clock
         self._rules = tuple(rules)
         self._budget = RateBudget(exchange, rules, clock, offset)
@@ -93,6 +95,7 @@ class Pace:
         if answer.status in _BANS:
             self.limited_answers += 1
             self._budget.close(retry_after(answer.headers, _BANS[answer.status]))
+            self.on_ban(answer.status)
         elif answer.status == 429:
             self.limited_answers += 1
             self._budget.close(retry_after(answer.headers, _BUSY_S), banned=False)
@@ -132,6 +135,11 @@ class Pace:
         if limit <= _EXACT_BELOW or used * 4 >= limit * 3:
             return used
         return used * _STEPS // limit * limit // _STEPS
+
+    @property
+    def banned_until(self) -> int:
+        """Monotonic ns before which nothing may go by HTTP."""
+        return self._budget.banned_until
 
     def _banned(self) -> bool:
         return self._clock.mono() < self._budget.banned_until

@@ -20,6 +20,7 @@ from typing import Final
 from runner.base.clock import NS_PER_S
 from runner.engine.events import Readiness
 
+READ_AFTER_BAN: Final = 2
 _FIRST_HOLD: Final = 60 * NS_PER_S
 _LONGEST_HOLD: Final = 900 * NS_PER_S
 
@@ -60,6 +61,29 @@ class KeyHold:
             return False
         self.why = ""
         return True
+
+
+class BanHold:
+    """After a ban (418, 403): until it is over and the account was read twice (trading.md, 6)."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self._until = 0
+        self._read = 0
+
+    def begin(self, until: int) -> bool:
+        """Take a ban that ends at `until` (monotonic ns); whether it is the first of a row."""
+        first, self.on = not self.on, True
+        self._until, self._read = max(until, self._until), 0
+        return first
+
+    def pictured(self, now: int) -> bool:
+        """Take a picture of the account; whether that ends it."""
+        if self.on and now >= self._until:
+            self._read += 1
+            self.on = self._read < READ_AFTER_BAN
+            return not self.on
+        return False
 
 
 def judge(

@@ -272,7 +272,10 @@ class Operator(Event, tag="operator", kw_only=True):
 
 
 class Host(Event, tag="host", kw_only=True):
-    """The process itself is in trouble: journal, disk, loop lag, a dead task. "" clears it."""
+    """The process itself is in trouble, or out of it (`ok`; then "" means out of all).
+
+    `journal`, `disk`, `loop` (late), `memory`, `task` (dead), `ban:EXCHANGE` (418, 403).
+    """
 
     fault: str
     text: str = ""

@@ -41,6 +41,8 @@ _FAULTS: Final = {
     "journal": Mode.REDUCING,
     "disk": Mode.REDUCING,
     "loop": Mode.PAUSED,
+    "memory": Mode.PAUSED,
+    "ban": Mode.PAUSED,
     "task": Mode.KEPT,
 }
 _TOPICS: Final = {"journal": Topic.JOURNAL, "disk": Topic.JOURNAL, "auth": Topic.AUTH}
@@ -390,10 +392,11 @@ class World:
             for key in keys:
                 limits.drop(key)
             return
-        mode = _FAULTS.get(event.fault, Mode.PAUSED)
-        limits.add(f"host:{event.fault}", mode, event.fault, event.text or event.fault)
-        topic = _TOPICS.get(event.fault, Topic.HOST)
-        self.desk.tell("page", f"{event.fault}: {event.text}", topic)
+        what, before = event.fault.partition(":")[0], limits.mode
+        mode = _FAULTS.get(what, Mode.PAUSED)
+        limits.add(f"host:{event.fault}", mode, what, event.text or what)
+        if mode is not Mode.PAUSED or limits.mode is before:  # beginning to pause pages by itself
+            self.desk.tell("page", f"{what}: {event.text}", _TOPICS.get(what, Topic.HOST))
 
     def after_restore(self) -> None:
         """Take up what an earlier run left open."""

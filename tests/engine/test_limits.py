@@ -198,6 +198,20 @@ def test_a_fault_of_the_journal_stops_entries_while_exits_go_on() -> None:
     assert s.engine.desk.limits.mode is Mode.ACTIVE
 
 
+@pytest.mark.parametrize("fault", ["loop", "memory", "ban:binance"])
+def test_what_is_wrong_with_the_process_pauses_and_is_paged_once(fault: str) -> None:
+    s = stage()
+    s.push(Host(fault=fault, text="as it is"))
+    widen(s)
+    s.run(1 * SECOND)
+    code = fault.partition(":")[0]
+    assert states(s) == [("paused", code)] and s.sent == []
+    assert [n.text for n in s.commands(Notify) if n.level == "page"] == ["paused: as it is"]
+    s.push(Host(fault=fault, ok=True))
+    s.run(1 * SECOND)
+    assert s.engine.desk.limits.mode is Mode.ACTIVE and len(s.sent) == 2
+
+
 def test_a_key_that_is_refused_freezes_its_exchange_and_blocks_its_partners() -> None:
     s = stage()
     s.push(Ready(exchange="bybit", state=Readiness.FROZEN, reason="key expired"))
