@@ -227,10 +227,12 @@ class HookServer:
         hooks: Sequence[Hook],
         most_strangers: int = MOST_STRANGERS,
         patience_s: float = STRANGER_S,
+        handshake_s: float = HANDSHAKE_S,
     ) -> None:
         self._hooks: Mapping[str, Hook] = {h.options.listen.path: h for h in hooks}
         self._listen: ListenPlan = hooks[0].options.listen
         self._most, self._patience = most_strangers, patience_s
+        self._handshake_s = handshake_s
         self._server: asyncio.Server | None = None
         self._keeper: Doorkeeper | None = None
         self.port = 0
@@ -248,7 +250,7 @@ class HookServer:
                 listen.host,
                 listen.port,
                 ssl=tls,
-                ssl_handshake_timeout=None if tls is None else HANDSHAKE_S,
+                ssl_handshake_timeout=None if tls is None else self._handshake_s,
             )
         except (OSError, ssl.SSLError) as error:
             text = f"cannot listen at {listen.host}:{listen.port}: {error.strerror or error}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from examples.send_signal import signed
 from runner.base.secret import Secret
 from runner.sources.webhook import Hook, HookServer
+from tests.net.conftest import certificate as certificate  # a fixture
 from tests.patience import PATIENCE_S
-from tests.sources.doorlab import SIGNED, Heard, hook
+from tests.sources.doorlab import SIGNED, Heard, hook, source
 
 SECRET = "not-a-real-secret"
 HEAD = b"POST /x HTTP/1.1\r\nHost: here\r\n"
@@ -168,5 +170,22 @@ def test_the_door_closes_while_strangers_hold_it() -> None:
             peer = await lab.come()
             peer.say(HEAD)
         assert await peer.ended() == b""
+
+    run(script)
+
+
+def test_a_handshake_that_never_comes_is_ended_in_time(certificate: tuple[Path, Path]) -> None:
+    async def script() -> None:
+        cert, key = certificate
+        listen = f"{{port: 0, path: /x, tls: {{cert: {cert}, key: {key}}}}}"
+        plan = source(f"type: webhook\n    listen: {listen}\n    auth: {SIGNED}")
+        server = HookServer([Hook(plan, Secret(SECRET), Heard())], handshake_s=0.3)
+        await server.open()
+        try:
+            peer = Peer(*await asyncio.open_connection("127.0.0.1", server.port))
+            assert await peer.ended() == b""
+            peer.writer.close()
+        finally:
+            await server.close()
 
     run(script)

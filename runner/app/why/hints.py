@@ -15,7 +15,7 @@ _BY_KIND: Final[Mapping[Kind, str]] = {
     Kind.RUN: "the cause must go; a halt, a pause and a freeze go by `runner resume --yes`",
     Kind.EXCHANGE: _EXCHANGE,
     Kind.FACTS: "the exchange must list the symbol, and say so",
-    Kind.WINDOW: "the window must fill; a start warms one of minutes from the exchange's bars",
+    Kind.WINDOW: "the window must fill; a start fills those of 5 minutes and more from bars",
     Kind.CELL: "the account, or the source, must have told it: see `runner status`",
     Kind.MISSING: "a book deep enough, a divisor that is not 0, a root of what is not negative",
     Kind.FALSE: "another market, or another number in the file",
