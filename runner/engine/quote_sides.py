@@ -32,8 +32,9 @@ def _lacks(quoting: Quoting, run: RuleRun, side: Side) -> Block | None:
     limits = quoting.desk.limits
     if limits.mode is not Mode.ACTIVE:
         return Block(Kind.RUN, limits.code, f"{limits.mode.shown}: {limits.reason}")
-    wanted = quoting.wanted(run, side, order)
-    no = wanted if isinstance(wanted, Refusal) else quoting.side(run.plan.name, side).no
+    wanted, state = quoting.wanted(run, side, order), quoting.side(run.plan.name, side)
+    no = wanted if isinstance(wanted, Refusal) else state.no
     if no is not None:
         return Block(Kind.REFUSED, no.code.value, no.text)
-    return Block(Kind.SENDING, "", "about to be placed")
+    waits = quoting.desk.now < state.next_at
+    return Block(Kind.SENDING, "", "waits for `at_most_every`" if waits else "about to be placed")

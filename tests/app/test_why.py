@@ -532,6 +532,15 @@ def test_a_path_tells_when_each_stage_was_reached_first() -> None:
     assert list(found["path_us"].items()) == [("decided", 1.0), ("journaled", 2.0), ("sent", 3.0)]
 
 
+def test_a_side_that_waits_for_its_turn_says_so() -> None:
+    s = quoting(**{"at_most_every: 300ms": "at_most_every: 20s"})
+    s.exchanges["x"].fill(quotes.of(s, Side.BUY), 4)
+    s.run(10 * SECOND)
+    told = ask(s, "make")
+    assert told["sides"]["bid"]["lacked"][0]["text"] == "waits for `at_most_every`"
+    assert "bid not there, waits for `at_most_every`" in text(told)
+
+
 CALENDAR = """
 version: 1
 name: calendar

@@ -122,8 +122,10 @@ def _sides(answer: Mapping[str, Any]) -> list[str]:
         for row in told["lacked"]:
             if row["share"] < _SHOWN:
                 continue
-            lines.append(f"{_percent(row['share']):>7}  {side} not there, {label(row)}")
-            lines += _indented("last: " + row["text"]) if _figures(row) else []
+            soon = row["kind"] == Kind.SENDING
+            lacks = row["text"] if soon else label(row)
+            lines.append(f"{_percent(row['share']):>7}  {side} not there, {lacks}")
+            lines += _indented("last: " + row["text"]) if _figures(row) and not soon else []
             lines += _indented("-> " + row["change"]) if row["change"] else []
     return lines
 
