@@ -168,10 +168,10 @@ class ScriptedExchange:
             intent = truth.intent
             resting = truth.status in ("open", "partial") and intent.type is type
             if resting and intent.market == market and self.reducible(intent) > 0:
-                left = truth.lots - truth.filled
-                lots = min(int(intent.lots * share), left, self.reducible(intent))
-                self.execute(intent, lots / intent.lots)
-                if share < 1:
+                rest = min(intent.lots - truth.filled, self.reducible(intent))
+                lots = min(max(int(intent.lots * share), 1), rest)
+                self.execute(intent, (lots + 0.5) / intent.lots)
+                if share < 1 and truth.filled < intent.lots:
                     truth.status = "partial"
                 self.tell_fills(truth)
                 return

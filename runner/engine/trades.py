@@ -67,6 +67,7 @@ class Trades:
             self.leave(run, self.desk.limits.code)
             return
         self.rules.holding.watch(run)
+        self.rules.guards.look(run)  # the exchange may have taken a part while it was entering
         self.rules.go_on_holding(run, hold=False)
         if run.outbox:
             self.rules.triggers.activated(run)

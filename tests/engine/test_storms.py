@@ -43,12 +43,16 @@ PAIR = """\
     trade:
       size: 0.02 BTC
       legs:
-        - {market: bin, side: sell, order: {type: limit, tif: post_only, price: bin.ask, clip: 0.004 BTC, reprice_every: 700ms, give_up: 10s}}
+        - {market: bin, side: sell, order: LEAD}
         - {market: byb, side: buy, order: {type: limit, tif: ioc, collar: 3bps}}
       hedge: {policy: first_then_rest, max_gap: 0.005 BTC, repair: REPAIR, repair_within: 2s, worst: 100bps, on_failure: FAILURE}
       stop: {loss: 30 USDT}
       close: {tif: ioc, collar: 2bps, retry: 250ms, worst: 100bps, then: THEN}
 """  # noqa: E501
+LEAD = (
+    "{type: limit, tif: post_only, price: bin.ask, clip: 0.004 BTC,"
+    " reprice_every: 700ms, give_up: 10s}"
+)
 SHRINK = """\
   shrink:
     when: account.binance.margin_used > 50%
@@ -81,7 +85,8 @@ class Spread(Life):
         for key, values in {
             "NAME": [name], "BY": ["25%", "50%", "80%"], "ENTRY": ENTRIES,
             "REFUSED": ["close", "close", "keep"], "THEN": ["market", "hold"],
-            "REPAIR": ["cheaper", "complete", "unwind"], "FAILURE": ["keep", "flatten"],
+            "LEAD": [LEAD], "REPAIR": ["cheaper", "complete", "unwind"],
+            "FAILURE": ["keep", "flatten"],
         }.items():  # fmt: skip
             rules = rules.replace(key, pick(values))
         return written.plan_of(rules, more_risk())
@@ -207,6 +212,48 @@ class Worked(Spread):
             assert any(t >= self.apart_since for t in pages), "I-13"
 
 
+class Shared(Guarded):
+    """The guarded short, and a pair that holds the same side of its market.
+
+    What the exchange takes is told, and a smaller stop or target stands, before the next fires: no
+    order of ours can be cut down in the very moment in which it executes.
+    """
+
+    taken_at = 0
+
+    def begin(self, old: Scenario | None) -> Scenario:
+        self.taken_at = 0
+        return super().begin(old)
+
+    def stop_fires(self) -> None:
+        if self._later():
+            super().stop_fires()
+
+    def target_fires(self) -> None:
+        if self._later():
+            super().target_fires()
+
+    def adl(self) -> None:
+        if self._later():
+            super().adl()
+
+    def _later(self) -> bool:
+        """Whether what was taken last is old news."""
+        before, self.taken_at = self.taken_at, self.s.t
+        return self.s.t - before > CALM
+
+    def text(self) -> tuple[str, str]:
+        pair = PAIR.replace("LEAD", ENTRIES[0]).replace("first_then_rest", "together")
+        pair = pair.replace("0.02 BTC", "0.008 BTC")
+        return self.rng.choice(["short", "pair"]), SHORT + pair + SHRINK
+
+    def law(self) -> None:
+        """No rule's part is turned round, whoever else holds that side."""
+        for ledger in self.s.engine.desk.ledgers:
+            sign = 1 if ledger.market == "byb" else -1
+            assert ledger.lots * sign >= 0, f"{ledger.rule} holds {ledger.lots} of {ledger.market}"
+
+
 class Maker(Life):
     """A two-sided quote with changes in place."""
 
@@ -244,7 +291,7 @@ class Maker(Life):
         assert not self.resting()
 
 
-LIVES: list[type[Life]] = [Guarded, Beside, Worked, Maker]
+LIVES: list[type[Life]] = [Guarded, Beside, Worked, Shared, Maker]
 
 
 @pytest.mark.parametrize("seed", range(8))
