@@ -37,7 +37,7 @@ def clear(desk: Desk, run: RuleRun, trade: Trade) -> int:
     if not began and (not standing or not shared(desk, trade.legs[0])):
         return 0
     if not began:
-        leaving.clearing_since, leaving.exposed = desk.now, False
+        leaving.clearing_since = desk.now
         desk.rules.guards.release(run)
     left = leaving.clearing_since + WITHIN - desk.now
     if standing and left > 0:
@@ -52,9 +52,8 @@ def clear(desk: Desk, run: RuleRun, trade: Trade) -> int:
 
 
 def stalled(desk: Desk, run: RuleRun, trade: Trade) -> None:
-    """A close is held: what was taken away for it comes back."""
+    """A close is held: what was taken away for it comes back, what is lost meanwhile too."""
     leaving = trade.leaving
     assert leaving is not None
-    if leaving.cleared or leaving.clearing_since >= 0:
-        leaving.clearing_since, leaving.cleared, leaving.exposed = -1, False, True
-        desk.rules.guards.look(run)
+    leaving.clearing_since, leaving.cleared = -1, False
+    desk.rules.guards.look(run)

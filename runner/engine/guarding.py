@@ -148,9 +148,14 @@ class Guarding:
             if self.desk.now < due:
                 self.desk.timers.at(due, self._again, (run, trade, guard, guard.since))
                 return
-        elif run.state is not RuleState.ACTIVE or self.desk.rules.groups.unsettled(run):
+        elif self._moves(run):
             return
         self._place(run, trade, guard)
+
+    def _moves(self, run: RuleRun) -> bool:
+        """Whether what is held changes just now."""
+        rests = run.state is RuleState.ACTIVE or stuck(run)
+        return not rests or bool(self.desk.rules.groups.unsettled(run))
 
     def _larger(self, run: RuleRun, trade: Trade, guard: Guard, order: Order | None) -> bool:
         """Whether another of the kind covers it; it is taken when its successor has ended."""
@@ -191,19 +196,16 @@ class Guarding:
         self.desk.tell("page", f"{text}; the trade goes on without it", Topic.RULE)
 
     def _give_up(self, run: RuleRun, guard: Guard, text: str, reason: str) -> None:
-        """Close a trade without a stop; while its position is kept by a halt, try on instead."""
-        if run.state is RuleState.LEAVING and not run.held:
-            guard.given_up = True
-            self.desk.tell("page", f"{text}; its close is held", Topic.STOP_MISSING)
-            return
-        if self.desk.limits.mode is not Mode.KEPT:
+        """Close a trade without a stop; while its position cannot be closed, try on instead."""
+        kept = self.desk.limits.mode is Mode.KEPT
+        if not kept and not stuck(run):
             self.desk.tell("page", f"{text}; the trade is closed", Topic.STOP_MISSING)
             self.desk.trades.leave(run, reason)
             return
         if not guard.told:
             guard.told = True
-            text += "; halted: the position is kept, its stop is tried again"
-            self.desk.tell("page", text, Topic.STOP_MISSING)
+            text += "; halted: the position is kept" if kept else "; its close is held"
+            self.desk.tell("page", f"{text}, its stop is tried again", Topic.STOP_MISSING)
         guard.since, guard.cid = -1, ""
         due = self.desk.now + KEPT_RETRY
         assert run.trade is not None
@@ -233,9 +235,13 @@ def held(trade: Trade) -> int:
 
 def watched(run: RuleRun) -> bool:
     """Whether something of its trade is held on, or comes in."""
+    return run.held or run.state is RuleState.ENTERING or stuck(run)
+
+
+def stuck(run: RuleRun) -> bool:
+    """Whether the close of its trade is held: what it holds may stay for long."""
     leaving = run.trade.leaving if run.trade is not None else None
-    exposed = leaving is not None and leaving.exposed
-    return run.held or run.state is RuleState.ENTERING or exposed
+    return run.state is RuleState.LEAVING and leaving is not None and leaving.held
 
 
 def orders_of(desk: Desk, run: RuleRun, kind: GuardKind | None = None) -> list[Order]:

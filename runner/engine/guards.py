@@ -5,11 +5,11 @@ entry. From the first fill on `look` keeps each in line with what the trade hold
 stop first: a target is placed when the stop stands, never instead of it. One that fires closes its
 trade, as `stop` or `target`; what has filled of it shrinks the other.
 
-While a trade leaves, both stay (and are looked after while only a part of it is closed); when
-nothing is left, every one of them is cancelled until it has ended, and the rule does not enter
-again before that is proven. Nothing else cancels one: halts, kills and watchdogs cancel entries,
-and a close that must not meet them takes them away itself (`clearing`). A trade of several legs has
-none at the exchange: it would part what must leave together.
+While a trade leaves, both stay (and are looked after while only a part of it is closed, or while
+its close is held); when nothing is left, every one of them is cancelled until it has ended, and the
+rule does not enter again before that is proven. Nothing else cancels one: halts, kills and
+watchdogs cancel entries, and a close that must not meet them takes them away itself (`clearing`). A
+trade of several legs has none at the exchange: it would part what must leave together.
 """
 
 from __future__ import annotations

@@ -90,6 +90,7 @@ def moved_outside(desk: Desk, run: RuleRun, cause: str) -> None:
             _judge(desk, run)
         elif run.state is RuleState.LEAVING:
             desk.trades.go_on_leaving(run)
+            desk.rules.guards.look(run)
         else:
             run.trade = trade
             trade.leaving = None

@@ -100,8 +100,6 @@ class Leaving:
     """since when the close waits for the end of stop and target (`clearing`); -1: it does not"""
     cleared: bool = False
     """stop and target were taken away before the close"""
-    exposed: bool = False
-    """they were, and the close is held: they are placed again"""
 
 
 @dataclass(slots=True)

@@ -186,6 +186,40 @@ def test_under_a_halt_that_keeps_positions_a_lost_stop_is_tried_until_it_stands(
     assert s.state(RULE) == "active" and len(standing(s)) == 1
 
 
+def held_on_its_way_out() -> Scenario:
+    """A trade that wants to leave and may not: the operator has halted."""
+    s, signal, _ = scene()
+    enter(s, signal)
+    s.push(Operator(command="halt", who="ann"))
+    s.run(100 * MS)
+    s.engine.desk.trades.leave(s.engine.desk.rules.runs[RULE], "max_hold")
+    s.run(100 * MS)
+    assert s.state(RULE) == "leaving" and s.truth("bin")
+    return s
+
+
+@pytest.mark.parametrize("fate", [Fate.REST, Fate.REJECTED, Fate.LOST])
+def test_while_a_close_is_held_a_lost_stop_comes_back(fate: Fate) -> None:
+    s = held_on_its_way_out()
+    s.exchanges["binance"].stops.extend([fate] * 4)
+    end_stop(s)
+    s.run(30 * SECOND)
+    assert s.state(RULE) == "leaving"
+    assert [i.lots for i in standing(s)] == [s.truth("bin")]
+    s.push(Operator(command="resume", who="ann"))
+    s.run(5 * SECOND)
+    assert s.truth("bin") == 0 and not standing(s)
+
+
+def test_while_a_close_is_held_the_stop_follows_what_the_exchange_takes() -> None:
+    s = held_on_its_way_out()
+    held = s.truth("bin")
+    s.exchanges["binance"].positions["BTCUSDT"] = held - 2
+    s.push(External(exchange="binance", what="adl", market="bin", lots=-2, price=60_000.0))
+    s.run(1 * SECOND)
+    assert [i.lots for i in standing(s)] == [held - 2]
+
+
 def test_a_trade_without_a_stop_is_closed_when_the_halt_is_lifted() -> None:
     s, signal, _ = scene()
     enter(s, signal)
