@@ -5,7 +5,8 @@ say how many rows are lost and where. `fills` is keyed by (client id, trade id):
 twice is one row, and two own orders that met each other are two. The file carries its version in
 `user_version` and our mark in `application_id`; a version number is never used for another shape.
 
-Version 2 added what sets a stop or a target off; other orders have NULL there.
+Version 2 added what sets a stop or a target off (other orders have NULL there), and has no index of
+events by order any more: nobody asked it, and each journaled answer paid for it.
 
 Intents have one B-tree and no index: client ids of a run ascend, so a commit touches one page, and
 each page is two writes on the hot path. A start scans the table instead, as its integrity check
@@ -43,7 +44,6 @@ CREATE TABLE intents (
 CREATE TABLE events (
   seq INTEGER PRIMARY KEY, run TEXT NOT NULL, t INTEGER NOT NULL, wall INTEGER NOT NULL,
   kind TEXT NOT NULL, cid TEXT NOT NULL, data TEXT NOT NULL);
-CREATE INDEX events_cid ON events (cid, seq) WHERE cid <> '';
 CREATE TABLE fills (
   cid TEXT NOT NULL, trade_id TEXT NOT NULL, seq INTEGER NOT NULL, run TEXT NOT NULL,
   lots INTEGER NOT NULL, price REAL NOT NULL, fee REAL, fee_asset TEXT NOT NULL,
@@ -56,7 +56,8 @@ CREATE TABLE state (
 """
 
 MIGRATIONS: Final[Mapping[int, str]] = {
-    1: "ALTER TABLE intents ADD COLUMN trigger_kind TEXT;"
+    1: "DROP INDEX IF EXISTS events_cid;"
+    "ALTER TABLE intents ADD COLUMN trigger_kind TEXT;"
     "ALTER TABLE intents ADD COLUMN trigger_ticks INTEGER;"
     "ALTER TABLE intents ADD COLUMN trigger_price TEXT"
 }
