@@ -120,7 +120,7 @@ def _key(topic: str) -> str | None:
 
 
 def _key_page(path: str, part: dict[str, Any]) -> str:
-    lines = [f"{path}", "", fill(part.get("description", ""), _WIDTH)]
+    lines = [f"{path}", "", fill(part.get("description", ""), _WIDTH, break_on_hyphens=False)]
     if part.get("x-later") is True:
         lines.append("Not in this version yet (E0207).")
     rows = [("takes", _takes(part)), ("default", part.get("default")), ("e.g.", _example(part))]

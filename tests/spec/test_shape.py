@@ -121,3 +121,25 @@ def test_the_schema_in_the_repository_is_the_one_in_use() -> None:
 )
 def test_did_you_mean(word: str, known: list[str], meant: str | None) -> None:
     assert nearest(word, known) == meant
+
+
+EXAMPLES = sorted(
+    {(path, part["x-example"]) for path, part in schema.paths() if "x-example" in part}
+)
+
+
+@pytest.mark.parametrize(("path", "example"), EXAMPLES)
+def test_the_example_of_a_key_has_the_shape_of_the_key(path: str, example: str) -> None:
+    """`runner explain` shows it: what is copied from there is not refused."""
+    findings = Findings()
+    node = read(example, findings)
+    assert node is not None and not findings.items, [d.message for d in findings]
+    shown, (*_, holder, key) = plain(node), ("", *path.split("."))
+    place = path
+    if isinstance(shown, dict) and set(shown) == {key}:
+        shown = shown[key]
+    elif isinstance(shown, dict) and set(shown) == {holder}:
+        shown, place = shown[holder], path.rsplit(".", 1)[0]
+    whole = {**dict(schema.paths())[place], "definitions": schema.root()["definitions"]}
+    errors = jsonschema.Draft7Validator(whole).iter_errors(shown)
+    assert [error.message for error in errors] == []
