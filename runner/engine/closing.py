@@ -35,10 +35,10 @@ from runner.engine.commands import OrderType, Purpose, Tif, Topic
 from runner.engine.desk import Desk
 from runner.engine.leaving_at_rest import ExitsAtRest, may_rest, rested
 from runner.engine.limits import Mode
+from runner.engine.netting import net_out
 from runner.engine.order import Order
 from runner.engine.passes import Pass, send
 from runner.engine.positions import base_free, covered, told
-from runner.engine.setbacks import net_out
 from runner.engine.sizing import Draft, too_small
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Leaving, Leg, Trade

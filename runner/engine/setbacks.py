@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 from runner.engine.commands import Purpose, Reconcile, Topic
 from runner.engine.limits import Cause, Mode
 from runner.engine.order import Order, OrderState
-from runner.engine.positions import position_now
 from runner.engine.rule import RuleRun, RuleState
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import new_trade
@@ -22,6 +21,7 @@ from runner.market.instruments import Side
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
+    from runner.engine.ledger import Ledger
     from runner.engine.trade import Trade
 
 FIRST_WAIT: Final = 250 * MS
@@ -137,60 +137,29 @@ def take_out(desk: Desk, market: str, lots: int, price: float, why: str) -> int:
 
     A `price` of NaN books each ledger at its own entry. Returns what no ledger explains.
     """
-    lot_base = desk.markets[market].instrument.lot_base_f
     left = lots
     for ledger in list(desk.ledgers.by_market.get(market, ())):
         if not left or ledger.lots * left >= 0:
             continue
         taken = min(abs(left), abs(ledger.lots))
-        side = Side.BUY if left > 0 else Side.SELL
-        at = price if price == price else ledger.entry
-        ledger.move(side, taken, at, lot_base)
-        left -= taken * side.sign
-        run = desk.rules.runs[ledger.rule]
-        desk.record(
-            "adjusted", rule=ledger.rule, market=market, lots=taken * side.sign, price=at,
-            why=why, position=ledger.lots,
-        )  # fmt: skip
-        _rebase(run, market)
-        desk.rules.touch(ledger.rule)
-        moved_outside(desk, run, f"{why} {market}")
+        change = taken if left > 0 else -taken
+        book_out(desk, ledger, change, price, why)
+        left -= change
+        moved_outside(desk, desk.rules.runs[ledger.rule], f"{why} {market}")
     return left
 
 
-def net_out(desk: Desk, run: RuleRun, trade: Trade) -> bool:
-    """Settle what a trade holds against what another rule holds on the other side, by no order.
-
-    Rules that oppose each other do not enter together: both sides are there because what closed
-    one position has eaten the other's, and the exchange has nothing left to close. Both are booked
-    at the live mid, once the exchange's position is what the ledgers say.
-    """
-    found = False
-    for leg in trade.legs:
-        own, market, price = leg.ledger, leg.market, leg.listed.mid()
-        sign = 1 if own.lots > 0 else -1
-        against = sum(
-            abs(x.lots)
-            for x in desk.ledgers.by_market.get(market, ())
-            if x.lots * sign < 0 and not desk.plan.rules[x.rule].net
-        )
-        lots = min(abs(own.lots), against)
-        agrees = position_now(desk, market) == desk.ledgers.expected(market)
-        if run.plan.net or not lots or price != price or not leg.listed.perpetual or not agrees:
-            continue
-        side = Side.SELL if sign > 0 else Side.BUY
-        own.move(side, lots, price, leg.listed.instrument.lot_base_f)
-        desk.record(
-            "adjusted", rule=own.rule, market=market, lots=-lots * sign, price=price,
-            why="netted", position=own.lots,
-        )  # fmt: skip
-        _rebase(run, market)
-        desk.rules.touch(own.rule)
-        take_out(desk, market, lots * sign, price, "netted")
-        found = True
-    if found:
-        desk.limits.evaluate()
-    return found
+def book_out(desk: Desk, ledger: Ledger, lots: int, price: float, why: str) -> None:
+    """Book a signed change that no order of ours made; a `price` of NaN is the ledger's entry."""
+    market, at = ledger.market, price if price == price else ledger.entry
+    side = Side.BUY if lots > 0 else Side.SELL
+    ledger.move(side, abs(lots), at, desk.markets[market].instrument.lot_base_f)
+    desk.record(
+        "adjusted", rule=ledger.rule, market=market, lots=lots, price=at, why=why,
+        position=ledger.lots,
+    )  # fmt: skip
+    _rebase(desk.rules.runs[ledger.rule], market)
+    desk.rules.touch(ledger.rule)
 
 
 def adopt(desk: Desk, market: str, held: int) -> None:

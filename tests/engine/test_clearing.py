@@ -22,8 +22,11 @@ from tests.engine.test_targets import closed_by, plan, standing
 OTHER = "other"
 
 
-def scene(other: bool = False, **changes: Any) -> tuple[Scenario, Signal]:
-    """A rule that holds a long with stop and target; `other`: beside another rule's long."""
+def scene(other: bool = False, keeps: bool = False, **changes: Any) -> tuple[Scenario, Signal]:
+    """A rule that holds a long with stop and target; `other`: beside another rule's long.
+
+    `keeps`: that rule is of the verb `order`, and what it bought is never flattened.
+    """
     signal, knobs = Signal(), Knobs(stop=59_800.0, target=60_500.0)
     knobs.when[RULE] = lambda _now: signal.when
     knobs.until[RULE] = lambda _now: signal.until
@@ -32,7 +35,10 @@ def scene(other: bool = False, **changes: Any) -> tuple[Scenario, Signal]:
     assert mine.trade is not None
     close = replace(mine.trade.close, then="market", **changes)
     mine = replace(mine, trade=replace(mine.trade, close=close))
-    s = stage(arb_plan(mine, rule(OTHER, (Side.BUY,)), max_net_position={}), knobs)
+    s = stage(
+        arb_plan(mine, rule(OTHER, (Side.BUY,), single=keeps, once=keeps), max_net_position={}),
+        knobs,
+    )
     s.quote("bin", 60_000.0, 60_000.1)
     s.run(200 * MS)
     assert s.state(RULE) == "active" and len(standing(s)) == 2
@@ -154,8 +160,9 @@ def test_one_that_comes_back_and_fires_is_the_end_of_the_held_close() -> None:
     assert s.state(RULE) in ("cooldown", "idle")
 
 
-def test_when_both_execute_all_the_same_the_two_rules_are_settled_with_each_other() -> None:
-    s, signal = beside_another_rule()
+@pytest.mark.parametrize("keeps", [False, True])
+def test_when_both_execute_all_the_same_two_trades_are_settled_with_each_other(keeps: bool) -> None:
+    s, signal = scene(other=True, keeps=keeps)
     binance = s.exchanges["binance"]
     binance.cancel = lambda _c: None  # type: ignore[method-assign]
     signal.until = True
@@ -163,7 +170,11 @@ def test_when_both_execute_all_the_same_the_two_rules_are_settled_with_each_othe
     s.run(1100 * MS)
     assert mine(s) == 0
     binance.fire("bin")  # it eats what the other rule holds
-    s.run(10 * SECOND)
+    s.run(20 * SECOND)
+    if keeps:
+        assert mine(s) == -8 and s.lots("bin") == s.truth("bin") == 0, "a purchase is not settled"
+        assert any("go_long cannot leave" in n.text for n in s.commands(Notify))
+        return
     assert [x.lots for x in s.engine.desk.ledgers] == [0, 0] and s.truth("bin") == 0
     assert s.state(OTHER) in ("cooldown", "idle")
     adjusted = [r.fields for r in s.commands(Record) if r.kind == "adjusted"]
