@@ -25,6 +25,11 @@ class Fates:
     adopt: tuple[tuple[str, str], ...] = ()
     care: Care | None = None
 
+    def unused(self, saved: Saved | None) -> list[str]:
+        """Return the rules of pairs that had nothing to be adopted."""
+        adopted = {each.of for each in saved.settled} if saved is not None else set()
+        return [old for old, _ in self.adopt if old not in adopted]
+
     def of(self, plan: Plan, *, adopt: bool) -> Fate:
         """Return what they do to the journal of a file; `adopt`: the plain option is given too."""
         return partial(_settled, plan, self, adopt)

@@ -95,7 +95,10 @@ def start(options: Options) -> int:
     fate = options.orphans.of(plan, adopt=options.adopt)
     if not _simulated_network(plan, options):
         place = state_root(str(options.state) if options.state else None)
-        plan = with_care(plan, fate(left_behind(place, plan.name)))
+        left = fate(left_behind(place, plan.name))
+        plan = with_care(plan, left)
+        for old in options.orphans.unused(left):
+            _warn(f"--adopt {old}=...: nothing of {old} is open")
     traded = _traded(plan)
     with ExitStack() as stack:
         plan, given = _place(plan, options, stack)

@@ -16,7 +16,7 @@ import msgspec
 from runner.base.errors import WorldError
 from runner.engine.commands import Topic
 from runner.engine.limits import Cause, Mode
-from runner.engine.orphans import ADOPTED, Row, legs_of
+from runner.engine.orphans import ADOPTED, Row, elsewhere, legs_of
 from runner.engine.saved import GUARDS, Saved, Settled
 from runner.lang import types
 from runner.lang.diagnostics import Mark, Text
@@ -56,6 +56,11 @@ def with_care(plan: Plan, saved: Saved | None) -> Plan:
     rules, markets = dict(plan.rules), dict(plan.markets)
     for each in cared:
         row = msgspec.json.decode(saved.rules[each.rule])
+        if elsewhere(plan, row):
+            raise WorldError(
+                f"the open trade of {each.of} needs its markets to be closed or held, and"
+                f" {elsewhere(plan, row)}: let the name stand for what it did"
+            )
         for market, _ in legs_of(row):
             markets[market] = _traded(markets.get(market), market, each.of)
         rules[each.rule] = _caretaker(replace(plan, markets=markets), each, row)

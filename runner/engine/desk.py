@@ -155,8 +155,8 @@ class Desk:
     after: list[Callable[[], None]] = field(default_factory=list)
     """what can wait until the commands are handed over, but not until the next event"""
     prefixes: dict[str, str] = field(default_factory=dict)
-    grids: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """market -> (tick, lot) in which an earlier run counted what it holds there"""
+    grids: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """market -> (tick, lot, ..) in which an earlier run counted what it holds there"""
     orders: Orders = field(init=False)
     gate: Gate = field(init=False)
     limits: Limits = field(init=False)

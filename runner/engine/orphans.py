@@ -27,6 +27,7 @@ from runner.base.errors import UsageError, WorldError
 from runner.engine.commands import Purpose
 from runner.engine.reading import entered_keys, identity
 from runner.engine.saved import GUARDS, Saved, Settled
+from runner.market.instruments import Instrument
 from runner.spec.rule_plan import Care, GuardKind, RulePlan
 
 if TYPE_CHECKING:
@@ -55,8 +56,24 @@ def legs_of(row: Row) -> list[tuple[str, str]]:
     return list(found.items())
 
 
+def meaning_of(instrument: Instrument) -> str:
+    """Return what the name of a market stands for, which a file may change."""
+    return f"{instrument.exchange_type} {instrument.symbol}"
+
+
+def elsewhere(plan: Plan, row: Row) -> str:
+    """Say which market of a row the file calls otherwise; "" when none (older rows do not say)."""
+    for market, (_, _, *meaning) in row.get("grids", {}).items():
+        now = plan.markets.get(market)
+        if meaning and now is not None and meaning[0] != meaning_of(now.instrument):
+            return f"{market} was {meaning[0]}, and is {meaning_of(now.instrument)} in the file"
+    return ""
+
+
 def fits(plan: Plan, rule: RulePlan, row: Row) -> bool:
     """Whether a row's legs are those of a rule of the file."""
+    if elsewhere(plan, row):
+        return False
     if "trade" not in row:
         return all(x["market"] in plan.markets for x in row["ledgers"])
     return legs_of(row) == [(leg.market, leg.side.value) for leg in rule.legs]
@@ -151,6 +168,8 @@ def _adopt(plan: Plan, rows: dict[str, Row], old: str, new: str) -> None:
     if bool(row.get("quotes")) is not (rule.quote is not None) or "trade" not in row:
         kind = "a quote" if row.get("quotes") else "a trade" if "trade" in row else "a purchase"
         raise WorldError(f"{what}: what {old} left is {kind}, and {new} would not go on with that")
+    if elsewhere(plan, row):
+        raise WorldError(f"{what}: {elsewhere(plan, row)}")
     if not fits(plan, rule, row):
         legs = [(leg.market, leg.side.value) for leg in rule.legs]
         raise WorldError(

@@ -20,7 +20,7 @@ from runner.engine.ledger import Ledger
 from runner.engine.limits import STICKY, STOP, Cause, Mode
 from runner.engine.order import Order, OrderState
 from runner.engine.orderflow import fill_key
-from runner.engine.orphans import fits, holds, same_words, unguarded
+from runner.engine.orphans import elsewhere, fits, holds, meaning_of, same_words, unguarded
 from runner.engine.reading import entered_keys
 from runner.engine.rule import RuleRun, RuleState
 from runner.engine.saved import GUARDS, Saved
@@ -162,7 +162,8 @@ def restore(desk: Desk, saved: Saved, *, adopt: bool = False) -> list[str]:
                 x["realised"] - x["fees"] + x["funding"] for x in row["ledgers"]
             )
             if holds(row):
-                orphans.append(name)
+                moved = elsewhere(desk.plan, row)
+                orphans.append(f"{name} ({moved})" if moved else name)
             continue
         _restore_rule(desk, run, row)
         if run.plan.orphan is not None:
@@ -180,8 +181,8 @@ def restore(desk: Desk, saved: Saved, *, adopt: bool = False) -> list[str]:
     for fill in saved.late:
         _book_late(desk, fill)
     begin_care(desk, saved.settled)
-    if any(name not in saved.rules for name in orphans):
-        text = "an open trade's rule has changed"
+    if orphans:
+        text = "no rule of the file goes on with an open trade"
         desk.limits.causes[REFUSED] = Cause(Mode.FROZEN, STOP, text)
     return orphans
 
@@ -334,9 +335,10 @@ def _ledger(ledger: Ledger) -> dict[str, Any]:
     return {name: getattr(ledger, name) for name in Ledger.__slots__ if name != "rule"}
 
 
-def _grid(desk: Desk, market: str) -> tuple[str, str]:
+def _grid(desk: Desk, market: str) -> tuple[str, str, str]:
+    """Return in what lots and ticks a market is counted, and what its name stands for."""
     instrument = desk.instruments[market]
-    return str(instrument.tick), str(instrument.lot)
+    return str(instrument.tick), str(instrument.lot), meaning_of(instrument)
 
 
 def _order(order: Order) -> dict[str, Any]:

@@ -136,7 +136,7 @@ class World:
         old, name = listed.instrument, listed.name
         if not self.desk.ledgers.lots(name) and not self.desk.orders.working(name):
             return False
-        grid: tuple[str, str] | None = (str(old.tick), str(old.lot))
+        grid: tuple[str, ...] | None = (str(old.tick), str(old.lot))
         if name not in self.desk.venue_of(name).facts:
             grid = self.desk.grids.get(name)
         return grid is not None and (Decimal(grid[0]), Decimal(grid[1])) != (fresh.tick, fresh.lot)

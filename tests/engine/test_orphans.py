@@ -75,6 +75,10 @@ def test_without_a_word_nothing_is_touched() -> None:
     new = newborn(s, [rule("other", PAIR)])
     new.run(5 * SECOND)
     assert new.engine.orphans == [R1] and new.sent == [] and truth(new) == (-8, 8)
+    lone = newborn(s, [rule("lone", (Side.SELL,))])
+    lone.run(5 * SECOND)
+    assert lone.engine.orphans == [R1] and lone.sent == [], "nor does another rule enter meanwhile"
+    assert lone.engine.desk.limits.mode == "frozen"
 
 
 def test_closed_together_before_any_rule_may_enter() -> None:
@@ -239,6 +243,24 @@ def test_a_market_that_is_not_in_the_file_is_named() -> None:
     left = settle(plan, journal(holding()), care=Care.CLOSE)
     with pytest.raises(WorldError, match="byb is not in the file"):
         with_care(plan, left)
+
+
+def test_a_name_that_stands_for_another_symbol_now_is_another_market() -> None:
+    s = holding()
+    plan = arb_plan(rule(R1, PAIR, max_hold_ns=60 * SECOND))
+    other = replace(plan.markets["bin"].instrument, symbol="ETHUSDT")
+    moved = replace(plan.markets["bin"], symbol="ETHUSDT", instrument=other)
+    plan = replace(plan, markets={**plan.markets, "bin": moved})
+    saved = journal(s)
+    says = "bin was binance_usdm BTCUSDT, and is binance_usdm ETHUSDT in the file"
+    with pytest.raises(WorldError, match=says):
+        settle(plan, saved, [(R1, R1)])
+    for care in Care:
+        with pytest.raises(WorldError, match=says):
+            with_care(plan, settle(plan, saved, care=care))
+    new = started(s, plan, saved, "run0000002")
+    new.run(1 * MS)
+    assert new.engine.orphans == [f"{R1} ({says})"], "its own rule does not go on with it"
 
 
 def test_a_market_that_no_rule_trades_is_traded_for_its_orphan() -> None:
