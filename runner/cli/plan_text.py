@@ -132,7 +132,7 @@ def _rule(plan: Plan, rule: RulePlan) -> str:
             loss = rule.trade.stop_loss
             leaves.append(f"when closing it would lose {plain(loss.value)} {loss.unit}")
         parts.append(f"leaves {' or '.join(leaves)}" if leaves else "leaves never by itself")
-        parts += _resting(rule.trade.close)
+        parts += _resting(rule, rule.trade.close)
         if rule.trade.stop_loss is not None:
             parts.append("its stop is watched here: it needs this process")
     if rule.cooldown_ns:
@@ -143,14 +143,18 @@ def _rule(plan: Plan, rule: RulePlan) -> str:
     return "; ".join(parts)
 
 
-def _resting(close: ClosePlan) -> Iterator[str]:
+def _resting(rule: RulePlan, close: ClosePlan) -> Iterator[str]:
     """Say how a close rests, and how it takes then."""
     rest = close.rest
     if rest is None:
         return
     at_a_time = f" {plain(rest.clip.value)} {rest.clip.unit} at a time" if rest.clip else ""
     every, time = format_duration(rest.reprice_ns), format_duration(rest.give_up_ns)
-    yield f"its exit rests at the touch ({close.tif}){at_a_time} for {time}, moved every {every}"
+    several = len(rule.legs) > 1
+    what = f"the exit of {rule.legs[0].market}" if several else "its exit"
+    yield f"{what} rests at the touch ({close.tif}){at_a_time} for {time}, moved every {every}"
+    if several:
+        yield "the other legs follow each of its fills at once"
     then = "at market" if close.then == "market" else "holds and tells"
     takes = f"{format_ratio(close.collar)}, growing to {format_ratio(close.worst)}"
     yield f"then it takes by {takes}, past that {then}"
@@ -211,14 +215,15 @@ def _costs(plan: Plan) -> Iterator[str]:
         collars = 0.0
         posts = rule.trade is not None and rule.trade.close.tif == "post_only"
         given_up = 0.0
-        for leg in rule.legs:
+        for i, leg in enumerate(rule.legs):
             market = plan.markets[leg.market]
             rate = market.instrument.fees
             opening = rate.maker if leg.order.tif == "post_only" else rate.taker
-            closing = (rate.maker if posts else rate.taker) if rule.trade is not None else 0.0
+            rests = posts and i == 0
+            closing = (rate.maker if rests else rate.taker) if rule.trade is not None else 0.0
             fees[leg.market] = fees.get(leg.market, 0.0) + opening + closing
             collars += leg.order.collar or 0.0
-            if posts:
+            if rests:
                 given_up += rate.taker - rate.maker
             elif rule.trade is not None:
                 collars += rule.trade.close.collar

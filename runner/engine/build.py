@@ -64,8 +64,8 @@ def check_known(plan: Plan) -> None:
         close = rule.trade.close if rule.trade is not None else None
         if close is None or close.tif == "ioc":
             continue
-        if close.rest is None or len(rule.legs) > 1:
-            text = "rests only where a trade has one leg, for `give_up`"
+        if close.rest is None or (len(rule.legs) > 1 and close.rest.clip is None):
+            text = "rests for `give_up`, and with several legs a `clip` at a time"
             raise FileError(f"rules.{name}.trade.close.tif: {close.tif} {text}")
 
 

@@ -173,12 +173,12 @@ class Closing:
                 offer.lots -= min(offer.lots, max(stays, 0))
         elif leaving.held:
             leaving.held = False
-        going = [o for o in offers if o.can is Can.GO and not self._residual(o)]
+        going = [o for o in offers if o.can is Can.GO and not self.residual(o)]
         wait = clear(self.desk, run, trade) if going else 0
         if wait:
             self._again(run, trade, wait)
             return
-        if not going or not self._send(run, trade, purpose, going):
+        if not going or not self.send(run, trade, purpose, going):
             leaving.tries += 1
             self._stuck(run, trade)
             self._again(run, trade, HELD_LOOK if blocked else _close(trade).retry_ns)
@@ -197,7 +197,8 @@ class Closing:
             text = f"{run.plan.name} cannot leave since {STUCK_AFTER // SECOND}s: {why}"
             self.desk.tell("page", text, Topic.HELD)
 
-    def _send(self, run: RuleRun, trade: Trade, purpose: Purpose, going: list[Offer]) -> bool:
+    def send(self, run: RuleRun, trade: Trade, purpose: Purpose, going: list[Offer]) -> bool:
+        """Send what legs offer in one pass, each at once; whether the gate approved it."""
         desk = self.desk
         trade.attempt += 1
         drafts = [
@@ -240,6 +241,15 @@ class Closing:
 
     # -- what a leg can do
 
+    def offer_of(self, leg: Leg, lots: int) -> Offer:
+        """Return an offer of a leg that has no price yet."""
+        side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
+        return Offer(leg, side, lots, Can.BLOCKED, price=leg.listed.last_mid())
+
+    def retry(self, trade: Trade) -> int:
+        """Return the pause between tries, ns."""
+        return _close(trade).retry_ns
+
     def left_of(self, trade: Trade) -> list[Leg]:
         """Return the legs with something left that can be sold or bought back."""
         only = trade.leaving.only if trade.leaving is not None else ""
@@ -257,7 +267,8 @@ class Closing:
                 legs.append(leg)
         return legs
 
-    def _residual(self, offer: Offer) -> bool:
+    def residual(self, offer: Offer) -> bool:
+        """Whether an offer is too small to trade."""
         if offer.lots <= 0:
             return True
         draft = Draft(
@@ -284,10 +295,10 @@ class Closing:
         elif offer.lots <= 0:
             offer.why = "the exchange shows no position to close"
         else:
-            self._price(trade, offer)
+            self.price(trade, offer)
         return offer
 
-    def _price(self, trade: Trade, offer: Offer) -> None:
+    def price(self, trade: Trade, offer: Offer) -> None:
         """Find the leg's price of this try, or why there is none."""
         leaving, close = trade.leaving, _close(trade)
         assert leaving is not None

@@ -28,13 +28,13 @@ def open_fee(order: OrderPlan, instrument: Instrument) -> float:
 def round_trip(rule: RulePlan, markets: dict[str, Listed], weights: list[float]) -> float:
     """Return the fees of opening and closing all legs as a ratio of the first leg's notional."""
     total = 0.0
-    for leg, weight in zip(rule.legs, weights, strict=True):
+    for i, (leg, weight) in enumerate(zip(rule.legs, weights, strict=True)):
         instrument = markets[leg.market].instrument
         fee = open_fee(leg.order, instrument)
         if rule.quote is not None:
             fee += open_fee(leg.order, instrument)
         if rule.trade is not None:
-            passive = rule.trade.close.tif == "post_only"
+            passive = rule.trade.close.tif == "post_only" and i == 0  # the others follow at once
             fee += instrument.fees.maker if passive else instrument.fees.taker
         total += fee * weight / weights[0]
     return total

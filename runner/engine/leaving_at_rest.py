@@ -1,7 +1,8 @@
 """A close that rests: one reducing order at its own side's touch, for a time; then it takes.
 
-Theory of operation. `close: {tif: post_only | gtc, give_up: ..}` of a trade of one leg. What leaves
-by `until` or `max_hold` has time; while it rests each look does the first of these that applies:
+Theory of operation. `close: {tif: post_only | gtc, give_up: ..}`. What leaves by `until` or
+`max_hold` has time; of several legs the first rests, clip by clip, and the others follow each of
+its fills (`leaving_in_pairs`). While it rests each look does the first of these that applies:
 
     nothing is left             the trade has left
     the run is frozen           nothing is sent
@@ -9,6 +10,8 @@ by `until` or `max_hold` has time; while it rests each look does the first of th
     or the run ends
     `give_up` is over           it takes, as any close does (`closing`): a fresh decision, from
                                 whose mid `worst` counts
+    another leg could not       what rests is cancelled, nothing else is placed
+    follow a fill now
     nothing rests               place what is left, or a clip of it, at the touch of its own side
     its book is away, or less   cancel it: what rests without a price to follow must not fill
     is held than it is for
@@ -32,12 +35,13 @@ from typing import TYPE_CHECKING, Final
 from runner.engine.amending import Change, amend, can_amend
 from runner.engine.cancels import cancel_order
 from runner.engine.commands import OrderType, Purpose
+from runner.engine.leaving_in_pairs import LEAD, Partners
 from runner.engine.limits import CLOSES, STOP, Mode
-from runner.engine.order import Order, OrderState
+from runner.engine.order import TERMINAL, Order, OrderState
 from runner.engine.passes import Pass, send
 from runner.engine.positions import covered
 from runner.engine.sizing import TIFS, Draft, too_small
-from runner.engine.timers import MS, SECOND
+from runner.engine.timers import SECOND
 from runner.engine.trade import Leaving, Leg, Trade
 from runner.market.instruments import Side
 from runner.spec.rule_plan import ClosePlan, RestPlan
@@ -51,6 +55,7 @@ AT_LEISURE: Final = frozenset({"until", "max_hold"})
 """reasons to leave that have time"""
 LOOK: Final = 1 * SECOND
 _OPEN: Final = frozenset({OrderState.OPEN, OrderState.PARTIAL})
+_ENDED: Final = TERMINAL - {OrderState.FILLED}
 
 
 def may_rest(trade: Trade) -> bool:
@@ -73,6 +78,7 @@ class ExitsAtRest:
     def __init__(self, desk: Desk, closing: Closing) -> None:
         self.desk = desk
         self.closing = closing
+        self.partners = Partners(desk, closing)
 
     def step(self, run: RuleRun) -> None:
         """Take the next step of a close that rests."""
@@ -83,24 +89,37 @@ class ExitsAtRest:
         if not orders and not self.closing.left_of(trade):
             self.desk.trades.left(run)
             return
-        leaving, order = trade.leaving, orders[-1] if orders else None
+        leaving = trade.leaving
         if self.desk.limits.mode is not Mode.FROZEN:
-            self._act(run, trade, leaving, order)
+            self._act(run, trade, leaving, orders)
         if run.trade is trade and trade.leaving is leaving:
             self._look_later(run, trade, leaving)
 
-    def _act(self, run: RuleRun, trade: Trade, leaving: Leaving, order: Order | None) -> None:
+    def _act(self, run: RuleRun, trade: Trade, leaving: Leaving, orders: list[Order]) -> None:
+        together = self.partners.follow(run, trade, leaving, orders)
         if self._withdrawn():
-            if order is not None:
-                _withdraw(self.desk, order)
-        elif self._over(trade, leaving):
+            self._withdraw(orders)
+        elif self.partners.parted(trade, leaving, orders):
+            self._take(run, leaving.reason, "legs do not leave together")
+        elif self._over(trade, leaving) and self.partners.even(leaving, orders):
             self._take(run, leaving.reason, "rested for long enough")
-        elif order is None:
+        elif not together:
+            self._withdraw(orders)
+        elif orders:
+            self._tend(run, trade, leaving, orders)
+        elif not self.desk.rules.groups.unsettled(run):  # what follows has not gone just now
             self._place(run, trade, leaving)
-        elif not rested(order):
-            _withdraw(self.desk, order)  # what was under way before: first its end
-        elif order.state in _OPEN and order.pending is None and not order.cancel_asked:
-            self._follow(run, trade, leaving, order)
+
+    def _tend(self, run: RuleRun, trade: Trade, leaving: Leaving, orders: list[Order]) -> None:
+        for order in orders:
+            if not rested(order):
+                _cancel(self.desk, order)  # what was under way before: first its end
+            elif order.state in _OPEN and order.pending is None and not order.cancel_asked:
+                self._follow(run, trade, leaving, order)
+
+    def _withdraw(self, orders: list[Order]) -> None:
+        for order in orders:
+            _cancel(self.desk, order)
 
     def _over(self, trade: Trade, leaving: Leaving) -> bool:
         """Whether its time is over, or the run closes everything."""
@@ -118,15 +137,15 @@ class ExitsAtRest:
         """Its order changed: what ended without our asking is not followed by another at once."""
         trade = run.trade
         assert trade is not None and trade.leaving is not None
-        full = order is not None and order.state is OrderState.FILLED
-        if order is not None and order.terminal and not order.cancel_asked and not full:
+        if order is not None and not rested(order):
+            self.partners.missed(trade, trade.leaving, order)
+        elif order is not None and order.state in _ENDED and not order.cancel_asked:
             trade.leaving.next_at = self.desk.now + _close(trade).retry_ns
         self.step(run)
 
     def unmoved(self, order: Order) -> None:
         """The exchange did not take a change: the order is placed anew instead."""
-        if not order.terminal:
-            _withdraw(self.desk, order)
+        _cancel(self.desk, order)
 
     def at_once(self, run: RuleRun, reason: str) -> None:
         """Something graver than what it leaves by: it takes."""
@@ -140,13 +159,16 @@ class ExitsAtRest:
     # -- what rests
 
     def _place(self, run: RuleRun, trade: Trade, leaving: Leaving) -> None:
-        desk, leg = self.desk, trade.legs[0]
+        desk, leg = self.desk, trade.legs[LEAD]
         if desk.now < max(leaving.next_at, trade.refused_until):
             return
         ticks, lots = self._touch(leg), self.closing.closable(leg)
         if not ticks or lots <= 0 or not desk.venue_of(leg.market).takes_orders:
             return  # it waits; `give_up` ends that
         draft = self._clip(trade, self._draft(trade, lots, ticks))
+        if draft is None:
+            self._take(run, leaving.reason, "a clip is under the exchange's minimum")
+            return
         trade.attempt += 1
         close = _close(trade)
         refusal = send(
@@ -171,24 +193,24 @@ class ExitsAtRest:
 
     def _follow(self, run: RuleRun, trade: Trade, leaving: Leaving, order: Order) -> None:
         """Keep what rests at the touch, or take it back."""
-        leg, ticks = trade.legs[0], self._touch(trade.legs[0])
+        leg, ticks = trade.legs[LEAD], self._touch(trade.legs[LEAD])
         held = self.closing.closable(leg) if leg.listed.perpetual else abs(leg.ledger.lots)
         if not ticks or order.open_lots > held:
             leaving.next_at = self.desk.now + _close(trade).retry_ns
-            _withdraw(self.desk, order)
+            _cancel(self.desk, order)
             return
         behind = (ticks - order.ticks) * order.intent.side.sign > 0
         if behind and self.desk.now >= leaving.moved_at + _rest(trade).reprice_ns:
             self._move(run, trade, leaving, order, ticks)
 
     def _move(self, run: RuleRun, trade: Trade, leaving: Leaving, order: Order, ticks: int) -> None:
-        leg, now = trade.legs[0], self.desk.now
+        leg, now = trade.legs[LEAD], self.desk.now
         if not self.desk.venue_of(leg.market).takes_orders:
             return
         leaving.moved_at = now
         if not can_amend(self.desk, order):
             if not self._small(trade, self._draft(trade, order.lots - order.filled, ticks)):
-                _withdraw(self.desk, order)
+                _cancel(self.desk, order)
             return
         change = Change(
             run.plan, order, order.lots, ticks, _streams(leg), leg.listed.mid(),
@@ -208,13 +230,16 @@ class ExitsAtRest:
         return round(own / leg.listed.instrument.tick_f)
 
     def _draft(self, trade: Trade, lots: int, ticks: int) -> Draft:
-        leg = trade.legs[0]
+        leg = trade.legs[LEAD]
         price, tif = ticks * leg.listed.instrument.tick_f, TIFS[_close(trade).tif]
         return Draft(leg.index, leg.market, _side(leg), OrderType.LIMIT, tif, lots, ticks, price)
 
-    def _clip(self, trade: Trade, whole: Draft) -> Draft:
-        """Return a clip of an exit; all of it where a part would be too small to trade."""
-        clip, listed = _rest(trade).clip, trade.legs[0].listed
+    def _clip(self, trade: Trade, whole: Draft) -> Draft | None:
+        """Return a clip of an exit; all of it where a part would be too small to trade.
+
+        With several legs a clip is what may be unmatched: None where it is too small.
+        """
+        clip, listed = _rest(trade).clip, trade.legs[LEAD].listed
         if clip is None:
             return whole
         value = float(clip.value)
@@ -224,10 +249,12 @@ class ExitsAtRest:
             return whole
         draft = self._draft(trade, lots, whole.ticks)
         rest = self._draft(trade, whole.lots - lots, whole.ticks)
+        if len(trade.legs) > 1:
+            return None if self._small(trade, draft) else draft
         return whole if self._small(trade, draft) or self._small(trade, rest) else draft
 
     def _small(self, trade: Trade, draft: Draft) -> bool:
-        leg = trade.legs[0]
+        leg = trade.legs[LEAD]
         exempt = leg.listed.perpetual and covered(self.desk, leg, draft.lots)
         return too_small(draft, leg.listed, reduce_only=exempt) is not None
 
@@ -236,9 +263,11 @@ class ExitsAtRest:
     def _look_later(self, run: RuleRun, trade: Trade, leaving: Leaving) -> None:
         """Set the timer of the next look: books and orders bring others."""
         now, rest = self.desk.now, _rest(trade)
-        times = (leaving.next_at, trade.refused_until, leaving.moved_at + rest.reprice_ns)
-        due = min([now + LOOK, leaving.since + rest.give_up_ns, *(t for t in times if t > now)])
-        due = max(due, now + MS)
+        times = [leaving.next_at, leaving.follow_at, trade.refused_until]
+        times += [leaving.moved_at + rest.reprice_ns, leaving.since + rest.give_up_ns]
+        if leaving.apart_since >= 0:
+            times.append(leaving.apart_since + trade.repair_within)
+        due = min([now + LOOK, *(t for t in times if t > now)])
         if now < leaving.look_at <= due:
             return
         leaving.look_at = due
@@ -254,18 +283,20 @@ def told(desk: Desk, run: RuleRun) -> str:
     """Say how a close that rests is going: what rests where, and for how long yet."""
     trade = run.trade
     assert trade is not None and trade.leaving is not None
-    leg, leaving = trade.legs[0], trade.leaving
+    leg, leaving = trade.legs[LEAD], trade.leaving
     left = max(leaving.since + _rest(trade).give_up_ns - desk.now, 0)
     takes = f"takes in {left / SECOND:.1f}s"
-    for order in desk.rules.groups.unsettled(run):
+    for order in filter(rested, desk.rules.groups.unsettled(run)):
         base = f"{leg.base(order.lots - order.filled):.8g} {leg.listed.instrument.base}"
         price = leg.listed.instrument.price_text(order.ticks)
         return f"by {leaving.reason}: {base} rest at {price}, {takes}"
     why = f" ({leaving.refusal})" if leaving.refusal else ""
+    if leaving.apart_since >= 0:
+        why = " (the other legs follow)"
     return f"by {leaving.reason}: nothing rests{why}, {takes}"
 
 
-def _withdraw(desk: Desk, order: Order) -> None:
+def _cancel(desk: Desk, order: Order) -> None:
     if not order.cancel_asked and not order.terminal and not order.immediate:
         cancel_order(desk, order)
 

@@ -87,6 +87,10 @@ class Leaving:
     """when its order was placed, or moved"""
     look_at: int = NEVER
     """a timer is set for then"""
+    follow_at: int = 0
+    """of several legs: what follows is not tried again before this"""
+    apart_since: int = -1
+    """since when something of the others has not followed; -1: all has"""
     commanded: bool = False
     """the operator asked for it: goes on while the run is halted"""
     keep: tuple[int, ...] | None = None

@@ -77,23 +77,25 @@ def round_trip(rule: RuleDraft, *, at_once: bool = False) -> float | None:
     `at_once`: closing as what is graver than `until` does, which never rests.
     """
     total = 0.0
-    for leg in rule.legs:
+    for i, leg in enumerate(rule.legs):
         if leg.market is None or leg.market.instrument is None or not leg.market.certain:
             return None
         fees = leg.market.instrument.fees
         opening = fees.maker if leg.order.tif == "post_only" else fees.taker
-        total += opening + (fees.maker if _posts(rule) and not at_once else fees.taker)
+        posts = _posts(rule) and i == 0 and not at_once
+        total += opening + (fees.maker if posts else fees.taker)
     return total
 
 
 def collars(rule: RuleDraft) -> float:
     """Return what the collars of entry and close may take beside the fees.
 
-    A close that only posts pays the maker's fee and no collar, while it is not given up.
+    The first leg of a close that only posts pays the maker's fee and no collar, while it is not
+    given up.
     """
     opening = sum(leg.order.collar or 0.0 for leg in rule.legs)
     close = rule.close.collar if rule.close is not None else DEFAULT_COLLAR
-    return opening if _posts(rule) else opening + close * len(rule.legs)
+    return opening + close * (len(rule.legs) - _posts(rule))
 
 
 def _posts(rule: RuleDraft) -> bool:

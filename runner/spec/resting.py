@@ -69,7 +69,11 @@ def read_clip(
 
 
 def read_rest(
-    node: Mapping, path: str, legs: Sequence[tuple[str | None, str | None]], ctx: Context
+    node: Mapping,
+    path: str,
+    legs: Sequence[tuple[str | None, str | None]],
+    max_gap: Quantity | None,
+    ctx: Context,
 ) -> RestPlan | None:
     """Read how a close rests; `legs`: (base, quote) of each leg, none of a quote."""
     tif = word(node, "tif", "ioc")
@@ -79,8 +83,11 @@ def read_rest(
                 message = f"`{key}` is for a close that rests: `tif: post_only` or `gtc`"
                 ctx.add("E0203", message, node.key(key), "", f"{path}.{key}")
         return None
-    if len(legs) != 1:
-        _rests_alone(node, path, bool(legs), ctx)
+    if not legs:
+        message = f"`close` of a quote takes at once; it has no `tif: {tif}`"
+        label = "what is graver than `until` goes by it"
+        help = ("inventory: {on_leave: passive} lets what is held rest at the touch",)
+        ctx.add("E0203", message, node.key("tif"), label, f"{path}.tif", help=help)
         return None
     give_up = ctx.duration(node, "give_up", path)
     every = ctx.duration(node, "reprice_every", path)
@@ -95,21 +102,27 @@ def read_rest(
         if value == 0:
             message = f"`{key}` is more than zero"
             ctx.add("E0203", message, node.key(key), "", f"{path}.{key}")
+    if len(legs) > 1:
+        _bounds_the_gap(node, path, clip, max_gap, ctx)
     return RestPlan(give_up or 0, CLOSE_REPRICE if every is None else every, clip)
 
 
-def _rests_alone(node: Mapping, path: str, trade: bool, ctx: Context) -> None:
-    """A close of several legs, or of a quote, does not rest: say what there is instead."""
-    tif = word(node, "tif", "ioc")
-    if trade:
-        message = f"a close that rests (`tif: {tif}`) is for a trade of one leg"
-        label = "its legs leave together, in matched quantities"
-        help = ("close: {tif: ioc, collar: 3bps, worst: 25bps, then: hold}",)
-    else:
-        message = f"`close` of a quote takes at once; it has no `tif: {tif}`"
-        label = "what is graver than `until` goes by it"
-        help = ("inventory: {on_leave: passive} lets what is held rest at the touch",)
-    ctx.add("E0203", message, node.key("tif"), label, f"{path}.tif", help=help)
+def _bounds_the_gap(
+    node: Mapping, path: str, clip: Quantity | None, max_gap: Quantity | None, ctx: Context
+) -> None:
+    """Of several legs the first rests: a clip of it may be without its partners for a moment."""
+    if "clip" not in node:
+        message = "a close of several legs that rests needs `clip`"
+        label = "how much may be without its partners for a moment?"
+        help = ("clip: 250 USDT",)
+        ctx.add("E0203", message, node.key("tif"), label, f"{path}.tif", help=help)
+        return
+    if clip is None or max_gap is None or clip.unit != max_gap.unit:
+        return
+    if clip.value > max_gap.value:
+        message = "`clip` of the close is more than `max_gap`"
+        label = f"at most {max_gap.value} {max_gap.unit} may be unmatched"
+        ctx.add("E0203", message, node.key("clip"), label, f"{path}.clip")
 
 
 def check_sequence(

@@ -14,7 +14,7 @@ from runner.market.instruments import Side
 from runner.spec.context import Context, flag, fold, section, text, word
 from runner.spec.deeds import read_deeds
 from runner.spec.markets import MarketDraft
-from runner.spec.parts import Rate
+from runner.spec.parts import Quantity, Rate
 from runner.spec.quotes import QuoteDraft, check_quote, plan_quote, read_quote
 from runner.spec.resting import (
     DEFAULT_COLLAR,
@@ -365,7 +365,7 @@ class _Rule:
             250_000_000 if retry is None else retry,
             -1.0 if worst is None else worst,
             word(at, "then", "hold"),
-            read_rest(at, path, self._currencies(), ctx),
+            read_rest(at, path, self._currencies(), self._max_gap(), ctx),
         )
 
     def _currencies(self) -> list[tuple[str | None, str | None]]:
@@ -374,6 +374,9 @@ class _Rule:
             return []
         markets = [leg.market for leg in self._draft.legs]
         return [(m.base, m.quote) if m is not None else (None, None) for m in markets]
+
+    def _max_gap(self) -> Quantity | None:
+        return self._draft.hedge.max_gap if self._draft.hedge is not None else None
 
 
 def plan_rule(draft: RuleDraft, price_collar: float, firings: Rate) -> RulePlan:

@@ -597,9 +597,9 @@ def test_under_random_faults_it_is_never_sold_twice_and_always_sold(seed: int) -
     assert (t.held, t.s.lots("bin"), t.resting, stops(t)) == (0, 0, [], [])
 
 
-def test_a_plan_that_rests_with_several_legs_or_without_an_end_is_refused() -> None:
+def test_a_plan_that_rests_without_an_end_or_unbounded_is_refused() -> None:
     two = rule("two", (Side.SELL, Side.BUY), close={"tif": "post_only", "rest": RestPlan(SECOND)})
     one = rule("one", (Side.BUY,), close={"tif": "gtc"})
     for plan in (two, one):
-        with pytest.raises(FileError, match="one leg, for `give_up`"):
+        with pytest.raises(FileError, match="rests for `give_up`"):
             stage(arb_plan(plan))

@@ -259,17 +259,33 @@ def test_what_does_not_fit_a_close_is_said(close: str, message: str) -> None:
     assert message in found[0].message
 
 
-def test_a_close_of_several_legs_or_of_a_quote_does_not_rest() -> None:
-    pair = load(
-        PAIR.replace("POLICY", "together").replace("FIRST", "tif: ioc")
-        .replace("SECOND", "tif: ioc").replace("tif: ioc, collar: 3bps}", "tif: gtc, give_up: 9s}"),
-        environ={},
-    )  # fmt: skip
-    quote = quoted("unattended: true\n      close: {tif: post_only, give_up: 9s}")
-    for checked, message in ((pair, "a trade of one leg"), (quote, "takes at once")):
-        (found,) = [d for d in checked.findings if d.is_error]
-        assert (found.code, message in found.message) == ("E0203", True)
-        assert found.help
+def test_a_close_of_a_quote_does_not_rest() -> None:
+    checked = quoted("unattended: true\n      close: {tif: post_only, give_up: 9s}")
+    (found,) = [d for d in checked.findings if d.is_error]
+    assert (found.code, "takes at once" in found.message) == ("E0203", True)
+    assert found.help
+
+
+@pytest.mark.parametrize(
+    ("clip", "message"),
+    [("", "needs `clip`"), (", clip: 0.005 BTC", "more than `max_gap`")],
+)
+def test_a_clip_bounds_what_several_legs_leave_unmatched(clip: str, message: str) -> None:
+    (found,) = [d for d in parting(clip).findings if d.is_error]
+    assert (found.code, message in found.message) == ("E0203", True)
+
+
+def test_the_first_of_several_legs_rests_and_counts_at_the_makers_fee() -> None:
+    plan = parting(", clip: 0.004 BTC").plan
+    assert plan is not None and plan.rules["carry"].trade is not None
+    assert plan.rules["carry"].trade.close.rest is not None
+
+
+def parting(clip: str) -> Checked:
+    text = PAIR.replace("POLICY", "together").replace("FIRST", "tif: ioc")
+    text = text.replace("SECOND", "tif: ioc")
+    close = f"close: {{tif: post_only, give_up: 9s, collar: 3bps{clip}}}"
+    return load(text.replace("close: {tif: ioc, collar: 3bps}", close), environ={})
 
 
 def test_a_close_that_only_posts_counts_at_the_makers_fee_and_without_its_collar() -> None:
