@@ -32,7 +32,7 @@ SHORT = """\
       legs: [{market: bin, side: sell, order: ENTRY}]
       stop: {price: "bin.ask * 1.01", trigger: last, confirm_within: 1s, if_refused: REFUSED}
       target: {price: "bin.bid * 0.99"}
-      close: {tif: ioc, collar: 2bps, retry: 250ms, worst: 100bps, then: THEN}
+      close: {EXIT, collar: 2bps, retry: 250ms, worst: 100bps, then: THEN}
 """
 PAIR = """\
   pair:
@@ -47,7 +47,7 @@ PAIR = """\
         - {market: byb, side: buy, order: {type: limit, tif: ioc, collar: 3bps}}
       hedge: {policy: first_then_rest, max_gap: 0.005 BTC, repair: REPAIR, repair_within: 2s, worst: 100bps, on_failure: FAILURE}
       stop: {loss: 30 USDT}
-      close: {tif: ioc, collar: 2bps, retry: 250ms, worst: 100bps, then: THEN}
+      close: {EXIT, collar: 2bps, retry: 250ms, worst: 100bps, then: THEN}
 """  # noqa: E501
 LEAD = (
     "{type: limit, tif: post_only, price: bin.ask, clip: 0.004 BTC,"
@@ -59,6 +59,11 @@ SHRINK = """\
     cooldown: 500ms
     do: [{reduce: {rule: NAME, by: BY}}]
 """
+EXITS = [
+    "tif: ioc",
+    "tif: post_only, give_up: 6s, reprice_every: 700ms, clip: 0.004 BTC",
+    "tif: gtc, give_up: 3s, clip: 0.004 BTC",
+]
 ENTRIES = [
     "{type: limit, tif: ioc, collar: 1bps}",
     "{type: limit, tif: gtc, price: bin.bid, clip: 0.003 BTC, give_up: 8s}",
@@ -84,7 +89,7 @@ class Spread(Life):
         pick = self.rng.choice
         for key, values in {
             "NAME": [name], "BY": ["25%", "50%", "80%"], "ENTRY": ENTRIES,
-            "REFUSED": ["close", "close", "keep"], "THEN": ["market", "hold"],
+            "EXIT": EXITS, "REFUSED": ["close", "close", "keep"], "THEN": ["market", "hold"],
             "LEAD": [LEAD], "REPAIR": ["cheaper", "complete", "unwind"],
             "FAILURE": ["keep", "flatten"],
         }.items():  # fmt: skip
