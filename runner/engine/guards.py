@@ -109,10 +109,13 @@ class Guards:
     def look(self, run: RuleRun) -> None:
         """Bring each of them in line with what the trade holds."""
         trade = run.trade
-        if trade is None:
+        if trade is None or not watched(run):
+            return
+        if trade.guards and not held(trade):  # taken from outside: they would close another's
+            self.release(run)
             return
         for guard in trade.guards:
-            if run.trade is not trade or not watched(run) or not held(trade):
+            if run.trade is not trade or not watched(run):
                 return
             self.guarding.keep(run, trade, guard)
             if not guard.given_up and not self.guarding.in_line(trade, guard):

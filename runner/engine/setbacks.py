@@ -88,6 +88,7 @@ def moved_outside(desk: Desk, run: RuleRun, cause: str) -> None:
         elif run.state is RuleState.ENTERING:
             trade.incompletable = True  # what others took is not bought back
             _judge(desk, run)
+            desk.rules.guards.look(run)
         elif run.state is RuleState.LEAVING:
             desk.trades.go_on_leaving(run)
             desk.rules.guards.look(run)
@@ -100,6 +101,7 @@ def moved_outside(desk: Desk, run: RuleRun, cause: str) -> None:
         desk.trades.leave(run, cause)
     elif run.state is RuleState.ENTERING:
         _judge(desk, run)
+        desk.rules.guards.look(run)
     elif run.state is RuleState.LEAVING:
         desk.trades.go_on_leaving(run)
 

@@ -13,7 +13,7 @@ import pytest
 from runner.base.errors import WorldError
 from runner.engine.caretaking import with_care
 from runner.engine.commands import Cancel, Intent, Notify, OrderType, Purpose, Record, Topic, Trace
-from runner.engine.events import Done, End, Operator
+from runner.engine.events import Done, End, External, Operator
 from runner.engine.orphans import settle
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
@@ -332,14 +332,15 @@ def test_a_target_follows_the_fills_of_an_entry_that_comes_in_parts() -> None:
     ]
 
 
-def test_what_rests_of_an_entry_does_not_keep_its_stop_and_target_out() -> None:
-    resting = OrderPlan(type="limit", tif="gtc", collar=None, price=cast(Expr, None))
+def resting() -> tuple[Scenario, Signal, Intent]:
+    """An entry of 8 that rests; 3 of it are filled and guarded."""
+    order = OrderPlan(type="limit", tif="gtc", collar=None, price=cast(Expr, None))
     signal, knobs = Signal(), Knobs(stop=59_800.0, target=TARGET, prices=(60_000.0,))
     signal.when = False
     knobs.when[RULE], knobs.until[RULE] = (lambda _: signal.when), (lambda _: signal.until)
     mine = plan(Side.BUY, stop=True).rules[RULE]
     assert mine.trade is not None
-    legs = tuple(replace(leg, order=resting) for leg in mine.trade.legs)
+    legs = tuple(replace(leg, order=order) for leg in mine.trade.legs)
     mine = replace(mine, trade=replace(mine.trade, legs=legs))
     s = stage(arb_plan(mine, max_net_position={}), knobs)
     binance = s.exchanges["binance"]
@@ -350,8 +351,25 @@ def test_what_rests_of_an_entry_does_not_keep_its_stop_and_target_out() -> None:
     s.run(3 * SECOND)
     assert s.state(RULE) == "entering" and s.truth("bin") == 3
     assert sorted((i.type.value, i.lots) for i in standing(s)) == [("stop", 3), ("target", 3)]
-    binance.fill(entry.cid, entry.lots - 3)
+    return s, signal, entry
+
+
+def test_what_rests_of_an_entry_does_not_keep_its_stop_and_target_out() -> None:
+    s, _, entry = resting()
+    s.exchanges["binance"].fill(entry.cid, entry.lots - 3)
     s.run(SECOND)
     held = s.truth("bin")
     assert s.state(RULE) == "active" and held == entry.lots
     assert sorted((i.type.value, i.lots) for i in standing(s)) == [("stop", held), ("target", held)]
+
+
+def test_what_the_exchange_takes_while_the_entry_rests_takes_stop_and_target_with_it() -> None:
+    s, _, entry = resting()
+    binance = s.exchanges["binance"]
+    binance.positions["BTCUSDT"] = 0
+    s.push(External(exchange="binance", what="adl", market="bin", lots=-3, price=60_000.0))
+    s.run(SECOND)
+    assert s.lots("bin") == 0 and standing(s) == [] and s.state(RULE) == "entering"
+    binance.fill(entry.cid, 2)
+    s.run(SECOND)
+    assert sorted((i.type.value, i.lots) for i in standing(s)) == [("stop", 2), ("target", 2)]
