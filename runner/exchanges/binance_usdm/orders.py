@@ -20,13 +20,11 @@ from runner.engine.commands import OrderType
 from runner.engine.events import Account, Event, Fill, OrderView
 from runner.engine.proof import Journaled
 from runner.exchanges.api import (
-    AccountSetup,
     BudgetRule,
     Credentials,
     Decoded,
     HttpRequest,
     Keepalive,
-    KeyFacts,
     MarketBinding,
     Outcome,
     Request,
@@ -35,13 +33,13 @@ from runner.exchanges.api import (
 )
 from runner.exchanges.binance_usdm import algo, answers, wire
 from runner.exchanges.binance_usdm.market import ENDPOINTS
+from runner.exchanges.binance_usdm.settings import Settings
 from runner.exchanges.binance_usdm.sign import Signer
 from runner.exchanges.binance_usdm.user import UserStream
 from runner.exchanges.endpoints import resolve
 from runner.exchanges.pending import Names, Pending
 from runner.exchanges.wire import FOREIGN, MS, lots, parse
 
-MARGIN_MODES: Final[Mapping[str, str]] = {"cross": "CROSSED", "isolated": "ISOLATED"}
 BUDGETS: Final = (
     BudgetRule("orders_10s", 300, 10_000_000_000),
     BudgetRule("orders_1m", 1200, 60_000_000_000),
@@ -53,7 +51,7 @@ _SYMBOL: Final = re.compile(r"[A-Z0-9_]{2,32}")
 _PAGE: Final = 1000
 
 
-class BinanceUsdmOrders:
+class BinanceUsdmOrders(Settings):
     """See `runner.exchanges.api.OrderCodec`."""
 
     budgets = BUDGETS
@@ -71,11 +69,10 @@ class BinanceUsdmOrders:
         for binding in bindings:
             if not _SYMBOL.fullmatch(binding.symbol):
                 raise FileError(f"binance_usdm: {binding.symbol!r} cannot be a symbol")
-        self.network = network
-        self._urls = urls
+        signer = Signer(credentials.key, credentials.secret, urls["rest"])
+        super().__init__(network, urls, signer)
         self._exchange = exchange
         self._by_symbol = {binding.symbol: binding for binding in bindings}
-        self._signer = Signer(credentials.key, credentials.secret, urls["rest"])
         self._socket_entry = order_entry == "websocket" and "trade" in urls
         self._algos = algo.Algos(self._by_symbol, prefix)
         self._stream = UserStream(exchange, self._by_symbol, prefix, self._algos)
@@ -360,74 +357,15 @@ class BinanceUsdmOrders:
         """Return the whole account; ExchangeError on nonsense."""
         return answers.account(bodies, self._exchange, self._stream, t, wall)
 
-    def fees(self, symbol: str, now_ms: int) -> HttpRequest | None:
-        """Return the request for the account's own fee rates."""
-        query = f"symbol={symbol}"
-        return self._signer.signed("GET", "/fapi/v1/commissionRate", query, now_ms, weight=20)
-
-    def parse_fees(self, body: bytes) -> tuple[float, float]:
-        """Return (maker, taker) as ratios."""
-        rates = parse(body, wire.Commission, "binance_usdm commissionRate")
-        return rates.makerCommissionRate, rates.takerCommissionRate
-
-    def setup(self, symbols: Sequence[str], now_ms: int) -> list[HttpRequest]:
-        """Return the requests for position mode, leverage and margin mode."""
-        configs = [
-            self._signer.signed(
-                "GET", "/fapi/v1/symbolConfig", f"symbol={symbol}", now_ms, weight=5
-            )
-            for symbol in symbols
-        ]
-        return [
-            self._signer.signed("GET", "/fapi/v1/positionSide/dual", "", now_ms, weight=30),
-            *configs,
-        ]
-
-    def parse_setup(self, bodies: Sequence[bytes]) -> AccountSetup:
-        """Return the settings; ExchangeError on nonsense."""
-        return answers.setup(bodies)
-
-    def set_leverage(self, symbol: str, leverage: int, now_ms: int) -> HttpRequest:
-        """Return the request that sets a symbol's leverage."""
-        query = f"symbol={symbol}&leverage={leverage}"
-        return self._signer.signed("POST", "/fapi/v1/leverage", query, now_ms)
-
-    def set_margin_mode(self, symbol: str, mode: str, now_ms: int) -> HttpRequest | None:
-        """Return the request that sets a symbol's margin mode: cross or isolated."""
-        query = f"symbol={symbol}&marginType={MARGIN_MODES[mode]}"
-        return self._signer.signed("POST", "/fapi/v1/marginType", query, now_ms)
-
     def dead_man(self, symbol: str, ms: int, now_ms: int) -> HttpRequest | None:
         """Return the request that starts a symbol's countdown anew, or ends it (0)."""
         query = f"symbol={symbol}&countdownTime={ms}"
         path = "/fapi/v1/countdownCancelAll"
         return self._signer.signed("POST", path, query, now_ms, weight=10)
 
-    def set_position_mode(self, mode: str, now_ms: int) -> HttpRequest | None:
-        """Return the request that sets the account's position mode: one_way or hedge."""
-        query = f"dualSidePosition={'true' if mode == 'hedge' else 'false'}"
-        return self._signer.signed("POST", "/fapi/v1/positionSide/dual", query, now_ms)
-
-    def parse_set(self, status: int, body: bytes) -> None:
-        """Accept the answer to a setting; Rejected unless it is so now."""
-        answers.done(status, body)
-
     def learn(self, exchange_id: str, cid: str) -> None:
         """Tell which client id an order id belongs to."""
         self._names.learn(exchange_id, cid)
-
-    def key_facts(self, now_ms: int) -> HttpRequest | None:
-        """Return the request for the key's permissions; None where the network has none."""
-        base = self._urls.get("sapi")
-        if base is None and self.network in ("sim", "custom"):
-            base = self._urls["rest"]
-        if base is None:
-            return None
-        return self._signer.signed("GET", "/sapi/v1/account/apiRestrictions", "", now_ms, base=base)
-
-    def parse_key_facts(self, body: bytes) -> KeyFacts:
-        """Return what the exchange says of the key."""
-        return answers.key_facts(body)
 
     def budgets_from(self, headers: Mapping[str, str]) -> list[tuple[str, int, int, int]]:
         """Read the used budgets from an answer's headers."""

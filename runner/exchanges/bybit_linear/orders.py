@@ -19,12 +19,10 @@ from runner.base.errors import ExchangeError, FileError
 from runner.engine.events import Account, Event, Fill, OrderView
 from runner.engine.proof import Journaled
 from runner.exchanges.api import (
-    AccountSetup,
     BudgetRule,
     Credentials,
     Decoded,
     HttpRequest,
-    KeyFacts,
     MarketBinding,
     Outcome,
     Request,
@@ -34,6 +32,7 @@ from runner.exchanges.api import (
 from runner.exchanges.bybit_linear import answers, private, wire
 from runner.exchanges.bybit_linear.errors import NO_ORDER
 from runner.exchanges.bybit_linear.market import ENDPOINTS, PING
+from runner.exchanges.bybit_linear.settings import Settings
 from runner.exchanges.bybit_linear.sign import (
     WINDOW_MS,
     Signer,
@@ -45,7 +44,6 @@ from runner.exchanges.endpoints import resolve
 from runner.exchanges.pending import Pending
 from runner.exchanges.wire import FOREIGN, MS, header_int, number
 
-MARGIN_MODES: Final[Mapping[str, str]] = {"cross": "REGULAR_MARGIN", "isolated": "ISOLATED_MARGIN"}
 SECOND: Final = 1_000_000_000
 BUDGETS: Final = (
     BudgetRule("order_create", 10, SECOND, rolling=True),
@@ -66,7 +64,7 @@ _TOPICS: Final = (
 )
 
 
-class BybitLinearOrders:
+class BybitLinearOrders(Settings):
     """See `runner.exchanges.api.OrderCodec`."""
 
     budgets = BUDGETS
@@ -83,9 +81,9 @@ class BybitLinearOrders:
         for binding in bindings:
             if not _SYMBOL.fullmatch(binding.symbol):
                 raise FileError(f"bybit_linear: {binding.symbol!r} cannot be a symbol")
+        by_symbol = {binding.symbol: binding for binding in bindings}
+        super().__init__(Signer(credentials.key, credentials.secret, urls["rest"]), by_symbol)
         self._urls = urls
-        self._by_symbol = {binding.symbol: binding for binding in bindings}
-        self._signer = Signer(credentials.key, credentials.secret, urls["rest"])
         self._socket_entry = order_entry == "websocket" and "trade" in urls
         self._reader = answers.Reader(exchange, self._by_symbol, prefix)
         self._pending = Pending()
@@ -360,63 +358,11 @@ class BybitLinearOrders:
         ]
         return self._reader.account(wallets, rows, True, t, wall)
 
-    def fees(self, symbol: str, now_ms: int) -> HttpRequest | None:
-        """Return the request for the account's own fee rates."""
-        return self._signer.get("/v5/account/fee-rate", f"category=linear&symbol={symbol}", now_ms)
-
-    def parse_fees(self, body: bytes) -> tuple[float, float]:
-        """Return (maker, taker) as ratios."""
-        rows = answers.result(body, wire.Listing[private.FeeRate], "fee-rate").rows
-        if not rows:
-            raise ExchangeError("bybit_linear fee-rate: no rates")
-        return number(rows[0].makerFeeRate), number(rows[0].takerFeeRate)
-
-    def setup(self, symbols: Sequence[str], now_ms: int) -> list[HttpRequest]:
-        """Return the requests for margin mode, position mode and leverage."""
-        info = self._signer.get("/v5/account/info", "", now_ms)
-        return [info, *self._position_lists(symbols, now_ms)]
-
-    def parse_setup(self, bodies: Sequence[bytes]) -> AccountSetup:
-        """Return the settings; ExchangeError on nonsense."""
-        return answers.setup(bodies)
-
-    def set_leverage(self, symbol: str, leverage: int, now_ms: int) -> HttpRequest:
-        """Return the request that sets a symbol's leverage, both ways alike."""
-        body = (
-            f'{{"category":"linear","symbol":"{symbol}","buyLeverage":"{leverage}",'
-            f'"sellLeverage":"{leverage}"}}'
-        )
-        return self._signer.post("/v5/position/set-leverage", body, now_ms)
-
-    def set_margin_mode(self, symbol: str, mode: str, now_ms: int) -> HttpRequest | None:
-        """Return the request that sets the margin mode, which is the whole account's."""
-        body = f'{{"setMarginMode":"{MARGIN_MODES[mode]}"}}'
-        return self._signer.post("/v5/account/set-margin-mode", body, now_ms)
-
     def dead_man(self, symbol: str, ms: int, now_ms: int) -> HttpRequest | None:
         """Return None: an ordinary account has no such switch (E0512)."""
 
-    def set_position_mode(self, mode: str, now_ms: int) -> HttpRequest | None:
-        """Return the request that sets the position mode: of the symbol, or of all USDT ones."""
-        symbols = list(self._by_symbol)
-        whose = f'"symbol":"{symbols[0]}"' if len(symbols) == 1 else '"coin":"USDT"'
-        body = f'{{"category":"linear",{whose},"mode":{3 if mode == "hedge" else 0}}}'
-        return self._signer.post("/v5/position/switch-mode", body, now_ms)
-
-    def parse_set(self, status: int, body: bytes) -> None:
-        """Accept the answer to a setting; Rejected unless it is so now."""
-        answers.done(status, body)
-
     def learn(self, exchange_id: str, cid: str) -> None:
         """Do nothing: Bybit's executions name the client id."""
-
-    def key_facts(self, now_ms: int) -> HttpRequest | None:
-        """Return the request for the key's permissions."""
-        return self._signer.get("/v5/user/query-api", "", now_ms)
-
-    def parse_key_facts(self, body: bytes) -> KeyFacts:
-        """Return what the exchange says of the key."""
-        return answers.key_facts(body)
 
     def budgets_from(self, headers: Mapping[str, str]) -> list[tuple[str, int, int, int]]:
         """Read the counter of the answered endpoint; which one it was the caller knows."""
@@ -426,14 +372,6 @@ class BybitLinearOrders:
         if limit is None or left is None:
             return []
         return [("endpoint", limit - left, limit, (reset or 0) * MS)]
-
-    def _position_lists(
-        self, symbols: Sequence[str] | Mapping[str, object], now_ms: int
-    ) -> list[HttpRequest]:
-        return [
-            self._signer.get("/v5/position/list", f"category=linear&symbol={symbol}", now_ms)
-            for symbol in symbols
-        ]
 
 
 def order_codec(
