@@ -25,8 +25,8 @@ from runner.base.ids import fingerprint, new_run_id
 from runner.engine.commands import Intent
 from runner.engine.events import Fill
 from runner.engine.orphans import ADOPTED
+from runner.engine.restoring import split_fills
 from runner.engine.saved import Saved
-from runner.engine.snapshot import split_fills
 from runner.spec.markets import LONGEST_AGE
 from runner.spec.plan import Plan
 from runner.spec.rule_plan import Care

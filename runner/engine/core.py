@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from runner.engine import build, orderflow, snapshot
+from runner.engine import build, orderflow, restoring, snapshot
 from runner.engine.commands import Command, Resync, Trace
 from runner.engine.desk import MarketLike
 from runner.engine.events import (
@@ -67,7 +67,7 @@ class Engine:
     """One strategy's state machine.
 
     `program` is a builder that gets the streams and the cells (see `build.compiled`). `restored`
-    is what `snapshot.Saved` describes; the first event then restores it, because only then the
+    is what `saved.Saved` describes; the first event then restores it, because only then the
     times are known. `watching` False leaves no traces. FileError when the plan asks for something
     that this version does not do.
     """
@@ -317,7 +317,7 @@ class Engine:
         for cell in self.trade_cells.values():
             cell.price_fees(desk.now)
         if self.restored is not None:
-            self.orphans = snapshot.restore(desk, self.restored, adopt=self._adopt)
+            self.orphans = restoring.restore(desk, self.restored, adopt=self._adopt)
             self.sources.restore(self.restored.sources, self.restored.heard)
             self.world.after_restore()
         self.sources.start()

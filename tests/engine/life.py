@@ -9,9 +9,9 @@ from runner.engine.build import compiled
 from runner.engine.commands import OrderType
 from runner.engine.events import Operator
 from runner.engine.limits import Mode
+from runner.engine.saved import Saved
 from runner.engine.scenario import Fate, Scenario, Truth
 from runner.engine.scripted import Change, ScriptedExchange
-from runner.engine.snapshot import Saved
 from runner.engine.timers import MS, SECOND
 from runner.spec.plan import Plan
 from tests.engine.test_restart import journal

@@ -10,9 +10,9 @@ from runner.engine.build import compiled
 from runner.engine.commands import Notify, Record
 from runner.engine.events import Fill, Operator
 from runner.engine.reading import cell_streams, identity
+from runner.engine.restoring import split_fills
 from runner.engine.saved import Saved
 from runner.engine.scenario import Scenario
-from runner.engine.snapshot import split_fills
 from runner.engine.timers import MS, SECOND
 from runner.spec.load import load
 from runner.spec.plan import Plan
