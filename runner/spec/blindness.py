@@ -13,7 +13,7 @@ from runner.lang.windowing import WindowSpec, needs_every_event, reads_only_mids
 from runner.spec.context import Context
 from runner.spec.market_plan import StreamKind
 from runner.spec.markets import MarketDraft
-from runner.spec.rules import RuleDraft
+from runner.spec.rule_draft import RuleDraft
 
 
 def check(rule: RuleDraft, markets: dict[str, MarketDraft], ctx: Context) -> None:

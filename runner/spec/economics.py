@@ -36,7 +36,7 @@ from runner.market.instruments import Side
 from runner.spec.context import Context, fold, section
 from runner.spec.market_plan import StreamKind
 from runner.spec.resting import DEFAULT_COLLAR
-from runner.spec.rules import RuleDraft
+from runner.spec.rule_draft import RuleDraft
 
 Bounds = tuple[float, float]
 

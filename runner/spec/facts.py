@@ -17,7 +17,7 @@ from runner.spec import catalogue, economics
 from runner.spec.context import Context, exact, fold, section
 from runner.spec.exchanges import ExchangeDraft
 from runner.spec.markets import MarketDraft
-from runner.spec.rules import LegDraft, RuleDraft
+from runner.spec.rule_draft import LegDraft, RuleDraft
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from runner.lang.tree import (
 )
 from runner.lang.types import Type
 from runner.spec.context import Context
-from runner.spec.rules import RuleDraft
+from runner.spec.rule_draft import RuleDraft
 
 _FLIP = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _INVERT = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}

@@ -32,7 +32,8 @@ from runner.spec.params import Given, read_file, read_params
 from runner.spec.plan import ParamPlan, Plan, RunPlan
 from runner.spec.risk import check_must, read_risk, read_run
 from runner.spec.risk_plan import RiskPlan
-from runner.spec.rules import RuleDraft, first_leg, plan_rule, read_rules
+from runner.spec.rule_draft import RuleDraft, plan_rule
+from runner.spec.rules import first_leg, read_rules
 from runner.spec.secrets import mask_literals
 from runner.spec.shape import check_shape
 from runner.spec.signals import read_signals, read_sizing

@@ -13,7 +13,7 @@ from runner.spec.market_plan import StreamKind
 from runner.spec.markets import MarketDraft
 from runner.spec.quotes import QuoteKeys, check_budget
 from runner.spec.risk_plan import RiskPlan
-from runner.spec.rules import RuleDraft
+from runner.spec.rule_draft import RuleDraft
 
 _HEDGE = "hedge: {policy: together, max_gap: ..., repair_within: ..., on_failure: flatten}"
 

@@ -13,7 +13,7 @@ from runner.spec.markets import MarketDraft
 from runner.spec.parts import FIRINGS, Quantity
 from runner.spec.plan import RunPlan
 from runner.spec.risk_plan import DailyLoss, RiskPlan
-from runner.spec.rules import RuleDraft
+from runner.spec.rule_draft import RuleDraft
 from runner.spec.suggest import hint, nearest
 from runner.spec.trips import (
     read_breakers,

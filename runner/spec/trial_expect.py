@@ -16,7 +16,7 @@ from runner.lang.tree import Expr
 from runner.lang.types import Sort, Type
 from runner.spec.context import Context, exact, flag, section, text
 from runner.spec.markets import MarketDraft
-from runner.spec.rules import RuleDraft
+from runner.spec.rule_draft import RuleDraft
 from runner.spec.source_plan import SourcePlan
 from runner.spec.suggest import hint
 from runner.spec.trial_plan import Bound, Expected, Never, OrderWanted

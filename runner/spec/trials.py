@@ -13,7 +13,7 @@ from runner.lang.nodes import Entry, Mapping, Scalar, Sequence
 from runner.spec.context import Context, flag, section, text
 from runner.spec.markets import MarketDraft
 from runner.spec.params import check_value
-from runner.spec.rules import RuleDraft
+from runner.spec.rule_draft import RuleDraft
 from runner.spec.suggest import hint
 from runner.spec.trial_expect import Expectations, Known
 from runner.spec.trial_feed import Feeds

@@ -6,7 +6,7 @@ from runner.lang import tree
 from runner.lang.nodes import Mapping, Scalar
 from runner.spec.context import Context, section, text
 from runner.spec.risk_plan import RiskPlan
-from runner.spec.rules import RuleDraft
+from runner.spec.rule_draft import RuleDraft
 from runner.spec.source_options import read_schedule
 from runner.spec.source_plan import RetryPlan, SourcePlan, SourceType, TriggerPlan
 from runner.spec.sources import SCHEDULE_AGE, SourceDraft

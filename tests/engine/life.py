@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from runner.base.rng import seeded
@@ -22,7 +23,7 @@ WARM = 4500 * MS
 HAPPENINGS = 40
 
 
-class Life:
+class Life(ABC):
     """One strategy over all its processes; a subclass says what happens and what must hold.
 
     `hurt_at` is when something last happened to it: what needs peace is asked for later.
@@ -42,17 +43,17 @@ class Life:
 
     # -- what a subclass says
 
+    @abstractmethod
     def make(self) -> Plan:
         """Return the strategy."""
-        raise NotImplementedError
 
+    @abstractmethod
     def happenings(self) -> Sequence[Callable[[], None]]:
         """Return what may happen, the likely more than once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def law(self) -> None:
         """Assert what holds after every event."""
-        raise NotImplementedError
 
     def end(self) -> None:
         """Assert what holds when all faults are off and everything was closed."""

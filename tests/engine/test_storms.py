@@ -6,6 +6,7 @@ end the exchange agrees with us and nothing of ours is left there.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -80,9 +81,9 @@ class Spread(Life):
 
     quotes = written.QUOTES
 
+    @abstractmethod
     def text(self) -> tuple[str, str]:
         """Return the rule with its name."""
-        raise NotImplementedError
 
     def make(self) -> Plan:
         name, rules = self.text()
