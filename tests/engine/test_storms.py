@@ -254,8 +254,15 @@ class Shared(Guarded):
         return self.rng.choice(["short", "pair"]), SHORT + pair + SHRINK
 
     def law(self) -> None:
-        """No rule's part is turned round, whoever else holds that side."""
-        for ledger in self.s.engine.desk.ledgers:
+        """In peace no rule's part is turned round, whoever else holds that side.
+
+        A close and a stop that execute while their exchange cannot be reached may do it: that is
+        settled between the rules (`netting`).
+        """
+        desk = self.s.engine.desk
+        if self.s.t - self.hurt_at < CALM or not self.active or desk.orders.open:
+            return
+        for ledger in desk.ledgers:
             sign = 1 if ledger.market == "byb" else -1
             assert ledger.lots * sign >= 0, f"{ledger.rule} holds {ledger.lots} of {ledger.market}"
 
