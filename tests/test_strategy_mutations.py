@@ -70,7 +70,7 @@ OWN: dict[str, dict[str, Mutation]] = {
         "the other way round": sub(r"yearly < 0 and", "yearly > 0 and"),
     },
     "dca": {
-        "every day": sub(r"MON\", zone", "*\", zone"),
+        "every day": sub(r"\* MON\"", "* *\""),
         "at nine": sub(r"0 8 \* \* MON", "0 9 * * MON"),
         "never given up": sub(r"^      give_up: .*\n", ""),
         "whether it is cheap does not matter": sub(r" \* \(2 if cheap else 1\)", " * 1"),
