@@ -16,6 +16,6 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
 
 @pytest.fixture(scope="module")
 def sim() -> Iterator[Running]:
-    """Run a quiet simulator for a module."""
-    with launch(seed=11, dislocations=False) as running:
+    """Run a quiet simulator for a module; foreign clients do not keep rates by themselves."""
+    with launch(seed=11, dislocations=False, limit_factor=10) as running:
         yield running

@@ -43,13 +43,6 @@ def client(request: pytest.FixtureRequest, sim: Running) -> Any:
     return client
 
 
-@pytest.fixture(autouse=True)
-def within_ten_a_second(client: Any) -> None:
-    """Bybit allows ten orders a second, in the simulator too."""
-    if client.id == "bybit":
-        time.sleep(0.25)
-
-
 _MADE = iter(range(1, 10_000))
 
 

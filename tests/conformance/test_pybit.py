@@ -37,12 +37,6 @@ def client(sim: Running) -> Any:
     return connect(sim)
 
 
-@pytest.fixture(autouse=True)
-def within_ten_a_second() -> None:
-    """Bybit allows ten orders a second, in the simulator too."""
-    time.sleep(0.25)
-
-
 def cid() -> str:
     """Return a client id never used before."""
     return f"pybit-{next(_MADE)}"
