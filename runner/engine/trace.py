@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -212,19 +213,21 @@ class Traces:
         self, rule: str, cause: str, before: str, after: str, refusal: Refusal | None, *,
         quiet: bool,
     ) -> None:  # fmt: skip
-        if not self.watching:
-            return
-        by = self._desk.cause
+        if self.watching:
+            by = self._desk.cause
+            build = partial(self._build, rule, cause, by, before, after, refusal, quiet)
+            self._desk.after.append(build)
 
-        def build() -> None:
-            moment = self._moment(rule, cause, by, before, after, refusal)
-            self._keep(moment, after if refusal is None else refusal.code)
-            if not quiet:
-                self._rows.append(moment)
-                self._desk.emit(moment.brief())
-            self._looks.moved(self._desk.rules.runs[rule], before, after)
-
-        self._desk.after.append(build)
+    def _build(
+        self, rule: str, cause: str, by: Any, before: str, after: str, refusal: Refusal | None,
+        quiet: bool,
+    ) -> None:  # fmt: skip
+        moment = self._moment(rule, cause, by, before, after, refusal)
+        self._keep(moment, after if refusal is None else refusal.code)
+        if not quiet:
+            self._rows.append(moment)
+            self._desk.emit(moment.brief())
+        self._looks.moved(self._desk.rules.runs[rule], before, after)
 
     def _changed(self, rule: str, state: str, first: Block) -> None:
         """Something else stands first in a rule's way, as a look found."""
