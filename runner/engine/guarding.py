@@ -143,8 +143,8 @@ class Guarding:
         """Replace one for more than is held, when nothing moves that."""
         if order.intent.lots - order.filled <= held(trade):
             return
-        if run.resting and shared(self.desk, trade.legs[0]):
-            due = order.sent_at + SHRINK_EVERY  # the exit fills in parts
+        if (run.resting or run.reducing) and shared(self.desk, trade.legs[0]):
+            due = order.sent_at + SHRINK_EVERY  # what leaves fills in parts
             if self.desk.now < due:
                 self.desk.timers.at(due, self._again, (run, trade, guard, guard.since))
                 return

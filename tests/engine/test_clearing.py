@@ -205,3 +205,14 @@ def test_while_an_exit_rests_they_shrink_with_its_fills_where_others_hold_that_s
     binance.fill(exit_order.cid, left)
     s.run(2 * SECOND)
     assert mine(s) == 0 and standing(s) == [] and closed_by(s) == ["until"]
+
+
+def test_while_a_part_is_closed_in_tries_they_shrink_with_its_fills_beside_others() -> None:
+    s, _ = beside_another_rule()
+    held = mine(s)
+    s.exchanges["binance"].fates["bin"] = deque([Fate.PARTIAL] + [Fate.NOTHING] * 30)
+    s.engine.desk.trades.reduce(s.engine.desk.rules.runs[RULE], "reduced by test", (held - 4,))
+    s._carry_out(s.engine.lasting())
+    s.run(3 * SECOND)
+    assert s.state(RULE) == "leaving" and mine(s) == held - 2
+    assert sorted(i.lots for i in standing(s)) == [held - 2] * 2, "not for what is closed already"
