@@ -38,8 +38,8 @@ from runner.engine.limits import Mode
 from runner.engine.netting import net_out
 from runner.engine.order import Order
 from runner.engine.passes import Pass, send
-from runner.engine.positions import base_free, covered, told
-from runner.engine.sizing import Draft, too_small
+from runner.engine.positions import base_free, covered, exit_misfit, told, too_little
+from runner.engine.sizing import Draft
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Leaving, Leg, Trade
 from runner.market.instruments import Side
@@ -243,8 +243,7 @@ class Closing:
 
     def offer_of(self, leg: Leg, lots: int) -> Offer:
         """Return an offer of a leg that has no price yet."""
-        side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
-        return Offer(leg, side, lots, Can.BLOCKED, price=leg.listed.last_mid())
+        return Offer(leg, leg.exit_side, lots, Can.BLOCKED, price=leg.listed.last_mid())
 
     def retry(self, trade: Trade) -> int:
         """Return the pause between tries, ns."""
@@ -258,32 +257,18 @@ class Closing:
             lots = abs(leg.ledger.lots) - _kept(trade, leg)
             if lots <= 0 or (only and leg.market != only):
                 continue
-            side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
-            price = leg.listed.last_mid()
-            draft = Draft(leg.index, leg.market, side, OrderType.MARKET, Tif.IOC, lots, 0, price)
-            reduce_only = leg.listed.perpetual and covered(self.desk, leg, lots)
-            small = too_small(draft, leg.listed, reduce_only=reduce_only)
-            if small is None or small.code == "max_qty":
+            if not too_little(self.desk, leg, lots):
                 legs.append(leg)
         return legs
 
     def residual(self, offer: Offer) -> bool:
         """Whether an offer is too small to trade."""
-        if offer.lots <= 0:
-            return True
-        draft = Draft(
-            offer.leg.index, offer.leg.market, offer.side, offer.type, Tif.IOC, offer.lots,
-            offer.ticks, offer.price,
-        )  # fmt: skip
-        exempt = offer.leg.listed.perpetual and covered(self.desk, offer.leg, offer.lots)
-        return too_small(draft, offer.leg.listed, reduce_only=exempt) is not None
+        return exit_misfit(self.desk, offer.leg, offer.lots, offer.price) is not None
 
     def _offer(self, trade: Trade, leg: Leg) -> Offer:
         desk, leaving = self.desk, trade.leaving
         assert leaving is not None
-        side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
-        lots = max(self.closable(leg) - _kept(trade, leg), 0)
-        offer = Offer(leg, side, lots, Can.BLOCKED)
+        offer = self.offer_of(leg, max(self.closable(leg) - _kept(trade, leg), 0))
         venue = desk.venue_of(leg.market)
         mid = leg.listed.mid()
         if mid == mid:
@@ -328,7 +313,7 @@ class Closing:
         since = leaving.missing_since.setdefault(offer.leg.market, self.desk.now)
         if self.desk.now - since < trade.repair_within:
             offer.can = Can.WAIT
-        elif offer.leg.listed.perpetual and covered(self.desk, offer.leg, offer.lots):
+        elif covered(self.desk, offer.leg, offer.lots):
             self._at_market(offer)
         else:
             offer.why = "no book"

@@ -25,18 +25,17 @@ from typing import TYPE_CHECKING
 from runner.engine.cancels import cancel_order
 from runner.engine.checks_order import firing
 from runner.engine.codes import Refusal, Why
-from runner.engine.commands import OrderType, Tif, Topic
+from runner.engine.commands import Topic
 from runner.engine.limits import Mode
-from runner.engine.positions import covered
+from runner.engine.positions import too_little
 from runner.engine.rule import HOLDING, RuleState
-from runner.engine.sizing import Draft, too_small
 from runner.engine.timers import SECOND
 from runner.spec.rule_plan import Deed, DeedPlan
 
 if TYPE_CHECKING:
     from runner.engine.desk import Desk
     from runner.engine.rule import RuleRun
-    from runner.engine.trade import Leg, Trade
+    from runner.engine.trade import Trade
 
 EPSILON = 1e-9
 _CLOSES = frozenset({Deed.REDUCE, Deed.FLATTEN})
@@ -183,18 +182,10 @@ class Deeds:
             taken = leg.filled - target
             if taken <= 0:
                 return f"a share of {by:.4g} of {leg.market} is less than a lot"
-            if self._too_small(leg, taken):
+            if too_little(self.desk, leg, taken):
                 return f"a share of {by:.4g} of {leg.market} is under the exchange's minimum"
             keep.append(abs(leg.ledger.lots) - taken)
         return tuple(keep)
-
-    def _too_small(self, leg: Leg, lots: int) -> bool:
-        side = leg.side.opposite
-        price = leg.listed.last_mid()
-        draft = Draft(leg.index, leg.market, side, OrderType.MARKET, Tif.IOC, lots, 0, price)
-        exempt = leg.listed.perpetual and covered(self.desk, leg, lots)
-        small = too_small(draft, leg.listed, reduce_only=exempt)
-        return small is not None and small.code is not Why.MAX_QTY
 
 
 def targets(trade: Trade, by: float) -> list[int]:

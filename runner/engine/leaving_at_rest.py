@@ -39,11 +39,10 @@ from runner.engine.leaving_in_pairs import LEAD, Partners
 from runner.engine.limits import CLOSES, STOP, Mode
 from runner.engine.order import TERMINAL, Order, OrderState
 from runner.engine.passes import Pass, send
-from runner.engine.positions import covered
-from runner.engine.sizing import TIFS, Draft, too_small
+from runner.engine.positions import covered, exit_misfit
+from runner.engine.sizing import TIFS, Draft
 from runner.engine.timers import SECOND
 from runner.engine.trade import Leaving, Leg, Trade
-from runner.market.instruments import Side
 from runner.spec.rule_plan import ClosePlan, RestPlan
 
 if TYPE_CHECKING:
@@ -223,7 +222,7 @@ class ExitsAtRest:
 
     def _touch(self, leg: Leg) -> int:
         """Return the best price of the side that the exit rests on, in ticks; 0 without a book."""
-        side = _side(leg)
+        side = leg.exit_side
         own, far = leg.listed.touch(side.opposite), leg.listed.touch(side)
         if not isfinite(own) or not isfinite(far):
             return 0
@@ -232,7 +231,7 @@ class ExitsAtRest:
     def _draft(self, trade: Trade, lots: int, ticks: int) -> Draft:
         leg = trade.legs[LEAD]
         price, tif = ticks * leg.listed.instrument.tick_f, TIFS[_close(trade).tif]
-        return Draft(leg.index, leg.market, _side(leg), OrderType.LIMIT, tif, lots, ticks, price)
+        return Draft(leg.index, leg.market, leg.exit_side, OrderType.LIMIT, tif, lots, ticks, price)
 
     def _clip(self, trade: Trade, whole: Draft) -> Draft | None:
         """Return a clip of an exit; all of it where a part would be too small to trade.
@@ -254,9 +253,7 @@ class ExitsAtRest:
         return whole if self._small(trade, draft) or self._small(trade, rest) else draft
 
     def _small(self, trade: Trade, draft: Draft) -> bool:
-        leg = trade.legs[LEAD]
-        exempt = leg.listed.perpetual and covered(self.desk, leg, draft.lots)
-        return too_small(draft, leg.listed, reduce_only=exempt) is not None
+        return exit_misfit(self.desk, trade.legs[LEAD], draft.lots, draft.price) is not None
 
     # -- times
 
@@ -299,10 +296,6 @@ def told(desk: Desk, run: RuleRun) -> str:
 def _cancel(desk: Desk, order: Order) -> None:
     if not order.cancel_asked and not order.terminal and not order.immediate:
         cancel_order(desk, order)
-
-
-def _side(leg: Leg) -> Side:
-    return Side.SELL if leg.ledger.lots > 0 else Side.BUY
 
 
 def _streams(leg: Leg) -> list[str]:

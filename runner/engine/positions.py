@@ -9,10 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runner.engine.accounts import GRACE
+from runner.engine.codes import Why
 from runner.engine.commands import Purpose
 from runner.engine.ledger import EPSILON
+from runner.engine.sizing import misfit
 
 if TYPE_CHECKING:
+    from runner.engine.codes import Refusal
     from runner.engine.desk import Desk
     from runner.engine.trade import Leg
     from runner.market.instruments import Side
@@ -49,6 +52,17 @@ def covered(desk: Desk, leg: Leg, lots: int) -> bool:
         return False
     direction = 1 if leg.ledger.lots > 0 else -1
     return position_now(desk, leg.market) * direction >= lots
+
+
+def exit_misfit(desk: Desk, leg: Leg, lots: int, price: float) -> Refusal | None:
+    """Return why the exchange would not take a reduction of a leg by `lots` in one order."""
+    return misfit(leg.listed, lots, price, covered(desk, leg, lots))
+
+
+def too_little(desk: Desk, leg: Leg, lots: int) -> bool:
+    """Whether `lots` of a leg are less than the exchange trades; too many go in several orders."""
+    no = exit_misfit(desk, leg, lots, leg.listed.last_mid())
+    return no is not None and no.code is not Why.MAX_QTY
 
 
 def room_for_exit(desk: Desk, market: str, side: Side, *, waits: bool = False) -> int:

@@ -94,7 +94,7 @@ class QuoteExits:
         if not orders and not self.desk.rules.closing.left_of(trade):
             self.desk.trades.left(run)
             return
-        side = Side.SELL if leg.ledger.lots > 0 else Side.BUY
+        side = leg.exit_side
         order = orders[-1] if orders else None
         wanted = self._exit_wanted(leg, side)
         state = self.quoting.side(run.plan.name, side)

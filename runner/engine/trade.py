@@ -45,6 +45,11 @@ class Leg:
         return self.plan.side
 
     @property
+    def exit_side(self) -> Side:
+        """The side that closes what its ledger holds."""
+        return Side.SELL if self.ledger.lots > 0 else Side.BUY
+
+    @property
     def filled(self) -> int:
         """What the trade holds, in the leg's own direction."""
         return (self.ledger.lots - self.start) * self.plan.side.sign

@@ -100,7 +100,7 @@ class Working:
         for leg in trade.legs:
             if leg is lead:
                 continue
-            lacking = int(lead.share * leg.planned + 1e-6) - leg.filled - self._under_way(run, leg)
+            lacking = self._lacking(run, lead, leg)
             draft = self._hedge(leg, lacking) if lacking > 0 else None
             if draft is None:
                 whole = whole and lacking <= 0
@@ -174,6 +174,10 @@ class Working:
         self.follow(run)
         self.desk.rules.groups.look(run)
 
+    def _lacking(self, run: RuleRun, lead: Leg, leg: Leg) -> int:
+        """Return what a leg needs to be level with the lead, beside what is on its way."""
+        return int(lead.share * leg.planned + 1e-6) - leg.filled - self._under_way(run, leg)
+
     def _under_way(self, run: RuleRun, leg: Leg) -> int:
         return sum(
             o.open_lots
@@ -200,7 +204,7 @@ class Working:
         if any(not o.immediate for o in self.desk.rules.groups.unsettled(run)):
             return False
         for leg in trade.legs:
-            lacking = int(lead.share * leg.planned + 1e-6) - leg.filled - self._under_way(run, leg)
+            lacking = self._lacking(run, lead, leg)
             if leg is not lead and lacking > 0 and _tradeable(leg, lacking):
                 return True
         return False
