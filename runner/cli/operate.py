@@ -16,7 +16,6 @@ from runner.base.errors import UsageError, WorldError
 from runner.store.lock import alive
 from runner.store.state_dir import Halted, StateDir, state_root, strategies
 
-NOT_RUNNING = 3
 _CARE = {"hold": "held", "close": "to be closed"}
 
 

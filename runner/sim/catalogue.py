@@ -12,8 +12,6 @@ from decimal import Decimal
 MONEY = 100_000_000
 """Units of money in one USDT."""
 
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-
 
 def decimal_text(units: int, decimals: int) -> str:
     """Write `units` of 10^-decimals with exactly that many decimals."""

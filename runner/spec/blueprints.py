@@ -33,7 +33,6 @@ LARGEST = 65_536
 MARK = "# -- blueprint "
 """begins the line between a strategy and a blueprint in their common text"""
 DIVIDES = f"a line begins with `{MARK.strip()}`, which divides files"
-SECTIONS = ("params", "markets", "signals", "sizing", "rules")
 _KEYS = frozenset({"version", "name", "about", "inputs", "markets", "signals", "sizing", "rules"})
 _PREFIX = re.compile(r"[a-z][a-z0-9_]{0,19}\Z")
 _WORDS = re.compile(r"\"[^\"]*\"|'[^']*'|(?<![\w.])[A-Za-z_]\w*(?:\.\w+)*(?!\w|\s*\()")

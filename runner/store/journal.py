@@ -33,6 +33,7 @@ from runner.engine.proof import Approved, Journaled, _journaled
 from runner.store.checkpoint import Checkpointer
 from runner.store.past import Past, read_past
 from runner.store.schema import (
+    INTENT_ROW,
     DuplicateIntent,
     Durability,
     JournalError,
@@ -45,7 +46,6 @@ Scalar = str | int | float | bool | None
 Row = tuple[object, ...]
 Statement = tuple[str, Row]
 
-_INTENT: Final = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL,NULL,NULL,NULL)"
 _GUARD: Final = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL,?,?,?)"
 """of a stop or a target: what it waits for comes last"""
 _EVENT: Final = "INSERT INTO events VALUES (?,?,?,?,?,?,?)"
@@ -296,7 +296,7 @@ class Journal:
         if not intent.revision:
             row = self._intent_row(seq, intent)
             if not intent.trigger_ticks:
-                return _INTENT, row
+                return INTENT_ROW, row
             waits = (intent.trigger._value_, intent.trigger_ticks, intent.trigger_text)
             return _GUARD, row + waits
         data = _encode(intent).decode()

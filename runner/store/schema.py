@@ -55,6 +55,9 @@ CREATE TABLE state (
   value BLOB NOT NULL) WITHOUT ROWID;
 """
 
+INTENT_ROW: Final = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL,NULL,NULL,NULL)"
+"""of any order that waits for nothing: neither a stop nor a target"""
+
 MIGRATIONS: Final[Mapping[int, str]] = {
     1: "DROP INDEX IF EXISTS events_cid;"
     "ALTER TABLE intents ADD COLUMN trigger_kind TEXT;"

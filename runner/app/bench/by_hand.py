@@ -21,8 +21,8 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from runner.app.bench.setup import CREDENTIALS
 from runner.base.clock import NS_PER_MS, SystemClock
 from runner.exchanges.hmac_key import HmacKey
+from runner.store.schema import INTENT_ROW
 
-_ROW: Final = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL,NULL,NULL,NULL)"
 _SIGNED: Final = (
     b"%b&newOrderRespType=RESULT&price=%b&quantity=0.002&recvWindow=1000&side=BUY"
     b"&symbol=BTCUSDT&timeInForce=IOC&timestamp=%d&type=LIMIT"
@@ -96,7 +96,7 @@ class Client:
         )  # fmt: skip
         execute = self._db.execute
         execute("BEGIN IMMEDIATE")
-        execute(_ROW, row)
+        execute(INTENT_ROW, row)
         execute("COMMIT")
 
 

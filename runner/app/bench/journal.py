@@ -35,9 +35,8 @@ from runner.engine.commands import Intent
 from runner.engine.events import Ack, Done, End, Event, Top
 from runner.engine.proof import Approved, Journaled
 from runner.store.journal import Journal
-from runner.store.schema import TABLES
+from runner.store.schema import INTENT_ROW, TABLES
 
-_ROW = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL,NULL,NULL,NULL)"
 GROUPS = 1_000
 EVERY_NS = 5 * NS_PER_MS
 _WARM_UP = 20
@@ -103,7 +102,7 @@ class _RawLog:
         execute("BEGIN IMMEDIATE")
         for each in group:
             self._number += 1
-            execute(_ROW, self._row(each.intent))
+            execute(INTENT_ROW, self._row(each.intent))
         execute("COMMIT")
 
     def _row(self, i: Intent) -> tuple[object, ...]:
