@@ -95,7 +95,7 @@ class Spread(Life):
             "FAILURE": ["keep", "flatten"],
         }.items():  # fmt: skip
             rules = rules.replace(key, pick(values))
-        return written.plan_of(rules, more_risk())
+        return written.plan_of(rules, "  max_net_position: 0.02 BTC\n")
 
     def wide(self) -> None:
         """The spread opens."""
@@ -127,10 +127,6 @@ class Spread(Life):
         super().end()
         assert self.s.truth("bin") == self.s.truth("byb") == 0
         assert not any(self.resting(kind) for kind in GUARDS), "a stop or a target is left"
-
-
-def more_risk() -> str:
-    return "  max_net_position: 0.02 BTC\n"
 
 
 class Guarded(Spread):
