@@ -75,6 +75,7 @@ class Why(StrEnum):
     STOP_SIDE = "stop_side"
     TARGET_SIDE = "target_side"
     STOP_OPEN = "stop_open"
+    STOP_ROOM = "stop_room"
     KEY_USED = "key_used"
     # a side of a quote
     INVENTORY = "inventory"

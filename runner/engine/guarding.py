@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 from runner.engine.cancels import cancel_order
 from runner.engine.commands import OrderType, Purpose, Tif, Topic, Trigger
 from runner.engine.desk import Desk
+from runner.engine.guard_room import full
 from runner.engine.limits import Mode
 from runner.engine.order import Order, OrderState
 from runner.engine.passes import Pass, send
@@ -46,6 +47,8 @@ SHRINK_EVERY: Final = 1 * SECOND
 KEPT_RETRY: Final = 2 * SECOND
 """between tries to place a stop for what the operator's halt keeps"""
 MOST_TRIES: Final = 2
+REFUSED: Final = "stop refused"
+MISSING: Final = "stop missing"
 _STANDING: Final = frozenset({OrderState.OPEN, OrderState.PARTIAL})
 _TYPES: Final = {GuardKind.STOP: OrderType.STOP, GuardKind.TARGET: OrderType.TARGET}
 
@@ -150,6 +153,10 @@ class Guarding:
                 return
         elif self._moves(run):
             return
+        if full(self.desk, trade.legs[0].market):  # the larger one guards on meanwhile
+            due = self.desk.now + SHRINK_EVERY
+            self.desk.timers.at(due, self._again, (run, trade, guard, guard.since))
+            return
         self._place(run, trade, guard)
 
     def _moves(self, run: RuleRun) -> bool:
@@ -177,7 +184,7 @@ class Guarding:
             guard.given_up = True
             self.desk.tell("page", f"{text}; the trade is kept", Topic.STOP_MISSING)
         else:
-            self._give_up(run, guard, text, "stop refused")
+            self._give_up(run, guard, text, REFUSED)
 
     def _too_late(self, subject: Subject) -> None:
         run, _, guard, _ = subject
@@ -188,7 +195,7 @@ class Guarding:
         if guard.kind is GuardKind.TARGET:
             self._go_on(guard, text)
         else:
-            self._give_up(run, guard, text, "stop missing")
+            self._give_up(run, guard, text, MISSING)
 
     def _go_on(self, guard: Guard, text: str) -> None:
         """A trade goes on without its target."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from runner.engine.cancels import cancel_order
 from runner.engine.codes import Refusal, Why
 from runner.engine.desk import Desk
+from runner.engine.guard_room import no_room
 from runner.engine.guarding import GATHER, Guarding, held, orders_of, watched
 from runner.engine.order import Order
 from runner.engine.rule import RuleState
@@ -74,11 +75,17 @@ class Guards:
         return Refusal(code, f"{kind} {price:.10g} is not {where} {mid:.10g}")
 
     def standing(self, run: RuleRun) -> Refusal | None:
-        """Refuse an entry while a stop or target of an earlier trade may still be there."""
+        """Refuse an entry while a stop or target of an earlier trade may still be there.
+
+        Or where its exchange would not take those of another.
+        """
         for order in orders_of(self.desk, run):
             i = order.intent
             return Refusal(Why.STOP_OPEN, f"{i.type} {i.cid} of the last trade is not ended")
-        return None
+        trade = run.plan.trade
+        if trade is None or not trade.guards:
+            return None
+        return no_room(self.desk, trade.legs[0].market, len(trade.guards))
 
     # -- what happens
 

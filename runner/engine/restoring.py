@@ -175,6 +175,7 @@ def _restore_rule(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
             setattr(ledger, key, float("nan") if value is None else value)
     desk.grids.update({market: tuple(grid) for market, grid in row.get("grids", {}).items()})
     run.armed, run.rejects = row["armed"], row["rejects"]
+    run.unguarded = row.get("unguarded", 0)
     run.disabled_why = row["disabled"]
     run.cooldown_until = row["cooldown_until"] + to_mono
     state = RuleState(row["state"])

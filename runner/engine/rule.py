@@ -48,7 +48,8 @@ class RuleRun:
         "armed", "cell", "clocked_until", "clocked_when", "cooldown_until", "disabled_why",
         "entered_keys", "entry_streams",
         "identity", "inbox", "last_trade", "missing_since", "opposed", "outbox", "pending_since",
-        "plan", "program", "rejects", "retry_at", "state", "stop", "test", "trade", "warm_at",
+        "plan", "program", "rejects", "retry_at", "state", "stop", "test", "trade", "unguarded",
+        "warm_at",
     )  # fmt: skip
 
     def __init__(self, plan: RulePlan, program: RuleProgram, cell: TradeCell) -> None:
@@ -64,6 +65,8 @@ class RuleRun:
         self.retry_at = 0
         self.cooldown_until = 0
         self.rejects = 0
+        self.unguarded = 0
+        """trades in a row that were closed because their stop did not come"""
         self.disabled_why = ""
         self.warm_at = 0
         self.missing_since = -1

@@ -304,7 +304,8 @@ class Rules:
         run = self.runs.get(name)
         if run is None or run.state is not RuleState.DISABLED:
             return
-        run.rejects, run.disabled_why = 0, ""
+        run.rejects = run.unguarded = 0
+        run.disabled_why = ""
         self.desk.gate.firings[name].clear()
         run.armed = run.plan.rearm == "level" or run.plan.trigger is not None
         self.move(run, RuleState.WARMING, "resumed")

@@ -48,6 +48,8 @@ def rule_row(desk: Desk, run: RuleRun) -> str:
         ],
         "grids": {x["market"]: _grid(desk, x["market"]) for x in ledgers if x["lots"]},
     }
+    if run.unguarded:
+        row["unguarded"] = run.unguarded
     spent = desk.spending.saved(run.plan.name)
     if spent:
         row["spent"] = spent

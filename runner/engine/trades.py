@@ -12,6 +12,7 @@ from typing import Final
 
 from runner.engine import caretaking
 from runner.engine.desk import Desk
+from runner.engine.guarding import MISSING, REFUSED
 from runner.engine.leaving_at_rest import AT_LEISURE
 from runner.engine.limits import CLOSES, Mode
 from runner.engine.rule import HOLDING, RuleRun, RuleState
@@ -172,8 +173,12 @@ class Trades:
             "trade", rule=run.plan.name, group=trade.ordinal, reason=leaving.reason, pnl=pnl
         )
         armed = leaving.reason == "until" and not trade.failed
+        run.unguarded = run.unguarded + 1 if leaving.reason in (REFUSED, MISSING) else 0
         self._rest(run, leaving.reason, armed=armed)
         self.desk.trips.closed(trade, pnl)
+        if run.unguarded >= REJECTS_IN_A_ROW:
+            why = f"{run.unguarded} trades in a row closed for want of a stop: {leaving.reason}"
+            self.rules.disable(run, why)
 
     def nothing_held(self, run: RuleRun) -> None:
         """An entry ended with nothing: no fill, rejected, or trimmed away again."""

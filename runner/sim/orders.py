@@ -74,6 +74,7 @@ class Why(enum.Enum):
     DUPLICATE = "duplicate"
     NO_ORDER = "no_order"
     TOO_MANY_OPEN = "too_many_open"
+    TOO_MANY_STOPS = "too_many_stops"
     SAME = "same"
     TRIGGERED = "triggered"
 

@@ -159,7 +159,7 @@ class Venue(Floor):
         self.refresh(symbol)
         self._check_cid(order)
         if sum(o.instrument.symbol == symbol for o in self.armed.values()) >= MOST_CONDITIONAL:
-            raise Refusal(Why.TOO_MANY_OPEN)
+            raise Refusal(Why.TOO_MANY_STOPS)
         assert order.trigger is not None
         if is_reached(order.trigger, order.instrument, self):
             raise Refusal(Why.TRIGGERED)

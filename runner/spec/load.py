@@ -21,7 +21,7 @@ from runner.lang.render import Source, Template
 from runner.lang.scope import Scope
 from runner.lang.scope import pegs as peg_map
 from runner.lang.tree import Expr
-from runner.spec import facts, meaning, unused
+from runner.spec import facts, guard_room, meaning, unused
 from runner.spec.blueprints import DIVIDES, divided, join, split, tell_use
 from runner.spec.context import Context, section, text
 from runner.spec.exchanges import ExchangeDraft, read_exchanges
@@ -156,6 +156,7 @@ class _Strategy:
         meaning.check(self.rules, self.markets, self.risk, ctx)
         check_must(root, self.rules, ctx)
         facts.check(self.rules, self.exchanges, ctx)
+        guard_room.check(self.rules.values(), self.risk, ctx)
         self.trials: tuple[TrialPlan, ...]
         known = Known(self.signals, {**dict.fromkeys(self.source_drafts), **self.sources}, ctx)
         self.trials = read_trials(root, self.markets, self.rules, known)

@@ -13,6 +13,11 @@ from runner.spec.parts import SecretRef
 AMEND_RATES: Final[Mapping[str, float]] = {"binance_usdm": 20.0, "bybit_linear": 10.0}
 """Exchange type -> changes of orders per second that it takes for ever (1,200 orders a minute on
 Binance, the default quota of order/amend on Bybit); where it is not, orders are replaced."""
+CONDITIONAL_ORDERS: Final[Mapping[str, int]] = {"bybit_linear": 10}
+"""Exchange type -> stops and targets that may stand on a symbol at once; where it is not, the
+limit is not known, and the exchange says no by itself."""
+SPARE_CONDITIONAL: Final = 1
+"""of them are kept free by entries: one that is too large is replaced before it is cancelled"""
 
 
 class Network(StrEnum):

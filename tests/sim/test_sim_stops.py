@@ -105,6 +105,14 @@ def test_what_would_fire_at_once_and_what_is_asked_twice_is_refused(quiet: Quiet
     assert conditional(quiet, mark(quiet, "bybit") - 2000)["retCode"] == 110072
 
 
+def test_a_symbol_of_bybit_has_room_for_ten(quiet: Quiet) -> None:
+    low = mark(quiet, "bybit") - 2000
+    for i in range(10):
+        assert conditional(quiet, low, orderLinkId=f"a{i}")["retCode"] == 0
+        quiet.pass_ms(200)
+    assert conditional(quiet, low, orderLinkId="b")["retCode"] == 110009
+
+
 @pytest.mark.parametrize("exchange", ["binance", "bybit"])
 def test_a_target_waits_for_the_rise_and_then_closes(quiet: Quiet, exchange: str) -> None:
     hold(quiet)

@@ -124,3 +124,68 @@ def test_nothing_is_said_about_a_market_whose_exchange_did_not_resolve() -> None
     assert found == ["E0204", "E0501"]
     text = FILE.replace("exchange: y", "exchange: z").replace("params.clip", "60 USDT")
     assert "`b`" not in " ".join(d.message for d in load(text, environ={}).findings)
+
+
+GUARDED = """\
+version: 1
+name: guarded
+exchanges:
+  y: {type: bybit_linear, network: testnet}
+markets:
+  m: {exchange: y, symbol: BTCUSDT, streams: {book: {max_age: 1s}}}
+rules:
+RULESrisk:
+  max_order: 600 USDT
+  max_position: {m: 1 BTC}
+  max_orders: {count: 120, per: 1m}
+  max_daily_loss: 20 USDT
+"""
+GUARDED_RULE = """\
+  SIDE_NAME:
+    when: m.mid > sma(m.mid, NAMEm)
+    max_hold: 1h
+    trade:
+      size: 200 USDT
+      legs: [{market: m, side: SIDE}]
+      stop: {price: m.mid * 0.98}
+      target: {price: m.mid * 1.03}
+"""
+
+
+def crowd(buys: int, sells: int, *changes: tuple[str, str]) -> list[str]:
+    rules = [GUARDED_RULE.replace("SIDE", "buy").replace("NAME", str(i + 1)) for i in range(buys)]
+    rules += [
+        GUARDED_RULE.replace("SIDE", "sell").replace("NAME", str(i + 1)) for i in range(sells)
+    ]
+    text = GUARDED.replace("RULES", "".join(rules))
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    checked = load(text, environ={})
+    return [d.code for d in checked.findings if d.code not in ("W0408", "W0505")]
+
+
+LOSS = ("stop: {price: m.mid * 0.98}", "stop: {loss: 9 USDT}")
+NET = ("    max_hold: 1h\n", "    max_hold: 1h\n    mode: net\n")
+
+
+@pytest.mark.parametrize(
+    ("buys", "sells", "changes", "found"),
+    [
+        (4, 0, (), []),
+        (5, 0, (), ["W0509"]),
+        (4, 4, (), []),
+        (3, 3, (NET,), ["W0509"]),
+        (2, 2, (NET,), []),
+        (6, 0, (("  max_daily", "  max_open_trades: 4\n  max_daily"),), []),
+        (6, 0, (("  max_daily", "  max_open_trades: 5\n  max_daily"),), ["W0509"]),
+        (9, 0, (("      target: {price: m.mid * 1.03}\n", ""),), []),
+        (10, 0, (("      target: {price: m.mid * 1.03}\n", ""),), ["W0509"]),
+        (12, 0, (LOSS, ("      target: {price: m.mid * 1.03}\n", "")), []),
+        (6, 0, (("bybit_linear", "binance_usdm"),), []),
+    ],
+)  # fmt: skip
+def test_stops_and_targets_against_what_the_exchange_lets_stand(
+    buys: int, sells: int, changes: tuple[tuple[str, str], ...], found: list[str]
+) -> None:
+    assert crowd(buys, sells, *changes) == found

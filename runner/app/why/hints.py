@@ -83,6 +83,7 @@ _BY_CODE: Final[Mapping[Why, str]] = {
     Why.STOP_SIDE: "a stop price beyond the market on the losing side",
     Why.TARGET_SIDE: "a target price beyond the market on the winning side",
     Why.STOP_OPEN: "the last trade's stop and target must have ended; they are asked about",
+    Why.STOP_ROOM: "another trade on the symbol must end: its exchange lets only so many stand",
     Why.MAX_LEVERAGE: "more equity, a smaller exposure, or a larger `risk.max_leverage`",
     Why.EQUITY_UNKNOWN: "the exchange must have told the account's equity: see `runner status`",
     Why.MIN_FREE_MARGIN: "more money, a smaller exposure, or a smaller `risk.min_free_margin`",

@@ -80,6 +80,7 @@ USDM: Final = ErrorTable(
             ("-4015", "the client order id is not legal", "a fault of the program: report it"),
             ("-4023", "the quantity is not a multiple of the lot", "check the instrument"),
             ("-4028", "the leverage is not valid", "check `leverage`"),
+            ("-4045", "too many stops and targets", "let some of them end"),
             ("-4046", "the margin mode was so already", "nothing"),
             ("-4047 -4048", "the margin mode cannot change with orders or positions open",
              "close them first"),

@@ -48,6 +48,7 @@ ERRORS: Final = ErrorTable(
             ("110004 110007 110012 110044 110045 170131", "the balance or margin does not suffice",
              "lower the size or add funds"),
             ("110008 110010", "the order is finished or cancelled already", "ask for the order"),
+            ("110009", "too many stops and targets on the symbol", "let some of them end"),
             ("110017", "reduce-only, and there is nothing to reduce", "read the position"),
             ("110020", "more than 500 active orders", "cancel some"),
             ("110023", "the symbol may only be closed", "stop opening there"),

@@ -35,6 +35,7 @@ class Why(StrEnum):
     POST_ONLY = "post_only"
     FOK = "fok"
     MAX_OPEN = "max_open"
+    MAX_ARMED = "max_armed"
     TRIGGERED_FALLING = "triggered_falling"
     TRIGGERED_RISING = "triggered_rising"
     NO_ORDER = "no_order"
@@ -59,8 +60,9 @@ class VenueRules:
 
     `ioc_end`, `ioc_code`: what becomes of an immediate order's rest. `band`: how far past the mark
     a price may be, and how far a market order walks; a ratio. `max_open`: resting orders per
-    symbol. `reduce_only`: False where the exchange knows no such flag. `tier_step`: by how much a
-    fee of the next worse tier is higher, a ratio of the fee, for the haircut.
+    symbol; `max_armed`: its stops and targets. `reduce_only`: False where the exchange knows no
+    such flag. `tier_step`: by how much a fee of the next worse tier is higher, a ratio of the fee,
+    for the haircut.
     """
 
     refusals: Mapping[Why, Refusal]
@@ -68,6 +70,7 @@ class VenueRules:
     ioc_code: str
     band: Decimal
     max_open: int
+    max_armed: int = 200
     reduce_only: bool = True
     amends: bool = True
     """price and quantity can be changed in place"""
@@ -97,6 +100,7 @@ _BINANCE_USDM = VenueRules(
         Why.POST_ONLY: Refusal("-5022", "Post Only order will be rejected."),
         Why.FOK: Refusal("-5021", "FOK order could not be filled immediately."),
         Why.MAX_OPEN: Refusal("-2025", "Reach max open order limit."),
+        Why.MAX_ARMED: Refusal("-4045", "Reach max stop order limit."),
         Why.TRIGGERED_FALLING: Refusal("-2021", "Order would immediately trigger."),
         Why.TRIGGERED_RISING: Refusal("-2021", "Order would immediately trigger."),
         Why.NO_ORDER: Refusal("-2011", "Unknown order sent."),
@@ -127,6 +131,7 @@ _BYBIT_LINEAR = VenueRules(
         Why.POST_ONLY: Refusal("EC_PostOnlyWillTakeLiquidity", "", late=True),
         Why.FOK: Refusal("EC_NoImmediateQtyToFill", "", late=True),
         Why.MAX_OPEN: Refusal("110020", "Not allowed to have more than 500 active orders"),
+        Why.MAX_ARMED: Refusal("110009", "The number of stop orders exceeds the maximum limit"),
         Why.TRIGGERED_FALLING: Refusal("110093", "expect Falling, but trigger_price >= current"),
         Why.TRIGGERED_RISING: Refusal("110092", "expect Rising, but trigger_price <= current"),
         Why.NO_ORDER: Refusal("110001", "order not exists or too late to cancel"),
@@ -135,6 +140,7 @@ _BYBIT_LINEAR = VenueRules(
     ioc_code="EC_NoImmediateQtyToFill",
     band=Decimal("0.05"),
     max_open=500,
+    max_armed=10,
     amend_keeps_turn=True,
 )
 
@@ -157,6 +163,7 @@ _BINANCE_SPOT = VenueRules(
         Why.POST_ONLY: Refusal("-2010", "Order would immediately match and take."),
         Why.FOK: Refusal("EXPIRED", "", late=True),
         Why.MAX_OPEN: Refusal("-1013", "Filter failure: MAX_NUM_ORDERS"),
+        Why.MAX_ARMED: Refusal("-1013", "Filter failure: MAX_NUM_ALGO_ORDERS"),
         Why.TRIGGERED_FALLING: Refusal("-2010", "Stop price would trigger immediately."),
         Why.TRIGGERED_RISING: Refusal("-2010", "Stop price would trigger immediately."),
         Why.NO_ORDER: Refusal("-2011", "Unknown order sent."),

@@ -119,6 +119,9 @@ class Venue:
             why = Why.TRIGGERED_RISING if order.intent.rising else Why.TRIGGERED_FALLING
             self.refuse(order, self.rules.refusals[why], at)
             return
+        if len(market.stops.armed) >= self.rules.max_armed:
+            self.refuse(order, self.rules.refusals[Why.MAX_ARMED], at)
+            return
         order.stage, order.acked = Stage.ARMED, True
         market.stops.armed[order.cid] = order
         self._tell(order, at, [ack(order)])

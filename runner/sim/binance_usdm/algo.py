@@ -68,7 +68,7 @@ class Algos:
         if any(a.cid == algo.cid and a.status == "NEW" for a in self.by_id.values()):
             raise refused(Refusal(Why.DUPLICATE))
         if sum(a.status == "NEW" for a in self.by_id.values()) >= MOST:
-            raise refused(Refusal(Why.TOO_MANY_OPEN))
+            raise refused(Refusal(Why.TOO_MANY_STOPS))
         if is_reached(algo.trigger, algo.instrument, venue):
             raise ApiError(-2021, "Order would immediately trigger.")
         self.by_id[algo.algo_id] = algo

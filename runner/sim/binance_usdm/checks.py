@@ -30,6 +30,7 @@ REFUSALS: dict[Why, tuple[int, str]] = {
     Why.FOK: (-5021, _FOK),
     Why.DUPLICATE: (-4116, "ClientOrderId is duplicated."),
     Why.TOO_MANY_OPEN: (-2025, "Reach max open order limit."),
+    Why.TOO_MANY_STOPS: (-4045, "Reach max stop order limit."),
     Why.SAME: (-5027, "No need to modify the order."),
     Why.TRIGGERED: (-2021, "Order would immediately trigger."),
     Why.NO_ORDER: (-2011, "Unknown order sent."),

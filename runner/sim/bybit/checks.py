@@ -30,6 +30,7 @@ REFUSALS: dict[Why, tuple[int, str]] = {
     Why.FOK: (110079, "order would not be filled"),
     Why.DUPLICATE: (110072, "OrderLinkedID is duplicate"),
     Why.TOO_MANY_OPEN: (110020, "not allowed to have more than 500 active orders"),
+    Why.TOO_MANY_STOPS: (110009, "The number of stop orders exceeds the maximum allowable limit"),
     Why.SAME: (10001, "The order remains unchanged as the parameters entered match the existing "
                       "ones."),
     Why.TRIGGERED: (110092, "expect Rising, but trigger_price <= current"),

@@ -144,3 +144,19 @@ def test_a_stop_that_fires_into_a_blind_market_is_done_when_the_book_is_back() -
     it.book.ok = True
     it.changed()
     assert kinds(it.run(), cid) == [Fill, Done]
+
+
+@pytest.mark.parametrize(
+    ("type", "most", "code"), [("bybit_linear", 10, "110009"), ("binance_usdm", 200, "-4045")]
+)
+def test_only_so_many_stops_stand_on_a_symbol(type: str, most: int, code: str) -> None:
+    it = lab(type)
+    first, *_ = [stop(it, "99.5") for _ in range(most)]
+    it.run()
+    no = stop(it, "99.5")
+    (reject,) = [e for e in it.run() if isinstance(e, Reject)]
+    assert (reject.cid, reject.code) == (no, code)
+    it.paper.cancel(first, "BTCUSDT", it.now)
+    it.run()
+    again = stop(it, "99.5")
+    assert kinds(it.run(), again) == [Ack]
