@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import NamedTuple
 
-from runner.base.units import format_duration
+from runner.base.units import format_duration, format_ratio
 from runner.lang.check import Want
 from runner.lang.diagnostics import Mark
 from runner.lang.nodes import Mapping
@@ -155,7 +155,11 @@ def _rate(name: str, node: Mapping, path: str, type: str, draft: QuoteDraft, ctx
 
 
 def check_budget(quotes: Sequence[QuoteKeys], budget: Rate | None, ctx: Context) -> None:
-    """W0507: `max_orders` below what all quotes of the file may change, said of the first."""
+    """W0507: `max_orders` below what all quotes of the file may change, said of the first.
+
+    How often they will no file says: that is the market's. What it says is the most, and which
+    pace of the price `max_orders` bears.
+    """
     changes = 0.0
     for quote in quotes:
         sides, every = sum(side in quote.node for side in SIDES), quote.draft.at_most_every_ns
@@ -166,15 +170,18 @@ def check_budget(quotes: Sequence[QuoteKeys], budget: Rate | None, ctx: Context)
     first, per = quotes[0], format_duration(budget.per_ns)
     whose = f"rule `{first.name}`" if len(quotes) == 1 else f"{len(quotes)} rules"
     least = ceil((first.draft.at_most_every_ns or 0) * changes / budget.count / 1e6)
-    slower = format_duration(least * 1_000_000)
+    slower, moved = format_duration(least * 1_000_000), format_ratio(first.draft.when_moved)
     ctx.add(
         "W0507",
-        f"{whose} may change quotes {changes:.6g} times in {per}, and `max_orders` allows"
-        f" {budget.count}",
+        f"in a lively market {whose} can use up `max_orders`: {budget.count} in {per} are allowed",
         section(first.node, "requote").key("at_most_every"),
-        "",
+        f"lets quotes change up to {changes:.6g} times in {per}",
         f"{first.path}.requote",
-        notes=("placing and changing count; a quote that may not follow its price is cancelled",),
+        notes=(
+            "placing and changing count; a quote that may not follow its price is cancelled",
+            f"`max_orders` bears a side that follows a fill or its price (by {moved}) every"
+            f" {slower}" + ("" if len(quotes) == 1 else "; the other rules' as slow in proportion"),
+        ),
         help=(f"max_orders: {{count: {ceil(changes)}, per: {per}}}, or at_most_every: {slower}",),
     )
 

@@ -411,3 +411,14 @@ def test_the_gate_judges_a_change_as_it_judges_an_order() -> None:
     assert over is not None and over.code == "max_position"
     far = amend(desk, Wish(rule, order, 4, order.ticks * 2))
     assert far is not None and far.code == "price_collar"
+
+
+@pytest.mark.parametrize(("pace", "runs_out"), [(1 * SECOND, False), (300 * MS, True)])
+def test_the_pace_that_w0507_names_is_what_max_orders_bears(pace: int, runs_out: bool) -> None:
+    plan = plan_of(**{"count: 480": "count: 120"})
+    s = maker(plan)
+    for i in range(150 * SECOND // pace):
+        s.quote("m", BID + 12 * (i % 2), ASK + 12 * (i % 2))
+        s.run(pace)
+    refused = s.engine.funnels["make"].refusals
+    assert ("max_orders" in refused) is runs_out, refused
