@@ -11,12 +11,15 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from math import lcm
 
 from runner.base.units import plain
+from runner.lang.diagnostics import Mark
+from runner.lang.nodes import Mapping, Sequence
 from runner.lang.tree import is_broken
 from runner.market.instruments import Instrument
 from runner.spec import catalogue, economics
 from runner.spec.context import Context, exact, fold, section
 from runner.spec.exchanges import ExchangeDraft
 from runner.spec.markets import MarketDraft
+from runner.spec.parts import Quantity
 from runner.spec.rule_draft import LegDraft, RuleDraft
 
 
@@ -31,6 +34,16 @@ class _Size:
         return f"{plain(self.value)} {self.unit}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a size stands; `exempt`: no smallest order binds it, but one lot."""
+
+    what: str
+    mark: Mark
+    path: str
+    exempt: bool = False
+
+
 def check(rules: dict[str, RuleDraft], exchanges: dict[str, ExchangeDraft], ctx: Context) -> None:
     """Run every check against the catalogue."""
     for rule in rules.values():
@@ -38,6 +51,7 @@ def check(rules: dict[str, RuleDraft], exchanges: dict[str, ExchangeDraft], ctx:
         if size is not None:
             for leg in rule.legs:
                 _smallest(rule, leg, size, ctx)
+        _clips(rule, ctx)
         _gap(rule, ctx)
     for rule in rules.values():
         broken = any(is_broken(expr) for expr in rule.exprs)
@@ -58,31 +72,75 @@ def _constant_size(rule: RuleDraft, ctx: Context) -> _Size | None:
 
 
 def _smallest(rule: RuleDraft, leg: LegDraft, size: _Size, ctx: Context) -> None:
-    """E0501: the size is below what the exchange takes; E0503: it is so after rounding."""
-    market = leg.market
-    if market is None or not market.certain or market.instrument is None or rule.size is None:
-        return
+    """Check a leg's part of a rule's size."""
     sized = _weighed(leg, size, ctx)
-    if sized is None:
+    if leg.market is None or sized is None or rule.size is None:
         return
-    at, facts = market.instrument, _facts(market.instrument)
-    where = f"{rule.path}.{rule.verb}.size"
+    place = _Place("size", rule.size.mark, f"{rule.path}.{rule.verb}.size")
+    if leg.market.certain and leg.market.instrument is not None:
+        _enough(leg.market, sized, _step(rule, leg), place, ctx)
+
+
+def _enough(market: MarketDraft, sized: _Size, step: Decimal, place: _Place, ctx: Context) -> None:
+    """E0501: this much is below what the exchange takes; E0503: it is so after rounding."""
+    at = market.instrument
+    assert at is not None
+    facts = () if place.exempt else (_facts(at),)
     notional, amount = _both(sized, at)
-    if _below(notional, amount, at):
-        message = f"size is below the smallest order of `{market.name}`"
+    if not place.exempt and _below(notional, amount, at):
+        message = f"{place.what} is below the smallest order of `{market.name}`"
         cause = f"E0501 {market.name} {sized}"
-        ctx.add("E0501", message, rule.size.mark, str(sized), where, notes=(facts,), cause=cause)
+        ctx.add("E0501", message, place.mark, str(sized), place.path, notes=facts, cause=cause)
         return
     if amount is None or at.price_hint <= 0:
         return
-    step = _step(rule, leg)
     rounded = (amount / step).to_integral_value(ROUND_FLOOR) * step
-    if _below(rounded * at.price_hint, rounded, at):
-        message = f"size leaves too little of `{market.name}` after rounding down to the lot"
+    if rounded <= 0 or (not place.exempt and _below(rounded * at.price_hint, rounded, at)):
+        message = (
+            f"{place.what} leaves too little of `{market.name}` after rounding down to the lot"
+        )
         amount_text = plain(amount.quantize(Decimal("1e-8")))
         label = f"{sized} is {amount_text} {at.base}, {plain(rounded)} in steps of {plain(step)}"
         cause = f"E0503 {market.name} {sized}"
-        ctx.add("E0503", message, rule.size.mark, label, where, notes=(facts,), cause=cause)
+        ctx.add("E0503", message, place.mark, label, place.path, notes=facts, cause=cause)
+
+
+def _clips(rule: RuleDraft, ctx: Context) -> None:
+    """Check how much rests at a time, of entries and of a close: each clip is an order."""
+    orders = _orders(rule)
+    if len(orders) == len(rule.legs):
+        for leg, (at, path) in zip(rule.legs, orders, strict=True):
+            _clip(leg, leg.order.clip, at, path, False, ctx)
+    rest = rule.close.rest if rule.close is not None else None
+    if rest is not None and rule.legs and rule.verb_node is not None:
+        at, path = section(rule.verb_node, "close"), f"{rule.path}.{rule.verb}.close"
+        _clip(rule.legs[0], rest.clip, at, path, True, ctx)
+
+
+def _orders(rule: RuleDraft) -> list[tuple[Mapping, str]]:
+    """Return where the order of each leg stands, and its path."""
+    node, path = rule.verb_node, f"{rule.path}.{rule.verb}"
+    if node is None:
+        return []
+    legs = node.get("legs")
+    if not isinstance(legs, Sequence):
+        return [(node, path)]
+    each = [leg for leg in legs.items if isinstance(leg, Mapping)]
+    return [(section(leg, "order"), f"{path}.legs.{i}.order") for i, leg in enumerate(each)]
+
+
+def _clip(
+    leg: LegDraft, clip: Quantity | None, at: Mapping, path: str, reduces: bool, ctx: Context
+) -> None:
+    market, node = leg.market, at.get("clip")
+    if clip is None or node is None or market is None or not market.certain:
+        return
+    instrument = market.instrument
+    if instrument is not None:
+        exempt = reduces and instrument.reduce_only_exempt_from_min
+        place = _Place("`clip`", node.mark, f"{path}.clip", exempt)
+        step = instrument.lot * instrument.contract_size
+        _enough(market, _Size(clip.value, clip.unit), step, place, ctx)
 
 
 def _weighed(leg: LegDraft, size: _Size, ctx: Context) -> _Size | None:

@@ -80,6 +80,79 @@ def test_weights_count() -> None:
     assert codes(("side: buy}", "side: buy, weight: 0.05}")) == ["E0501"]
 
 
+WORKED = """
+version: 1
+name: worked
+exchanges:
+  x: {type: TYPE, network: testnet}
+markets:
+  m: {exchange: x, symbol: BTCUSDT, streams: {book: {max_age: 1s}}}
+rules:
+  r:
+    when: m.mid > sma(m.mid, 5m)
+    max_hold: 1h
+    trade:
+      size: 900 USDT
+      legs: [{market: m, side: buy, order: {tif: gtc, price: m.bid, clip: ENTRY, give_up: 1m}}]
+      close: {tif: gtc, give_up: 30s, clip: EXIT, collar: 3bps, worst: 25bps, then: hold}
+risk:
+  max_order: 1000 USDT
+  max_position: {m: 1 BTC}
+  max_orders: {count: 60, per: 1m}
+  max_daily_loss: 10 USDT
+"""
+ENTRY, EXIT = "rules.r.trade.legs.0.order.clip", "rules.r.trade.close.clip"
+
+
+@pytest.mark.parametrize(
+    ("type", "entry", "exit", "found"),
+    [
+        ("bybit_linear", "200 USDT", "200 USDT", []),
+        ("bybit_linear", "200 USDT", "4 USDT", [("E0501", EXIT)]),
+        ("bybit_linear", "4 USDT", "200 USDT", [("E0501", ENTRY)]),
+        ("bybit_linear", "0.0004 BTC", "0.003 BTC", [("E0501", ENTRY)]),
+        ("bybit_linear", "0.003 BTC", "0.0004 BTC", [("E0501", EXIT)]),
+        ("bybit_linear", "200 USDT", "40 USDT", [("E0501", EXIT)]),
+        ("binance_usdm", "200 USDT", "95 USDT", []),
+        ("binance_usdm", "95 USDT", "200 USDT", [("E0501", ENTRY)]),
+        ("binance_usdm", "119 USDT", "119 USDT", [("E0503", ENTRY)]),
+        ("binance_usdm", "200 USDT", "40 USDT", [("E0503", EXIT)]),
+        ("binance_usdm", "0.002 BTC", "0.0004 BTC", [("E0503", EXIT)]),
+    ],
+)
+def test_a_clip_is_an_order_of_its_own(
+    type: str, entry: str, exit: str, found: list[tuple[str, str]]
+) -> None:
+    """A reduction is exempt from Binance's smallest order, but not from the lot."""
+    text = WORKED.replace("TYPE", type).replace("ENTRY", entry).replace("EXIT", exit)
+    errors = [d for d in load(text, environ={}).findings if d.is_error]
+    assert [(d.code, d.path) for d in errors] == found
+
+
+ONE = """\
+    order:
+      market: m
+      side: buy
+      size: 900 USDT
+      tif: gtc
+      price: m.bid
+      clip: 4 USDT
+      give_up: 1m
+risk:
+"""
+
+
+def test_a_clip_of_a_single_order_counts_and_one_of_an_unknown_market_does_not() -> None:
+    text = (
+        WORKED.replace("TYPE", "bybit_linear").replace("ENTRY", "4 USDT").replace("EXIT", "4 USDT")
+    )
+    head, tail = text.partition("    max_hold")[0], text.partition("risk:\n")[2]
+    found = [(d.code, d.path) for d in load(head + ONE + tail, environ={}).findings if d.is_error]
+    assert found == [("E0501", "rules.r.order.clip")]
+    unknown = load(text.replace("BTCUSDT", "QQQQUSDT"), environ={})
+    assert {d.code for d in unknown.findings if d.is_error} == {"E0502"}
+
+
 @pytest.mark.parametrize(
     ("gap", "found"),
     [("0.0005 BTC", ["E0510"]), ("0.001 BTC", []), ("50 USDT", ["E0510"]), ("150 USDT", [])],
