@@ -15,9 +15,11 @@ does the next of these until they agree:
     still not confirmed after `confirm_within`, or ended by others a second time
                               -> a stop: close the trade; under the operator's halt, which keeps it,
                                  tell and try on. A target: tell, the trade goes on without it
+                                 until its exchange is back (`Guards.back`)
 
 Two of a kind for one position do no harm, both being reduce-only; no stop does. Frozen, nothing is
-sent and no time runs out: it begins anew when the freeze is over (`Guards.thawed`).
+sent and no time runs out: it begins anew when the freeze is over (`Guards.thawed`). What the host
+did not send was refused by nobody: it counts as not confirmed.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING, Final
 from runner.engine.cancels import cancel_order
 from runner.engine.commands import OrderType, Purpose, Tif, Topic, Trigger
 from runner.engine.desk import Desk
+from runner.engine.events import Readiness
 from runner.engine.guard_room import full
 from runner.engine.limits import Mode
 from runner.engine.order import Order, OrderState
@@ -47,6 +50,8 @@ SHRINK_EVERY: Final = 1 * SECOND
 KEPT_RETRY: Final = 2 * SECOND
 """between tries to place a stop for what the operator's halt keeps"""
 MOST_TRIES: Final = 2
+CHANCES: Final = 5
+"""how often a trade's target that was given up is tried again, each time its exchange is back"""
 REFUSED: Final = "stop refused"
 MISSING: Final = "stop missing"
 _STANDING: Final = frozenset({OrderState.OPEN, OrderState.PARTIAL})
@@ -73,7 +78,7 @@ class Guarding:
             return
         elif guard.since < 0:
             self._uncovered(run, trade, guard)
-        elif order is not None and order.state is OrderState.REJECTED and not _once_more(guard):
+        elif order is not None and _refused(guard, order):
             self._refused(run, guard, order)
         elif self._due(run, trade, guard, order):
             self._place(run, trade, guard)
@@ -103,7 +108,7 @@ class Guarding:
         if order is None or guard.tries == 0:
             return waited >= GATHER or not self.desk.rules.groups.unsettled(run)
         if order.state is OrderState.REJECTED:
-            return late
+            return late and guard.tries < MOST_TRIES
         if not _covers(trade, order):
             return guard.tries < MOST_TRIES or not order.terminal
         return guard.tries < MOST_TRIES and late
@@ -137,7 +142,10 @@ class Guarding:
 
     def _confirmed(self, run: RuleRun, guard: Guard) -> None:
         """It stands for all that is held: predecessors go."""
-        guard.since, guard.tries, guard.told = -1, 0, False
+        if guard.told:
+            topic = Topic.STOP_MISSING if guard.kind is GuardKind.STOP else Topic.RULE
+            self.desk.tell("warn", f"{run.plan.name}: its {guard.kind} stands again", topic)
+        guard.since, guard.tries, guard.told, guard.late = -1, 0, False, False
         for order in orders_of(self.desk, run, guard.kind):
             if order.intent.cid != guard.cid and not order.cancel_asked:
                 cancel_order(self.desk, order)
@@ -179,28 +187,56 @@ class Guarding:
     def _refused(self, run: RuleRun, guard: Guard, order: Order) -> None:
         text = f"{run.plan.name}: its {guard.kind} was refused: {order.code} {order.text}".rstrip()
         if guard.kind is GuardKind.TARGET:
-            self._go_on(guard, text)
+            self._go_on(guard, f"{text}; the trade goes on without it")
         elif _plan(run, guard).if_refused == "keep":
-            guard.given_up = True
+            guard.given_up = guard.told = True
             self.desk.tell("page", f"{text}; the trade is kept", Topic.STOP_MISSING)
         else:
             self._give_up(run, guard, text, REFUSED)
 
     def _too_late(self, subject: Subject) -> None:
-        run, _, guard, _ = subject
+        run, trade, guard, _ = subject
         if not self._stands(subject) or self.desk.limits.mode is Mode.FROZEN:
             return
         within = _plan(run, guard).confirm_within_ns // MS
         text = f"{run.plan.name}: no {guard.kind} was confirmed within {within}ms"
-        if guard.kind is GuardKind.TARGET:
-            self._go_on(guard, text)
-        else:
+        if guard.kind is GuardKind.STOP:
             self._give_up(run, guard, text, MISSING)
+            return
+        guard.late = True
+        venue = self.desk.venue_of(trade.legs[0].market)
+        text += "; the trade goes on without it"
+        if guard.chances < CHANCES and venue.state is not Readiness.READY:
+            text += f" until {venue.name}, which is {venue.state}, is back"
+        self._go_on(guard, text)
 
     def _go_on(self, guard: Guard, text: str) -> None:
         """A trade goes on without its target."""
-        guard.given_up, guard.since = True, -1
-        self.desk.tell("page", f"{text}; the trade goes on without it", Topic.RULE)
+        guard.given_up, guard.since, guard.told = True, -1, True
+        self.desk.tell("page", text, Topic.RULE)
+
+    def another_chance(self, run: RuleRun, guard: Guard) -> None:
+        """Try one again that nobody answered in time: its exchange is back.
+
+        A price that has passed it meanwhile closes the trade, as it would have done.
+        """
+        trade, chances = run.trade, guard.chances + 1
+        assert trade is not None
+        guard.given_up = guard.late = False
+        guard.since, guard.chances = -1, chances
+        venue = self.desk.venue_of(trade.legs[0].market).name
+        cause = f"{venue} is back: its {guard.kind} is tried again, {chances} / {CHANCES}"
+        self.desk.traces.moved(run.plan.name, cause, run.state, run.state, False)
+        self.desk.rules.touch(run.plan.name)
+        if self._passed(trade, guard) and self.desk.limits.mode not in (Mode.KEPT, Mode.FROZEN):
+            self.desk.trades.leave(run, guard.kind.value)
+
+    def _passed(self, trade: Trade, guard: Guard) -> bool:
+        """Whether closing now would take a target's price or a better one."""
+        leg = trade.legs[0]
+        touch = leg.listed.touch(leg.exit_side)
+        beyond = (touch - guard.ticks * leg.listed.instrument.tick_f) * leg.side.sign
+        return guard.kind is GuardKind.TARGET and beyond >= 0
 
     def _give_up(self, run: RuleRun, guard: Guard, text: str, reason: str) -> None:
         """Close a trade without a stop; while its position cannot be closed, try on instead."""
@@ -266,9 +302,11 @@ def _placed(guard: Guard, cid: str) -> None:
     guard.tries += 1
 
 
-def _once_more(guard: Guard) -> bool:
-    """Whether one that was refused is tried again: a target is, once."""
-    return guard.kind is GuardKind.TARGET and guard.tries < MOST_TRIES
+def _refused(guard: Guard, order: Order) -> bool:
+    """Whether the exchange has refused one, and it is not tried again: a target is, once."""
+    if order.state is not OrderState.REJECTED or order.unsent:
+        return False
+    return guard.kind is not GuardKind.TARGET or guard.tries >= MOST_TRIES
 
 
 def _guards(trade: Trade, order: Order) -> bool:

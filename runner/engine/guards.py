@@ -22,7 +22,7 @@ from runner.engine.cancels import cancel_order
 from runner.engine.codes import Refusal, Why
 from runner.engine.desk import Desk
 from runner.engine.guard_room import no_room
-from runner.engine.guarding import GATHER, Guarding, held, orders_of, watched
+from runner.engine.guarding import CHANCES, GATHER, Guarding, held, orders_of, watched
 from runner.engine.order import Order
 from runner.engine.rule import RuleState
 from runner.engine.timers import MS
@@ -133,6 +133,19 @@ class Guards:
         for run in self.desk.rules.runs.values():
             for guard in run.trade.guards if run.trade is not None else ():
                 guard.since = -1
+            self.look(run)
+
+    def back(self, exchange: str) -> None:
+        """An exchange is ready and was read: targets that it did not answer get another chance."""
+        for run in self.desk.rules.runs.values():
+            trade = run.trade
+            if trade is None or not trade.guards or not watched(run) or not held(trade):
+                continue
+            if trade.legs[0].listed.plan.exchange != exchange:
+                continue
+            for guard in trade.guards:
+                if guard.given_up and guard.late and guard.chances < CHANCES:
+                    self.guarding.another_chance(run, guard)
             self.look(run)
 
     def release(self, run: RuleRun, kind: GuardKind | None = None) -> None:

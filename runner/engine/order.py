@@ -89,6 +89,8 @@ def _moves() -> dict[tuple[OrderState, What], OrderState]:
 
 MOVES: Final = _moves()
 
+NOT_SENT: Final = "not_sent"
+"""the code of a reject by the host: the exchange was never asked"""
 _ENDS: Final = {
     End.CANCELED: What.CANCEL,
     End.EXPIRED: What.EXPIRE,
@@ -193,6 +195,11 @@ class Order:
         if self.state is OrderState.UNKNOWN or (self.terminal and not self.settled):
             return True
         return self.asking_since >= 0 and self.immediate
+
+    @property
+    def unsent(self) -> bool:
+        """Whether it surely never left: the host says so, not the exchange."""
+        return self.state is OrderState.REJECTED and self.code == NOT_SENT
 
     @property
     def protective(self) -> bool:

@@ -31,6 +31,7 @@ from runner.engine.events import (
     Reject,
     Unknown,
 )
+from runner.engine.order import NOT_SENT
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Kind
 
@@ -45,6 +46,8 @@ class Fate(StrEnum):
     PARTIAL = "partial"
     NOTHING = "nothing"
     REJECTED = "rejected"
+    UNSENT = "unsent"
+    """it never left: the host says so"""
     UNKNOWN = "unknown"
     """executed, but the answer and the stream are silent: only a query tells"""
     LOST = "lost"
@@ -152,7 +155,7 @@ class ScriptedExchange:
         """Take a stop or target as its next fate says: it rests, told of at once, late or never."""
         fates = self.stops if intent.type is OrderType.STOP else self.targets
         fate = fates.popleft() if fates else Fate.REST
-        if fate in (Fate.REJECTED, Fate.LOST):
+        if fate in (Fate.REJECTED, Fate.UNSENT, Fate.LOST):
             _FATES[fate](self, intent)
             return
         self.orders[intent.cid] = Truth(intent)
@@ -372,6 +375,10 @@ class ScriptedExchange:
         reject = Reject(cid=intent.cid, outcome="rejected", code="-2019", text="no margin")
         self.host.after(self.delay, reject)
 
+    def _unsent(self, intent: Intent) -> None:
+        reject = Reject(cid=intent.cid, outcome="rejected", code=NOT_SENT, text="no room")
+        self.host.after(0, reject)
+
     def _unknown(self, intent: Intent) -> None:
         self.execute(intent)
         self.host.after(50 * MS, Unknown(cid=intent.cid, why="timeout"))
@@ -402,6 +409,7 @@ _FATES: Final[dict[Fate, Callable[[ScriptedExchange, Intent], None]]] = {
     Fate.PARTIAL: ScriptedExchange._partial,
     Fate.NOTHING: ScriptedExchange._nothing,
     Fate.REJECTED: ScriptedExchange._rejected,
+    Fate.UNSENT: ScriptedExchange._unsent,
     Fate.UNKNOWN: ScriptedExchange._unknown,
     Fate.LOST: ScriptedExchange._lost,
     Fate.LATE: ScriptedExchange._late,

@@ -185,6 +185,8 @@ def _trade(trade: Trade) -> dict[str, Any]:
         row[GUARDS[guard.kind]] = {
             "ticks": guard.ticks, "cid": guard.cid, "given_up": guard.given_up,
         }  # fmt: skip
+        if guard.late or guard.chances:
+            row[GUARDS[guard.kind]] |= {"late": guard.late, "chances": guard.chances}
     if trade.leaving is not None:
         leaving = trade.leaving
         row["leaving"] = {

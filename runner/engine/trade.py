@@ -126,8 +126,12 @@ class Guard:
     """orders placed since then"""
     given_up: bool = False
     """it does not stand, and the trade goes on all the same"""
+    late: bool = False
+    """it was given up because nobody answered in time: it has another chance (`Guards.back`)"""
+    chances: int = 0
+    """how many of these it has had"""
     told: bool = False
-    """that what a halt keeps has no stop"""
+    """a person knows that it does not stand"""
 
 
 @dataclass(slots=True)

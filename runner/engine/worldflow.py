@@ -87,6 +87,7 @@ class World:
             for order in self.desk.orders.unsettled(event.exchange):
                 if order.uncertain or order.cancel_asked:
                     self.desk.orders.ask(order, anew=True)
+            self.desk.rules.guards.back(event.exchange)
         elif venue.was_ready:
             text = f"{event.exchange} is {event.state}: {event.reason}".rstrip(": ")
             self.desk.limits.add(key, Mode.REDUCING, f"exchange_{event.state.value}", text)

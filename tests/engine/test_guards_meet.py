@@ -180,7 +180,8 @@ def test_under_a_halt_that_keeps_positions_a_lost_stop_is_tried_until_it_stands(
     held = s.truth("bin")
     assert held and s.state(RULE) == "active"
     assert [i.lots for i in standing(s)] == [held]
-    assert len(pages(s)) == 1 and "its stop is tried again" in pages(s)[0]
+    assert len(pages(s)) == 2 and "its stop is tried again" in pages(s)[0]
+    assert pages(s)[1] == f"{RULE}: its stop stands again"
     s.push(Operator(command="resume", who="ann"))
     s.run(5 * SECOND)
     assert s.state(RULE) == "active" and len(standing(s)) == 1
