@@ -13,7 +13,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Container, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ Ask = Callable[[str, Mapping[str, Any]], Answer]
 FOLLOW = "follow"
 """a key of an answer: an asynchronous iterator of lists of rows, written one JSON object a line"""
 _MAX_LINE = 64 * 1024
+_GLANCE_S = 0.5
+"""how long one looks at a run that may not be the one that is meant"""
 
 
 def control_path(state: StateDir) -> Path:
@@ -155,6 +157,20 @@ def ask(path: Path, command: str, within_s: float = 2.0, **fields: Any) -> dict[
             return msgspec.json.decode(_read_line(client), type=dict[str, Any])
         except (OSError, msgspec.DecodeError) as error:
             raise WorldError(f"no answer from {path}: {error}") from error
+
+
+def runs_elsewhere(own: Container[Path]) -> list[dict[str, Any]]:
+    """Return the status of each run that listens in the runtime directory but is not in `own`.
+
+    `own`: sockets. Without a runtime directory sockets stand beside journals and cannot be found.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    found = []
+    for path in sorted((Path(runtime) / "runner").glob("*.sock")) if runtime else ():
+        if path not in own:
+            with contextlib.suppress(WorldError):  # left by a process that died
+                found.append(ask(path, "status", _GLANCE_S))
+    return [each for each in found if each.get("ok") and "state_dir" in each]
 
 
 def follow(path: Path, command: str, **fields: Any) -> Generator[dict[str, Any]]:

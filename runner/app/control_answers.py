@@ -124,6 +124,7 @@ def status(run: LiveRun) -> dict[str, Any]:
         "name": run.plan.name,
         "run": run.run_id,
         "kind": _kind(run),
+        "state_dir": str(run.folder.state.path),
         "uptime_s": round(now / 1e9, 3),
         "state": limits.mode.shown,
         "reason": "" if limits.mode is Mode.ACTIVE else limits.reason,

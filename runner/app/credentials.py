@@ -53,7 +53,8 @@ def resolve(
                 fingerprint=fingerprint(parts["key"].reveal()),
             )
     if problems:
-        raise WorldError("secrets are missing:\n  " + "\n  ".join(problems))
+        help_ = "\nwith `--sim` signed orders go to the built-in simulator, which needs none"
+        raise WorldError("secrets are missing:\n  " + "\n  ".join(problems) + help_)
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from runner.engine.commands import (
@@ -46,6 +47,41 @@ class DecisionLog:
         for decision in _decisions(command):
             self.count += 1
             self._write(canonical({**decision, "t": t}))
+
+
+class DecisionFile:
+    """`decisions.jsonl`: a disk that is full is told once and stops nothing; lines are lost then."""
+
+    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._path = path
+        self._warn: Callable[[str], None] | None = warn
+
+    def write(self, line: str) -> None:
+        """Write one line, sooner or later."""
+        try:
+            self._file.write(line + "\n")
+        except OSError as error:
+            self._failed(error)
+
+    def flush(self) -> None:
+        """Write what waits now."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            self._failed(error)
+
+    def close(self) -> None:
+        """Write what waits and close."""
+        try:
+            self._file.close()
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        warn, self._warn = self._warn, None
+        if warn is not None:
+            warn(f"{self._path} cannot be written: {error.strerror}")
 
 
 def canonical(decision: dict[str, Any]) -> str:

@@ -266,6 +266,7 @@ class LiveRun:
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         work = [self._flush(), self._warm(), self.folder.record(), self._serve()]
+        work.append(self.folder.keep_decisions())
         work.append(Health(self.clock, self._host_fault, read_memory).run())
         work += self.listening.tasks()
         for link in self.links.values():
@@ -375,7 +376,10 @@ class LiveRun:
 
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for each in (signal.SIGINT, signal.SIGTERM):
+        ends = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` wants it to go on
+            ends.append(signal.SIGHUP)
+        for each in ends:
             loop.add_signal_handler(each, self._signalled, each.name)
         loop.add_signal_handler(
             signal.SIGUSR1, lambda: self.operate("halt", who="signal", why="SIGUSR1")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -49,6 +50,8 @@ from runner.store.recording import Recording, merge
 _CLOCK_EVERY = 30 * NS_PER_S
 _FIRST_CLOCK = 3 * NS_PER_S
 _AFTERMATH = 5 * NS_PER_S
+_LONGEST_SILENCE = 7 * 86_400 * NS_PER_S
+"""between two lines: windows would be moved slot by slot through years in which nothing was seen"""
 
 
 class ClockFromFrames:
@@ -128,6 +131,8 @@ class MarketReplay:
                 self._table.begin(line.w)
             if until_ns is not None and line.t - start > until_ns:
                 break
+            if line.t - self._last[0] > _LONGEST_SILENCE and self._last != (0, 0):
+                raise WorldError(_apart(self._last[1], line.w))
             if self._table.next <= line.w:
                 self._calendar(line.t, line.w)
             if isinstance(line, Ev):
@@ -138,6 +143,13 @@ class MarketReplay:
         if not begun:
             raise WorldError("the recording holds no line")
         self.finish()
+
+    def unseen(self) -> list[str]:
+        """Return the markets, in words, of which the recordings held nothing."""
+        seen = {s.market for s in self.parts.engine.market.streams.values() if s.seq}
+        markets = [m for m in self.plan.markets.values() if m.name not in seen]
+        types = self.plan.exchanges
+        return [f"{m.name} ({m.symbol} on {types[m.exchange].type})" for m in markets]
 
     def begin(self, t: int, wall: int) -> None:
         """Tell the engine what stands before the first frame."""
@@ -208,6 +220,14 @@ class MarketReplay:
             self.host.feed(event)
 
 
+def _apart(before: int, after: int) -> str:
+    """Say that recordings do not belong together; both times in wall ns."""
+    days = [
+        datetime.fromtimestamp(wall / 1e9, UTC).strftime("%Y-%m-%d") for wall in (before, after)
+    ]
+    return f"the recordings lie apart, {days[0]} and {days[1]}: replay them one by one"
+
+
 class NoOrders:
     """The order side of a run that is decided again: what came back is in the recording."""
 
@@ -236,6 +256,8 @@ class Verdict:
     decisions: int
     divergence: Divergence | None
     broken: str
+    unwritten: int = 0
+    """decisions behind the last one that a run which was killed had written"""
 
 
 def replay_run(
@@ -247,7 +269,8 @@ def replay_run(
     adopt: bool = False,
 ) -> Verdict:
     """Decide a recorded run again and compare each decision with the recorded line."""
-    expected = decisions.read_text(encoding="utf-8").splitlines() if decisions.exists() else []
+    text = decisions.read_text(encoding="utf-8") if decisions.exists() else ""
+    expected = text[: text.rfind("\n") + 1].splitlines()  # a run that was killed leaves half a line
     decided: list[str] = []
     parts = assemble(
         with_care(plan, restored), recording.head.run, {}, restored=restored, adopt=adopt
@@ -266,9 +289,11 @@ def replay_run(
             reader.frame(line)
         elif isinstance(line, Open):
             reader.connect(line)  # its `Feed` event is in the recording
-    return Verdict(
-        host.handled, len(decided), _first_difference(expected, decided), recording.state.broken
-    )
+    killed = not recording.state.ended
+    unwritten = max(0, len(decided) - len(expected)) if killed else 0
+    difference = _first_difference(expected, decided[: len(decided) - unwritten])
+    compared = len(decided) - unwritten
+    return Verdict(host.handled, compared, difference, recording.state.broken, unwritten)
 
 
 def _first_difference(recorded: list[str], decided: list[str]) -> Divergence | None:

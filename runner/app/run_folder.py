@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 import msgspec
 
 from runner import __version__
 from runner.app.control import Ask, ControlServer, control_path
-from runner.app.decisions import DecisionLog
+from runner.app.decisions import DecisionFile, DecisionLog
 from runner.app.host import Host
 from runner.app.market_feed import FrameTape, NoTape
 from runner.app.run_log import Level, RunLog, to_standard_error
@@ -53,6 +52,7 @@ _LASTING_SOURCE = "source_row."
 _LASTING_RUN = "run"
 _PURSE = "purse."
 WINDOWS = "windows"
+_KEEP_S = 1.0
 
 Fate = Callable[[Saved | None], Saved | None]
 """takes what an earlier run left, returns it as it goes on (`fates`)"""
@@ -82,7 +82,7 @@ class RunFolder:
     """what language models had cost when earlier runs ended, by source"""
     recorder: Recorder | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
-    _decision_file: TextIO | None = None
+    _decision_file: DecisionFile | None = None
 
     def begin_recording(self, host: Host, adopt: bool) -> FrameTape:
         """Start the recording; returns a tape that keeps nothing when none is wanted.
@@ -108,6 +108,13 @@ class RunFolder:
             await asyncio.Event().wait()
         else:
             await self.recorder.run()
+
+    async def keep_decisions(self) -> None:
+        """Write down each second what was decided, as the recording is; ends by cancellation."""
+        while True:
+            await asyncio.sleep(_KEEP_S)
+            if self._decision_file is not None:
+                self._decision_file.flush()
 
     async def serve(self, ask: Ask) -> None:
         """Answer the operator until cancelled."""
@@ -198,11 +205,11 @@ def open_folder(
         log = RunLog(directory.log, clock, threshold, to_standard_error)
         for text in mended:
             log.warn(text)
-        lines = (directory.path / "decisions.jsonl").open("w", encoding="utf-8")
+        lines = DecisionFile(directory.path / "decisions.jsonl", log.warn)
     except BaseException:
         stack.close()
         raise
-    decisions = DecisionLog(lambda line: print(line, file=lines))
+    decisions = DecisionLog(lines.write)
     return RunFolder(
         plan, clock, run_id, state, directory, journal, decisions, log, restored, source, record,
         sets, since if restore else 0,

@@ -21,6 +21,7 @@ from runner.engine.core import Engine
 from runner.engine.events import Event
 from runner.lang import tree
 from runner.lang.display import show
+from runner.lang.functions import FIELDS
 
 MOST_WAITING: Final = 1000
 MOST_TAPS: Final = 8
@@ -87,8 +88,20 @@ def _look(engine: Engine, host: Host, name: str) -> Look:
         return _of_signal(engine, name)
     if name in engine.plan.rules:
         return _of_rule(engine, host, name)
+    field = _field_of(engine, name)
+    if field:
+        raise ValueError(f"{name} is a field of {field}: `runner tap {field}` follows all of them")
     known = [*engine.streams, *engine.plan.signals, *engine.plan.rules]
     raise ValueError(f"no stream, signal or rule is named {name!r}; there are {', '.join(known)}")
+
+
+def _field_of(engine: Engine, name: str) -> str:
+    """Return the stream that `bin.book.bid`, or in short `bin.mid`, is a field of; "" for none."""
+    path, _, field = name.rpartition(".")
+    if path in engine.streams:
+        return path
+    own = (key for key in engine.streams if key.startswith(f"{path}.") and path)
+    return next((key for key in own if field in FIELDS[key.rpartition(".")[2]]), "")
 
 
 def _of_stream(engine: Engine, name: str) -> Look:

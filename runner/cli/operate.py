@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.app.control import ask, control_path
+from runner.app.control import ask, control_path, runs_elsewhere
 from runner.app.report_text import spending_text
 from runner.base.clock import SystemClock
 from runner.base.errors import UsageError, WorldError
+from runner.engine.limits import STICKY
 from runner.store.lock import alive
-from runner.store.state_dir import Halted, StateDir, state_root, strategies
+from runner.store.state_dir import PAPER, Halted, StateDir, state_root, strategies
 
+_STICKY = frozenset(mode.shown for mode in STICKY)
 _CARE = {"hold": "held", "close": "to be closed"}
 
 
@@ -85,7 +87,7 @@ def find(name: str | None, state: Path | None, *, asleep: bool = False) -> Found
 
     UsageError for several, WorldError for none.
     """
-    known = [each for each in _all(state) if not name or each.name in (name, f"{name}.paper")]
+    known = [each for each in _all(state) if not name or each.name in (name, f"{name}{PAPER}")]
     running = [each for each in known if alive(each.lock)]
     if running and (name or len(running) == 1):
         return Found(running[0], True)
@@ -97,7 +99,7 @@ def find(name: str | None, state: Path | None, *, asleep: bool = False) -> Found
         return Found(max(ran, key=lambda each: each.runs()[-1].path.name), False)
     what = f"{name} is not running" if name else "no strategy is running"
     never = ", and never ran" if asleep else ""
-    raise WorldError(f"{what}{never} (under {_root(state)})")
+    raise WorldError(f"{what}{never} (under {_root(state)}){_elsewhere(name, state)}")
 
 
 def _running(name: str | None, state: Path | None) -> StateDir:
@@ -106,14 +108,33 @@ def _running(name: str | None, state: Path | None) -> StateDir:
 
 
 def _alive(name: str, state: Path | None) -> bool:
-    names = (name, f"{name}.paper")
+    names = (name, f"{name}{PAPER}")
     return any(alive(each.lock) for each in _all(state) if each.name in names)
 
 
+def _elsewhere(name: str | None, state: Path | None) -> str:
+    """Say where else something runs that may be meant; "" when nothing does."""
+    own = [control_path(each) for each in _all(state)]
+    places = [Path(each["state_dir"]) for each in runs_elsewhere(own)]
+    meant = [each for each in places if not name or each.name in (name, f"{name}{PAPER}")]
+    return "".join(f"; {x.name} runs elsewhere: add `--state {x.parent}`" for x in meant)
+
+
 def _halt_asleep(name: str, state: Path | None, why: str) -> int:
-    place = StateDir.make(_root(state), name, paper=False)
+    """Let the next start begin halted; WorldError for a name that may be mistyped.
+
+    Whoever halts believes afterwards that it is halted.
+    """
+    root, known = _root(state), {each.name.removesuffix(PAPER) for each in _all(state)}
+    elsewhere = _elsewhere(name, state)
+    if known and name.removesuffix(PAPER) not in known:
+        there = ", ".join(sorted(known))
+        raise WorldError(f"no {name} ever ran under {root}{elsewhere}; there are {there}")
+    if elsewhere:
+        raise WorldError(f"{name} is not running under {root}{elsewhere}; nothing was halted")
+    place = StateDir.make(root, name, paper=False)
     place.halt(Halted(code="operator", why=why, who=getpass.getuser(), wall=SystemClock().wall()))
-    sys.stdout.write(f"{name} is not running; its next start begins halted\n")
+    sys.stdout.write(f"{name} is not running; its next start begins halted (under {root})\n")
     return 0
 
 
@@ -145,6 +166,11 @@ def _status_text(answer: dict[str, Any]) -> str:
         f"up {answer['uptime_s']:.0f}s  {answer['state'].upper()}"
         + (f"  {answer['reason']}" if answer["reason"] else "")
     ]
+    if answer["state"] in _STICKY:
+        lines.append(f"  `runner resume {answer['name']} --yes` lets it trade again")
+    loss = answer["day_loss"]
+    day = "not known yet" if loss is None else f"{-loss:+.2f}"
+    lines.append(f"  {'the day so far':<20} {day}  orders open {answer['orders']['open']}")
     for name, each in answer["exchanges"].items():
         clock = each["clock"]
         lines.append(
@@ -176,8 +202,8 @@ def _status_text(answer: dict[str, Any]) -> str:
         )
         if each["reason"] and not each["disabled"]:
             lines.append(f"  {'':<20} {each['reason']}")
-    for market, qty in answer["positions"].items():
-        lines.append(f"  position {market:<11} {qty}")
+    lines += [f"  position {market:<11} {qty}" for market, qty in answer["positions"].items()]
+    lines += [] if answer["positions"] else ["  it holds nothing"]
     for page in answer["notify"]["pages"]:
         count = f" ({page['count']} texts)" if page["count"] > 1 else ""
         lines.append(f"  page {page['topic']:<15} {page['text']}{count}, told {page['told']} times")

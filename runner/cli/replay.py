@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from runner import spec
 from runner.app.offline import MarketReplay, lines_of, replay_run, saved_from
 from runner.app.report import RunFacts
+from runner.app.report_text import count
 from runner.app.run_folder import open_folder
 from runner.base.errors import FileError, WorldError
 from runner.cli.check import print_findings, read_sets
@@ -56,8 +57,10 @@ def dry_run_over(plan: Plan, options: Options) -> int:
         )
         replay.run(lines_of(options.replay, _warn), duration(options.run_for))
         code, reason = _ending(replay)
-        for kind, count in replay.reader.ignored.items():
-            _warn(f"{count} frames of {kind} were left out: the strategy does not use it")
+        for kind, frames in replay.reader.ignored.items():
+            _warn(f"{frames} frames of {kind} were left out: the strategy does not use it")
+        for market in replay.unseen():
+            _warn(f"nothing of {market} is in the recording: what reads it stayed missing")
         networks = dict.fromkeys(plan.exchanges, "recorded")
         facts = RunFacts("dry-run", folder.run_id, "recorded", networks, code, reason)
         write_report(replay.parts, facts, folder, replay.desk, options.json)
@@ -85,6 +88,9 @@ def decide_again(run: Path, json: bool) -> int:
         print_findings(checked)
         raise FileError(f"the strategy in {folder} does not pass this version's checks")
     decisions = folder.parent / "decisions.jsonl"
+    if folder.name != "recording":
+        over = f"`runner dry-run FILE --replay {run}` runs a strategy over it"
+        raise WorldError(f"{run} is a recording of a market, not of a run; {over}")
     if not decisions.exists():
         raise WorldError(f"{decisions} is missing: there is nothing to compare with")
     restored = saved_from(recording.head.facts.get("restored"))
@@ -111,6 +117,7 @@ def _print(verdict: object, json: bool) -> None:
             "decisions": verdict.decisions,
             "identical": difference is None,
             "broken": verdict.broken,
+            "unwritten": verdict.unwritten,
         }
         if difference is not None:
             out["line"] = difference.line
@@ -119,6 +126,8 @@ def _print(verdict: object, json: bool) -> None:
         return
     if verdict.broken:
         _warn(f"the recording is cut off: {verdict.broken}")
+    if verdict.unwritten:
+        _warn(f"the run was killed: {count(verdict.unwritten, 'decision')} it had not written yet")
     if difference is None:
         sys.stdout.write(f"identical: {verdict.decisions} decisions over {verdict.events} events\n")
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -89,9 +90,7 @@ def start(options: Options) -> int:
     plan = _load(options)
     if plan is None:
         return 1
-    live = [x.name for x in plan.exchanges.values() if x.network is Network.LIVE]
-    if live and not options.live and not options.sim:
-        raise UsageError(f"{', '.join(live)}: network live trades real money; say --live")
+    _same_money(plan, options)
     fate = options.orphans.of(plan, adopt=options.adopt)
     if not _simulated_network(plan, options):
         place = state_root(str(options.state) if options.state else None)
@@ -105,6 +104,18 @@ def start(options: Options) -> int:
         secrets = {name: given[name] for name in traded} if given else _resolve(plan, traded)
         _lock_symbols(plan, secrets, stack)
         return _on_sockets(plan, options, secrets, stack, fate)
+
+
+def _same_money(plan: Plan, options: Options) -> None:
+    """Refuse a start that may trade other money than the person who types it believes."""
+    live = [x.name for x in plan.exchanges.values() if x.network is Network.LIVE]
+    if options.live and options.sim:
+        raise UsageError("--live and --sim exclude each other")
+    if live and not options.live and not options.sim:
+        raise UsageError(f"{', '.join(live)}: network live trades real money; say --live")
+    if options.live and not live:
+        networks = ", ".join(f"{x.name}: {x.network.value}" for x in plan.exchanges.values())
+        raise UsageError(f"--live: no exchange of the file is on the live network ({networks})")
 
 
 def record(options: Options, out: Path) -> int:
@@ -264,6 +275,7 @@ def _on_sockets(
     )
     run = LiveRun(plan, live, folder, secrets or {}, office, heard)
     ending = Ending(70, "a bug ended the run")
+    folder.log.say(_begins(run, options))
     try:
         ending = _drive(run)
         _report(run, folder, ending, options, simulated)
@@ -278,6 +290,22 @@ def _on_sockets(
     finally:
         folder.close(ending.code, ending.reason)
     return ending.code
+
+
+def _begins(run: LiveRun, options: Options) -> str:
+    """Say what begins, where its orders go, how it ends and how to look at it meanwhile."""
+    networks = sorted({x.network.value for x in run.plan.exchanges.values()})
+    simulated = networks == [Network.SIM.value]
+    where = "the simulator" if simulated else " and ".join(networks)
+    if run.options.signed:
+        real = ": real money" if Network.LIVE.value in networks else ""
+        what = f"signed orders to {where}{real}"
+    else:
+        what = f"paper fills on {where if simulated else f'data of {where}'}"
+    state = f" --state {options.state}" if options.state else ""
+    until = f"for {options.run_for}, or until Ctrl-C" if options.run_for else "until Ctrl-C"
+    look = f"`runner status{state}`, `runner why{state}`"
+    return f"{run.plan.name}: {run.run_id}, {what}, {until}; from another terminal: {look}"
 
 
 def _office(plan: Plan, options: Options, by_default: bool) -> Office | None:
@@ -343,9 +371,16 @@ def write_report(
     )
     content = encode(report)
     path = folder.write_report(content)
-    sys.stdout.write(content.decode() if json else text(report))
-    if not json:
-        sys.stdout.write(f"\nreport: {path}\n")
+    _print(content.decode() if json else f"{text(report)}\nreport: {path}\n")
+
+
+def _print(text: str) -> None:
+    """Print a result that is on file already; a terminal that is gone is no failure of the run."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
 
 
 def _warn(text: str) -> None:

@@ -13,6 +13,7 @@ def import_capture(
     format: str, source: Path, out: Path, exchange: str | None, symbol: str | None
 ) -> int:
     """Turn a public capture into a recording."""
+    from runner.app.report_text import count
     from runner.store.importers import import_cryptofeed, import_hftbacktest
 
     if format == "hftbacktest":
@@ -23,10 +24,10 @@ def import_capture(
         done = import_cryptofeed(source, out)
     else:
         raise UsageError(f"no format {format!r}; there are hftbacktest, cryptofeed")
-    skipped = f", {done.skipped} lines left out" if done.skipped else ""
+    skipped = f", {count(done.skipped, 'line')} left out" if done.skipped else ""
     sys.stdout.write(
-        f"{done.target}: {done.frames} frames and {done.answers} REST answers of "
-        f"{', '.join(done.types)} on {done.connections} connections{skipped}\n"
+        f"{done.target}: {count(done.frames, 'frame')} and {count(done.answers, 'REST answer')} of "
+        f"{', '.join(done.types)} on {count(done.connections, 'connection')}{skipped}\n"
     )
     return 0
 
@@ -41,6 +42,13 @@ def replay_run(run: Path, json: bool) -> int:
 def run_simulator(port: int, seed: int, exchanges: Sequence[str], faults: Sequence[str]) -> int:
     """Run the exchange simulator until a signal."""
     from runner.sim.main import main
+    from runner.sim.simulation import EXCHANGES
+
+    if not 0 <= port < 65536:
+        raise UsageError(f"--port {port}: write a number below 65536, or 0 for any free one")
+    for name in exchanges:
+        if name not in EXCHANGES:
+            raise UsageError(f"--exchange {name}: there are {', '.join(EXCHANGES)}")
 
     argv = ["--seed", str(seed), "--port", str(port)]
     for name in exchanges:

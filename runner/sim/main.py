@@ -76,7 +76,8 @@ def run(options: Options) -> int:
     try:
         faults = [msgspec.json.decode(text, type=FaultSpec) for text in options.faults]
     except msgspec.MsgspecError as error:
-        sys.stderr.write(f"runner sim: --fault: {error}\n")
+        like = '{"name": "disconnect", "exchange": "bybit_linear", "after": 100}'
+        sys.stderr.write(f"runner sim: --fault: {error}; write JSON such as {like}\n")
         return 2
     serving = _serve(options, faults)
     try:

@@ -15,6 +15,7 @@ from runner.base.errors import UsageError, WorldError
 from runner.lang import types
 from runner.lang.check import Want, check
 from runner.lang.diagnostics import Findings, Mark, Text
+from runner.lang.display import show
 from runner.lang.nodes import Mapping, Node, Scalar, Sequence
 from runner.lang.reader import decode, read
 from runner.lang.scope import ParamScope, Scope
@@ -212,7 +213,8 @@ def _outer(what: str, value: str, type_: Type, bounds: tuple[float | None, float
         reason = next(iter(findings)).message if findings.items else f"not a {type_}"
         raise UsageError(f"{what}: {reason} (a value like {_example(type_)})")
     if not _inside(found, bounds):
-        raise UsageError(f"{what}: {value} is outside of the parameter's range")
+        low, high = ("" if b is None else show(b, type_) for b in bounds)
+        raise UsageError(f"{what}: {value} is outside of the parameter's range [{low}, {high}]")
     return found
 
 

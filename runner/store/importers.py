@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import itertools
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -51,6 +52,9 @@ _VENUES: Final = (
     (".bitget.com", "bitget"),
 )
 _STAMPED: Final = re.compile(r"(\d{16}|\d{19}) +(.+)")
+_COMBINED: Final = re.compile(r'\{"stream": ?"([^"@]+)')
+_HEAD: Final = 2000
+"""lines by which a capture is known; less than a minute of a quiet market"""
 _V1_FRAME: Final = re.compile(r"(\d+\.?\d*): (.*)")
 _V1_CONNECT: Final = re.compile(r"(wss?://.*) <-> (\d+\.?\d*)")
 _V1_SENT: Final = re.compile(r"(wss?://.*?) <- (\d+\.?\d*): (.*)")
@@ -100,27 +104,58 @@ class _Traffic:
 def import_hftbacktest(source: Path, type: str, symbol: str, target: Path) -> Imported:
     """Write the recording `target` (a new folder) from one capture file.
 
-    FileError for a source that is not in the format, or a type without a known snapshot; WorldError
-    when `target` cannot be written or holds a recording.
+    FileError for a source that is not in the format, or of another type or symbol, or a type
+    without a known snapshot; WorldError when `target` cannot be written or holds a recording.
     """
     if type not in _REST:
         raise FileError(f"cannot import {type!r}: known are {', '.join(sorted(_REST))}")
+    symbol = symbol.upper()
+    _know(source, type, symbol)
     host, path = _REST[type]
     answer_url = f"{host}{path}?symbol={symbol}&limit=1000"
 
     def traffic() -> Iterator[_Traffic]:
-        for number, text in enumerate(_texts(source), 1):
-            match = _STAMPED.fullmatch(text)
-            if match is None:
-                raise FileError(f"{source}:{number}: no receive time of 16 or 19 digits and frame")
-            stamp = int(match[1]) * (1000 if len(match[1]) == 16 else 1)
+        for number, (stamp, frame) in enumerate(_stamped(source), 1):
             if number == 1:
                 yield _Traffic(stamp, "connect", "ws", _STREAMS[type])
-            snapshot = '"stream"' not in match[2] and '"lastUpdateId"' in match[2]
+            snapshot = '"stream"' not in frame and '"lastUpdateId"' in frame
             kind, url = ("answer", answer_url) if snapshot else ("frame", "")
-            yield _Traffic(stamp, kind, "ws", url, match[2].encode())
+            yield _Traffic(stamp, kind, "ws", url, frame.encode())
 
     return _write(source, target, "import:hftbacktest", traffic(), Imported(source, target))
+
+
+def _stamped(source: Path) -> Iterator[tuple[int, str]]:
+    """Yield receive times in ns and frames of hftbacktest's lines."""
+    for number, text in enumerate(_texts(source), 1):
+        match = _STAMPED.fullmatch(text)
+        if match is None:
+            raise FileError(f"{source}:{number}: no receive time of 16 or 19 digits and frame")
+        yield int(match[1]) * (1000 if len(match[1]) == 16 else 1), match[2]
+
+
+def _know(source: Path, type: str, symbol: str) -> None:
+    """Refuse a capture that is not what it is said to be: a replay would believe it.
+
+    It is known by the names of its streams and by the shape of its first change of a book.
+    """
+    names: dict[str, None] = {}
+    shown = ""
+    head = [frame for _, frame in itertools.islice(_stamped(source), _HEAD)]
+    for frame in head:
+        if match := _COMBINED.match(frame):
+            names[match[1].upper()] = None
+        if not shown and '"depthUpdate"' in frame:
+            future = "binance_coinm" if '"ps":' in frame else "binance_usdm"
+            shown = future if '"pu":' in frame else "binance_spot"
+    if not head:
+        raise FileError(f"{source} holds no line")
+    if not names:
+        raise FileError(f"{source}: no line is a frame of Binance's combined streams")
+    if symbol not in names:
+        raise FileError(f"{source} holds {', '.join(names)}, not {symbol}: see --symbol")
+    if shown and shown != type:
+        raise FileError(f"{source} is of {shown}, not of {type}: see --exchange")
 
 
 def import_cryptofeed(source: Path, target: Path) -> Imported:

@@ -47,8 +47,12 @@ class Recording:
         folder = folder / "recording" if (folder / "recording").is_dir() else folder
         self.folder = folder
         self.paths = sorted(folder.glob("*" + SUFFIX)) if folder.is_dir() else [folder]
+        if not folder.exists():
+            raise WorldError(f"{folder}: there is no such recording")
         if not self.paths or not self.paths[0].is_file():
-            raise WorldError(f"{folder} holds no recording (*{SUFFIX})")
+            runs = sorted((folder / "runs").glob("*"))
+            more = f"; it holds runs: name one, such as {runs[-1]}" if runs else ""
+            raise WorldError(f"{folder} holds no recording (*{SUFFIX}){more}")
         self.state = ReadState()
         self.head = self._first_head()
 

@@ -22,6 +22,7 @@ from runner.base.secret import redact
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 PAPER: Final = ".paper"
+_JOURNAL: Final = "journal.db"
 
 
 class Halted(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,11 +35,16 @@ class Halted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def state_root(option: str | None, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of all strategies; it need not exist."""
-    if option:
-        return Path(option).expanduser().absolute()
-    if environ.get("RUNNER_STATE"):
-        return Path(environ["RUNNER_STATE"]).expanduser().absolute()
+    """Return the folder of all strategies; it need not exist.
+
+    WorldError for the folder of one strategy: what is in it, a halt too, would not be seen.
+    """
+    said = option or environ.get("RUNNER_STATE")
+    if said:
+        root = Path(said).expanduser().absolute()
+        if (root / _JOURNAL).is_file():
+            raise WorldError(f"{root} is the folder of one strategy; name the one above it")
+        return root
     base = environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(base).expanduser().absolute() / "runner"
 
@@ -116,7 +122,7 @@ class StateDir:
 
     @property
     def journal(self) -> Path:
-        return self.path / "journal.db"
+        return self.path / _JOURNAL
 
     @property
     def halted_file(self) -> Path:

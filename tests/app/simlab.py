@@ -251,9 +251,11 @@ class Lab:
             time.sleep(0.05)
         raise AssertionError(f"not in time: {what}; {status}")
 
-    def stop(self, child: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
-        """Send SIGTERM and collect."""
-        child.send_signal(signal.SIGTERM)
+    def stop(
+        self, child: subprocess.Popen[str], by: signal.Signals = signal.SIGTERM
+    ) -> tuple[int, dict[str, Any], str]:
+        """Send a signal and collect."""
+        child.send_signal(by)
         out, err = child.communicate(timeout=PATIENCE_S)
         return child.returncode, json.loads(out) if out.strip() else {}, err
 

@@ -133,6 +133,8 @@ def test_what_the_command_line_gets_wrong_is_2_or_1_and_opens_nothing(
         (("start", str(path), "--bogus"), 2, "--bogus"),
         (("start", str(tmp_path / "nothing.yaml")), 2, "nothing.yaml"),
         (("start", str(live), "--for", "1s"), 2, "--live"),
+        (("start", str(live), "--live", "--sim"), 2, "exclude"),
+        (("start", str(path), "--live"), 2, "no exchange of the file is on the live network"),
         (("start", str(away), "--for", "1s"), 2, "--allow-custom-endpoints"),
         (("dry-run", str(path), "--sim", "--balance", "-1"), 2, "--balance"),
         (("dry-run", str(path), "--network", "moon"), 2, "--network moon"),

@@ -7,15 +7,18 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from runner import spec
 from runner.app.offline import MarketReplay
+from runner.base.errors import WorldError
 from runner.engine.commands import Command, Record, Send
 from runner.engine.events import ClockReading, Depth, Event, Signal
 from runner.store.journal import Journal
 from runner.store.lines import AnyLine, event_bytes
 
 SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
 START = round(datetime(2026, 11, 30, 7, 59, 30, tzinfo=UTC).timestamp()) * SECOND
 STRATEGY = """
 version: 1
@@ -97,3 +100,27 @@ def test_cron_and_signals_come_in_virtual_time_and_twice_the_same(tmp_path: Path
     assert runs[0].sent == [(10 * SECOND, "told"), (30 * SECOND, "weekly")], "to the nanosecond"
     assert runs[0].sent == runs[1].sent
     assert runs[0].records.count("signal_refused") == 1, "the second a1"
+
+
+def test_recordings_of_other_times_are_not_replayed_as_one(tmp_path: Path) -> None:
+    checked = spec.load(STRATEGY)
+    assert checked.plan is not None
+    later = line(
+        ClockReading(exchange="bybit", offset=0, uncertainty=1, t=9 * DAY, wall=START + 9 * DAY)
+    )
+    journal = Journal.open(tmp_path / "j.db")
+    replay = MarketReplay(checked.plan, "run0000001", journal, Decimal(10_000))
+    with pytest.raises(WorldError, match="lie apart, 2026-11-30 and 2026-12-09"):
+        replay.run([*lines(), later])
+    journal.close()
+
+
+def test_a_market_of_which_the_recording_holds_nothing_is_named(tmp_path: Path) -> None:
+    checked = spec.load(STRATEGY)
+    assert checked.plan is not None
+    for seen, unseen in ((lines(), []), (lines()[:1], ["btc (BTCUSDT on bybit_linear)"])):
+        journal = Journal.open(tmp_path / f"{len(seen)}.db")
+        replay = MarketReplay(checked.plan, "run0000001", journal, Decimal(10_000))
+        replay.run(seen)
+        journal.close()
+        assert replay.unseen() == unseen

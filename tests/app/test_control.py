@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from runner.app.control import ControlServer, address, ask
+from runner.app.control import ControlServer, address, ask, runs_elsewhere
 from runner.base.errors import WorldError
 
 
 def answer(command: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     if command != "status":
         raise ValueError(f"unknown command {command!r}")
-    return {"state": "active", "echo": fields.get("rule", "")}
+    return {"state": "active", "echo": fields.get("rule", ""), "state_dir": "/elsewhere/arb"}
 
 
 def served(path: Path, *calls: Any) -> list[Any]:
@@ -38,7 +38,7 @@ def test_a_command_gets_its_answer_and_the_socket_is_private(tmp_path: Path) -> 
     got, mode = served(
         path, lambda: ask(path, "status", rule="a"), lambda: stat.S_IMODE(path.stat().st_mode)
     )
-    assert got == {"id": 1, "ok": True, "state": "active", "echo": "a"}
+    assert got == {"id": 1, "ok": True, **answer("status", {"rule": "a"})}
     assert mode == 0o600
     assert not path.exists(), "it is removed at the end"
 
@@ -81,3 +81,18 @@ def test_a_path_longer_than_an_address_can_hold_is_served_too(tmp_path: Path) ->
 def test_a_folder_that_is_not_there_is_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(WorldError, match="no answer"):
         ask(tmp_path / "nowhere" / "a.sock", "status")
+
+
+def test_a_run_with_another_state_directory_is_found_by_its_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runner").mkdir()
+    path, dead = tmp_path / "runner" / "a.sock", tmp_path / "runner" / "b.sock"
+    with socket.socket(socket.AF_UNIX) as left, address(dead) as short:
+        left.bind(short)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    elsewhere, own = served(path, lambda: runs_elsewhere(()), lambda: runs_elsewhere([path]))
+    assert [each["state_dir"] for each in elsewhere] == ["/elsewhere/arb"]
+    assert own == [], "what is known already is not asked"
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert runs_elsewhere(()) == []

@@ -136,13 +136,24 @@ def test_a_halt_without_a_process_holds_the_next_start_and_a_signal_halts_too(
     assert "halted before this start; `runner resume churn --yes` lifts it" in log
 
 
-@pytest.mark.parametrize("policy", [pytest.param("keep", marks=pytest.mark.campaign), "flatten"])
-def test_sigterm_ends_by_the_file_s_policy(sim: Running, tmp_path: Path, policy: str) -> None:
+@pytest.mark.parametrize(
+    ("by", "policy"),
+    [
+        pytest.param(signal.SIGTERM, "keep", marks=pytest.mark.campaign),
+        pytest.param(signal.SIGTERM, "flatten", marks=pytest.mark.campaign),
+        (signal.SIGHUP, "flatten"),  # the terminal is closed
+    ],
+)
+def test_a_signal_ends_by_the_file_s_policy(
+    sim: Running, tmp_path: Path, by: signal.Signals, policy: str
+) -> None:
     lab = Lab(sim, tmp_path, hold="60s", on_stop=policy)
     child = lab.start()
     lab.until_trading(child)
-    code, report, err = lab.stop(child)
+    code, report, err = lab.stop(child, by)
     assert code == 0, err
+    first = f"churn: {report['run']}, signed orders to custom, until Ctrl-C; from another terminal"
+    assert first in err and f"stopping: {by.name}" in err
     assert set(report["positions"]) == set() if policy == "flatten" else {"bin", "byb"}
     assert len(lab.positions()) == (0 if policy == "flatten" else 2)
 

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from runner.app.decisions import DecisionFile
 from runner.app.run_log import Level, RunLog
 from runner.base.clock import VirtualClock
 from runner.base.secret import Secret
@@ -85,3 +86,13 @@ def test_the_log_is_for_its_owner_alone(tmp_path: Path) -> None:
     log, _ = log_at(tmp_path)
     log.say("hello")
     assert log.path.stat().st_mode & 0o077 == 0
+
+
+def test_decisions_that_cannot_be_written_are_told_once_and_stop_nothing() -> None:
+    told: list[str] = []
+    file = DecisionFile(Path("/dev/full"), told.append)
+    for _ in range(3):
+        file.write("x" * 10_000)
+        file.flush()
+    file.close()
+    assert told == ["/dev/full cannot be written: No space left on device"]

@@ -181,6 +181,25 @@ def test_a_recording_that_was_changed_decides_otherwise_and_says_where(
     assert "recorded" in done.stdout and "decided" in done.stdout
 
 
+def test_a_run_that_was_killed_is_compared_as_far_as_it_had_written(
+    storm: Storm, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    (run / "recording").mkdir(parents=True)
+    segments = sorted((storm.folder / "recording").iterdir())
+    for segment in segments:
+        content = segment.read_bytes()
+        cut = len(content) - 1 if segment == segments[-1] else len(content)
+        (run / "recording" / segment.name).write_bytes(content[:cut])
+    decisions = (storm.folder / "decisions.jsonl").read_text()
+    (run / "decisions.jsonl").write_text(decisions[: len(decisions) // 2])
+    done = replay(storm, run)
+    assert done.returncode == 0 and "identical" in done.stdout, done.stdout + done.stderr
+    assert "the run was killed" in done.stderr and "cut off" in done.stderr
+    (run / "decisions.jsonl").write_text(decisions.replace('"side":"buy"', '"side":"sell"', 1))
+    assert replay(storm, run).returncode == 1, "what it had written must still be decided again"
+
+
 def traces(secret: str) -> list[bytes]:
     """Return what would betray a secret: itself, its beginning, and what encodings make of it."""
     raw = secret.encode()

@@ -88,6 +88,11 @@ def test_a_rule_s_decisions_are_followed_and_what_is_not_there_is_named() -> Non
         with running() as (parts, host):
             with pytest.raises(ValueError, match=r"s\.book.*dear"):
                 Tap(host, parts.engine, "nix")
+            for field in ("s.book.bid", "s.mid"):
+                with pytest.raises(ValueError, match=r"`runner tap s\.book` follows"):
+                    Tap(host, parts.engine, field)
+            with pytest.raises(ValueError, match="no stream"):
+                Tap(host, parts.engine, "s.nix")
             rows = Tap(host, parts.engine, "dear").rows()
             await anext(rows)
             top(host, "s", 60_000.0, 3)

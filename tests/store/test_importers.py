@@ -145,6 +145,7 @@ def test_binary_frames_and_reconnects_of_cryptofeed_are_kept(tmp_path: Path) -> 
     [
         ("x.txt", b"1700000000 {}\n", "x.txt:1: no receive time"),
         ("x.txt", b"1723161255088169167 {}\nrubbish\n", "x.txt:2: no receive time"),
+        ("x.txt", b"1723161255088169167 {}\n", "no line is a frame"),
         ("x.txt", b"", "holds no line"),
         ("x.gz", b"not gzip", "cannot read"),
         ("x.gz", gzip.compress(b"1723161255088169167 {}\n" * 2000)[:-12], "cannot read"),
@@ -167,9 +168,43 @@ def test_what_is_no_capture_is_named_with_its_line(
 
 def test_an_unknown_type_and_a_used_target_are_refused(tmp_path: Path) -> None:
     source = tmp_path / "x"
-    source.write_bytes(b'1723161255088169 {"stream":"s","data":{}}\n')
+    source.write_bytes(b'1723161255088169 {"stream":"btcusdt@x","data":{}}\n')
     with pytest.raises(FileError, match="known are binance_coinm"):
         import_hftbacktest(source, "kraken", "X", tmp_path / "r")
     import_hftbacktest(source, "binance_spot", "BTCUSDT", tmp_path / "r")
     with pytest.raises(WorldError, match="already"):
         import_hftbacktest(source, "binance_spot", "BTCUSDT", tmp_path / "r")
+
+
+SPOT = '{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","U":1,"u":2,"b":[],"a":[]}}'
+USDM = SPOT.replace('"b":', '"pu":0,"b":')
+COINM = USDM.replace('"U"', '"ps":"BTCUSD","U"')
+
+
+@pytest.mark.parametrize(
+    ("frame", "type", "symbol", "message"),
+    [
+        (SPOT, "binance_usdm", "BTCUSDT", "is of binance_spot, not of binance_usdm"),
+        (USDM, "binance_spot", "BTCUSDT", "is of binance_usdm, not of binance_spot"),
+        (COINM, "binance_usdm", "BTCUSDT", "is of binance_coinm, not of binance_usdm"),
+        (SPOT, "binance_spot", "ETHUSDT", "holds BTCUSDT, not ETHUSDT"),
+        (SPOT, "binance_spot", "BTC", "holds BTCUSDT, not BTC"),
+    ],
+)
+def test_a_capture_is_not_taken_for_another_market(
+    tmp_path: Path, frame: str, type: str, symbol: str, message: str
+) -> None:
+    source = tmp_path / "x"
+    source.write_text(f"1723161255088169167 {frame}\n")
+    with pytest.raises(FileError, match=message):
+        import_hftbacktest(source, type, symbol, tmp_path / "r")
+    assert not (tmp_path / "r").exists(), "the next try finds the place free"
+
+
+def test_a_symbol_may_be_typed_in_small_letters(tmp_path: Path) -> None:
+    source = tmp_path / "x"
+    snapshot = '{"lastUpdateId":1,"bids":[],"asks":[]}'
+    source.write_text(f"1723161255088169167 {SPOT}\n1723161255088169168 {snapshot}\n")
+    lines = read(import_hftbacktest(source, "binance_spot", "btcusdt", tmp_path / "r"))
+    (answer,) = (line for line in lines if isinstance(line, Http))
+    assert "symbol=BTCUSDT&" in answer.req, "a replay looks for the exchange's own name"

@@ -40,6 +40,16 @@ def test_the_root_is_the_option_then_the_environment(
     assert state_root(option, environ) == Path(root)
 
 
+def test_the_folder_of_one_strategy_is_no_root(tmp_path: Path) -> None:
+    """A halt that stands in it would not be seen by a start one folder deeper."""
+    state = StateDir.make(tmp_path, "arb", paper=False)
+    assert state_root(str(state.path), {}) == state.path, "nothing ran in it yet"
+    state.journal.touch()
+    for option, environ in ((str(state.path), {}), (None, {"RUNNER_STATE": str(state.path)})):
+        with pytest.raises(WorldError, match="folder of one strategy"):
+            state_root(option, environ)
+
+
 def test_folders_are_for_the_owner_alone_even_under_a_loose_umask(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
