@@ -50,7 +50,7 @@ class DecisionLog:
 
 
 class DecisionFile:
-    """`decisions.jsonl`: a disk that is full is told once and stops nothing; lines are lost then."""
+    """`decisions.jsonl`: a full disk is told once and stops nothing; lines are lost then."""
 
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         self._file = path.open("w", encoding="utf-8")
