@@ -4,7 +4,8 @@ Theory of operation. Each traded symbol has a countdown at the exchange, set ane
 length and at least every 30 s. It runs out when the process hangs or dies, or the network does:
 then the symbol's plain orders are cancelled, protective ones stay (R-77). A clean stop turns it
 off, else it would cancel what a person or `on_stop: keep` leaves there. A stop that leaves orders
-unresolved leaves it armed.
+unresolved leaves it armed. While the exchange refuses our key it is not set anew: it may refuse our
+cancels too, and this one is its own.
 """
 
 from __future__ import annotations

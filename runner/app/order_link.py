@@ -163,7 +163,8 @@ class OrderLink:
                 self._tell_of_outage(socket, now)
             if self._key.due(now):
                 self._errands.start(self._key.keep())
-            if self._dead_man.due(now):
+            # Frozen, it may take no cancel of ours: let the countdown run out, that one it obeys.
+            if self.readiness is not Readiness.FROZEN and self._dead_man.due(now):
                 self._errands.start(self._dead_man.refresh())
             try:
                 async with asyncio.timeout(_LOOK_S):

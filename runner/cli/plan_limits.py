@@ -11,7 +11,7 @@ from runner.spec.risk_plan import RiskPlan
 _THEN = {
     "pause": "takes no new risk{}; open trades go on and leave by their own words",
     "halt": "takes no new risk and closes all trades, in pairs, until `resume`",
-    "freeze": "sends nothing at all, exits neither, until `resume`",
+    "freeze": "cancels what rests but stops and targets; no exits either, until `resume`",
 }
 
 

@@ -67,6 +67,8 @@ class Venue:
     was_ready: bool = False
     ready_at: int = NO_TIME
     """when it was last known to be ready"""
+    outage_told: int = NO_TIME
+    """`ready_at` of the outage that was told last"""
     facts: set[str] = field(default_factory=set)
     """markets whose facts the exchange has told"""
     clock: ExchangeClock = field(default_factory=ExchangeClock)

@@ -15,7 +15,7 @@ from runner.engine.accounts import (
 from runner.engine.codes import Refusal, Why
 from runner.engine.commands import Purpose
 from runner.engine.events import Readiness
-from runner.engine.limits import Mode
+from runner.engine.limits import AWAY, Mode
 from runner.engine.order import OrderState
 from runner.engine.positions import room_for_exit
 from runner.engine.timers import MS, SECOND
@@ -24,6 +24,7 @@ from runner.market.streams import NEVER, StreamState
 if TYPE_CHECKING:
     from runner.engine.commands import Intent
     from runner.engine.gate import Check, Gate, Proposal
+    from runner.engine.limits import Limits
     from runner.engine.order import Order
 
 REDUCE_WITHOUT_DATA: Final = 60 * SECOND
@@ -63,7 +64,7 @@ def run_state(gate: Gate, p: Proposal) -> Refusal | None:
     """1: what the run's state lets through."""
     limits = gate.desk.limits
     mode = limits.mode
-    if mode is _FROZEN or (mode is not _ACTIVE and p.adds_risk):
+    if mode is _FROZEN or (mode is not _ACTIVE and p.adds_risk and not _evens(limits, p)):
         return Refusal(_MODES[mode], f"{mode}: {limits.reason}")
     if mode is _KEPT and p.purpose is Purpose.CLOSE and not p.commanded:
         return Refusal(Why.HALTED, f"halted: {limits.reason}; positions are kept")
@@ -76,6 +77,13 @@ def run_state(gate: Gate, p: Proposal) -> Refusal | None:
         if why is not None:
             return Refusal(Why.SYMBOL_REDUCING, f"{intent.market} reducing: {why}")
     return None
+
+
+def _evens(limits: Limits, p: Proposal) -> bool:
+    """Whether it only evens legs, and nothing is wrong but that exchanges are away."""
+    own = f"unmatched:{p.rule.name}"
+    alone = all(key.startswith(AWAY) or key == own for key in limits.causes)
+    return p.evens and alone and limits.mode is Mode.REDUCING
 
 
 def identity(gate: Gate, p: Proposal) -> Refusal | None:

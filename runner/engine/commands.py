@@ -220,7 +220,7 @@ class Topic(StrEnum):
     ACCOUNT = "account"
     """the account is not as we think: a difference, a stray fill, ADL, another leverage"""
     MARKET = "market"
-    """prices that a trade needs are away"""
+    """prices that a trade needs are away, or its exchange is"""
     RULE = "rule"
     """a rule was disabled, or its trade goes on otherwise than written"""
     HOST = "host"

@@ -65,6 +65,8 @@ class Proposal(msgspec.Struct):
     """a further order of a trade that was approved before: no firing of its own"""
     rehearsed: bool = False
     """its group was judged by its planned end already"""
+    evens: bool = False
+    """it completes legs whose other exchange takes no orders: that cannot be trimmed"""
     commanded: bool = False
     """the operator asked for this close by name: it passes his own halt"""
     amends: Order | None = None

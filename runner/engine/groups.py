@@ -12,7 +12,8 @@ unsettled: what it did is not known. When all are settled:
 `repair_within` counts from the moment the gap opened or an order came into doubt. If orders are
 still in doubt at its end, the run is REDUCING and a person is told with both possible exposures;
 when the last is resolved, the repair gets its time anew. While the run is not active nothing is
-completed: the legs are only trimmed.
+completed: the legs are only trimmed; but what is ahead where no orders are taken can only be met on
+the other side, and is (`cut_off`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from runner.engine import keys
 from runner.engine.cancels import cancel_order
 from runner.engine.codes import Refusal
 from runner.engine.commands import OrderType, Purpose, Tif, Topic
+from runner.engine.cut_off import cut_off
 from runner.engine.desk import Desk
 from runner.engine.limits import Mode
 from runner.engine.order import Order, OrderState
@@ -202,12 +204,15 @@ class Groups:
             self._tell_gap(run, trade)
         elif not unsettled:
             self.judge(run)
+        elif not trade.within_gap() and any(not o.immediate for o in unsettled):
+            self._tell_gap(run, trade)  # what rests does not end, and is not followed
 
     def _tell_gap(self, run: RuleRun, trade: Trade) -> None:
-        """Leaving took one leg and not the other for too long: no new risk, and a person knows."""
+        """One leg went and not the other for too long: no new risk, and a person knows."""
         legs = ", ".join(f"{x.market} {x.base(x.ledger.lots):.8g}" for x in trade.legs)
-        within = trade.repair_within // MS
-        text = f"{run.plan.name}: legs still apart after {within}ms of leaving: {legs}"
+        within, leaving = trade.repair_within // MS, trade.leaving is not None
+        text = f"{run.plan.name}: legs still apart after {within}ms"
+        text += f"{' of leaving' if leaving else ''}: {legs}"
         self.desk.limits.add(f"unmatched:{run.plan.name}", Mode.REDUCING, "unmatched", text)
         self.desk.tell("page", text, Topic.UNHEDGED)
 
@@ -273,7 +278,8 @@ class Groups:
         """Return the possible repairs, the better first."""
         hedge = trade.rule.trade.hedge if trade.rule.trade is not None else None
         policy = hedge.repair if hedge is not None else "cheaper"
-        if trade.incompletable or trade.owed or self.desk.limits.mode is not Mode.ACTIVE:
+        active = self.desk.limits.mode is Mode.ACTIVE
+        if trade.incompletable or trade.owed or not (active or self._cannot_trim(trade)):
             policy = "unwind"
         complete = self._drafts(trade, completing=True) if policy != "unwind" else []
         unwind = self._drafts(trade, completing=False)
@@ -282,6 +288,12 @@ class Groups:
                 return [complete, unwind]
             return [unwind, complete]
         return [option for option in (complete, unwind) if option]
+
+    def _cannot_trim(self, trade: Trade) -> bool:
+        """Whether the legs that are ahead are where no orders are taken."""
+        least = min(leg.share for leg in trade.legs)
+        behind = [leg for leg in trade.legs if leg.share <= least]
+        return cut_off(self.desk, trade, behind)
 
     def _drafts(self, trade: Trade, *, completing: bool) -> list[Draft]:
         """Return the orders that would even the legs; empty when one of them is not possible."""
@@ -349,6 +361,7 @@ class Groups:
                 d.side is not leg.side and covered(desk, leg, d.lots)
                 for leg, d in zip(legs, drafts, strict=True)
             ],
+            evens=cut_off(desk, trade, legs),
         )
         return send(desk, wanted)
 

@@ -5,7 +5,8 @@ Theory of operation. `close: {tif: post_only | gtc, give_up: ..}`. What leaves b
 its fills (`leaving_in_pairs`). While it rests each look does the first of these that applies:
 
     nothing is left             the trade has left
-    the run is frozen           nothing is sent
+    the run is frozen           what rests is cancelled, for nobody would follow it; nothing else
+                                is sent
     positions are kept (halt),  what rests is cancelled, nothing else is placed
     or the run ends
     `give_up` is over           it takes, as any close does (`closing`): a fresh decision, from
@@ -91,6 +92,8 @@ class ExitsAtRest:
         leaving = trade.leaving
         if self.desk.limits.mode is not Mode.FROZEN:
             self._act(run, trade, leaving, orders)
+        else:
+            self._withdraw(orders)
         if run.trade is trade and trade.leaving is leaving:
             self._look_later(run, trade, leaving)
 

@@ -6,8 +6,9 @@ Theory of operation. The state is the gravest of its causes, each under a key of
 
 REDUCING goes when its cause goes, PAUSED by `resume` or after its rest, the others by `resume`.
 KEPT is the operator's halt: positions stay. HALTED and FLATTENED close all trades, paired. All of
-them but PAUSED and FROZEN cancel our own working entries; FROZEN sends nothing. A
-lead that rests is cancelled by PAUSED too: its partners could not follow.
+them but PAUSED cancel our own working entries. FROZEN cancels all that rests, stops and targets
+excepted, for nobody would follow it, and sends nothing else. A lead that rests is cancelled by
+PAUSED too: its partners could not follow.
 
 Loss of the day = value at the day's start - value now; value = all that is realised, less fees,
 with funding, and what closing everything that is open would bring now, after fees. It is computed
@@ -56,8 +57,10 @@ class Mode(StrEnum):
 
 
 _GRAVITY: Final = {mode: i for i, mode in enumerate(Mode)}
-CANCELS: Final = frozenset({Mode.REDUCING, Mode.KEPT, Mode.HALTED, Mode.FLATTENED})
+CANCELS: Final = frozenset({Mode.REDUCING, Mode.KEPT, Mode.HALTED, Mode.FLATTENED, Mode.FROZEN})
 CLOSES: Final = frozenset({Mode.HALTED, Mode.FLATTENED})
+AWAY: Final = "exchange:"
+"""before an exchange's name: the key of the cause that it takes no new risk"""
 STOP: Final = "stop"
 """the cause that is the end of the run by `--for` or a signal"""
 STICKY: Final = frozenset({Mode.KEPT, Mode.HALTED, Mode.FLATTENED, Mode.FROZEN})

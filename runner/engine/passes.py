@@ -37,6 +37,8 @@ class Pass(msgspec.Struct, gc=False):
     """a further order of a trade that was approved before"""
     rehearsed: bool = False
     """its group was judged by its planned end (`rehearse`)"""
+    evens: bool = False
+    """it completes what cannot be trimmed: the other exchange takes no orders"""
     trigger: Trigger = Trigger.MARK
     """which price sets a stop or a target off"""
 
@@ -77,6 +79,7 @@ def send(
             commanded=wanted.commanded,
             continues=wanted.continues,
             rehearsed=wanted.rehearsed,
+            evens=wanted.evens,
         )
     )
     if isinstance(verdict, Refusal):

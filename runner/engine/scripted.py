@@ -126,6 +126,8 @@ class ScriptedExchange:
         self.delay = 5 * MS
         self.answers = True
         """whether queries and reconciliations are answered"""
+        self.key = True
+        """whether it accepts our key; without it its stream talks on"""
         self.free = 1_000_000.0
         self.free_base: dict[str, float] = {}
         self._count = 0
@@ -143,6 +145,10 @@ class ScriptedExchange:
         """Take an order as its market's next fate says."""
         if not self.answers:
             self.host.after(MS, Unknown(cid=intent.cid, why="disconnect"))
+            return
+        if not self.key:
+            reject = Reject(cid=intent.cid, outcome="rejected", code="key", text="key refused")
+            self.host.after(self.delay, reject)
             return
         if intent.type in (OrderType.STOP, OrderType.TARGET):
             self._place_guard(intent)
@@ -187,7 +193,7 @@ class ScriptedExchange:
     def amend(self, intent: Intent) -> None:
         """Change an open order as the next `Change` says."""
         truth, cid = self.orders.get(intent.cid), intent.cid
-        if not self.answers:
+        if not self.answers or not self.key:
             no = AmendReply(cid=cid, ok=False, outcome="unknown", code="disconnect")
             self.host.after(MS, no)
             return
@@ -216,6 +222,8 @@ class ScriptedExchange:
         truth = self.orders[cid]
         intent = truth.intent
         lots = min(lots, truth.lots - truth.filled)
+        if intent.reduce_only:
+            lots = min(lots, self.reducible(intent))
         if truth.status not in ("open", "partial") or not lots:
             return
         self._count += 1
@@ -247,8 +255,9 @@ class ScriptedExchange:
         truth = self.orders.get(command.cid)
         if not self.answers:
             return
-        if truth is None or truth.status not in ("open", "partial"):
-            reply = CancelReply(cid=command.cid, ok=False, code="unknown order")
+        if truth is None or truth.status not in ("open", "partial") or not self.key:
+            code = "unknown order" if self.key else "key"
+            reply = CancelReply(cid=command.cid, ok=False, code=code)
             self.host.after(self.delay, reply)
             return
         truth.status = "canceled"
@@ -258,14 +267,14 @@ class ScriptedExchange:
 
     def query(self, command: Query) -> None:
         """Tell what is known of one order."""
-        if self.answers:
+        if self.answers and self.key:
             truth = self.orders.get(command.cid)
             view = truth.view() if truth is not None else None
             self.host.after(self.delay, Found(cid=command.cid, order=view))
 
     def reconcile(self) -> None:
         """Give a whole picture."""
-        if self.answers:
+        if self.answers and self.key:
             self.host.after(self.delay, self.picture(self.host.t))
 
     def picture(self, started: int) -> Reconciled:
@@ -350,9 +359,14 @@ class ScriptedExchange:
         self.answers = False
         self.host.push(Ready(exchange=self.name, state=Readiness.DOWN, reason=why))
 
+    def refuse_key(self) -> None:
+        """Refuse every request from now on, and tell of fills all the same."""
+        self.key = False
+        self.host.push(Ready(exchange=self.name, state=Readiness.FROZEN, reason="key refused"))
+
     def come_up(self) -> None:
         """Be back: reconciling, the picture, ready."""
-        self.answers = True
+        self.answers = self.key = True
         host = self.host
         host.push(Ready(exchange=self.name, state=Readiness.RECONCILING))
         host.after(self.delay, self.picture(host.t))

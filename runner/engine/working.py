@@ -28,6 +28,7 @@ from runner.engine.amending import Change, amend, can_amend
 from runner.engine.cancels import cancel_order
 from runner.engine.codes import Refusal, Why
 from runner.engine.commands import Purpose, Tif, Topic
+from runner.engine.cut_off import cut_off
 from runner.engine.limits import Mode
 from runner.engine.order import Order, OrderState
 from runner.engine.passes import Pass, send
@@ -152,6 +153,7 @@ class Working:
             attempt=trade.attempt,
             streams=[leg.listed.book.key for leg in legs if leg.listed.book is not None],
             continues=True,
+            evens=self.desk.limits.mode is not Mode.ACTIVE and cut_off(self.desk, trade, legs),
         )
         refusal = send(self.desk, wanted)
         if refusal is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from runner.engine import orderflow, setbacks
+from runner.engine import cut_off, orderflow, setbacks
 from runner.engine.accounts import FREEZE_AFTER, GRACE, NO_TIME
 from runner.engine.build import with_facts
 from runner.engine.cancels import still_open
@@ -26,7 +26,7 @@ from runner.engine.events import (
     Reconciled,
 )
 from runner.engine.ledger import EPSILON
-from runner.engine.limits import CANCELS, STOP, Mode
+from runner.engine.limits import AWAY, CANCELS, STOP, Mode
 from runner.engine.timers import MS, SECOND
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class World:
         self.desk.record(
             "ready", exchange=event.exchange, state=event.state.value, why=event.reason
         )
-        key = f"exchange:{event.exchange}"
+        key = f"{AWAY}{event.exchange}"
         if event.state is Readiness.READY:
             self.desk.limits.drop(key)
             for order in self.desk.orders.unsettled(event.exchange):
@@ -91,6 +91,7 @@ class World:
         elif venue.was_ready:
             text = f"{event.exchange} is {event.state}: {event.reason}".rstrip(": ")
             self.desk.limits.add(key, Mode.REDUCING, f"exchange_{event.state.value}", text)
+            cut_off.tell(self.desk, venue)
         for run in self.desk.rules.runs.values():
             leaving = run.trade is not None and run.trade.leaving is not None
             if leaving and self.desk.rules.known_to_all(run):
@@ -404,7 +405,7 @@ class World:
         desk = self.desk
         desk.limits.evaluate()
         desk.limits.settle()
-        if desk.limits.mode in CANCELS:
+        if desk.limits.mode in CANCELS and desk.limits.code != STOP:  # a start that is refused
             desk.limits.cancel_entries()
         for run in desk.rules.runs.values():
             desk.timers.at(desk.now + MS, desk.trades.take_up, run)

@@ -12,6 +12,7 @@ import pytest
 
 from runner.base.clock import NS_PER_S
 from runner.base.errors import Down
+from runner.engine.events import Readiness
 from runner.sim.launch import Running, launch
 from tests.app.linklab import BYBIT
 from tests.app.linklab import Lab as LinkLab
@@ -62,6 +63,23 @@ def test_what_cannot_be_set_is_told_once_and_tried_again() -> None:
             assert sum("could not be set" in text for text in lab.notices) == 1
             lab.http.says[PATH] = "{}"
             await lab.until(lambda: len(counted(lab)) == 4)
+
+    asyncio.run(run())
+
+
+def test_it_runs_out_where_the_key_is_refused_and_is_set_again_after_that() -> None:
+    async def run() -> None:
+        lab = LinkLab(dead_man_ns=120 * NS_PER_S)
+        async with lab.running():
+            await lab.until(lambda: len(counted(lab)) == 1)
+            lab.link._key_refused("the key lacks the permission")
+            assert lab.link.readiness is Readiness.FROZEN
+            lab.clock.advance(59 * NS_PER_S)
+            await asyncio.sleep(0.12)
+            assert len(counted(lab)) == 1, "it would keep alive what we may not cancel"
+            lab.clock.advance(1 * NS_PER_S)
+            await lab.until(lambda: lab.link.readiness is Readiness.READY)
+            await lab.until(lambda: len(counted(lab)) == 2)
 
     asyncio.run(run())
 

@@ -114,7 +114,7 @@ class Life(ABC):
             exchange.stops.clear()
             exchange.targets.clear()
             exchange.changes.clear()
-            if not exchange.answers:
+            if not exchange.answers or not exchange.key:
                 exchange.come_up()
         self.hurt_at = s.t
         for _ in range(2):
@@ -159,6 +159,18 @@ class Life(ABC):
         if exchange.answers:
             exchange.go_down()
             self.s.after(int(self.rng.uniform(0.1, 4) * SECOND), exchange.come_up)
+
+    def key_refused(self) -> None:
+        """An exchange refuses our key for a while; what rests there goes on."""
+        exchange = self.exchange()
+        if exchange.answers and exchange.key:
+            exchange.refuse_key()
+            self.s.after(int(self.rng.uniform(0.1, 8) * SECOND), exchange.come_up)
+
+    def run_frozen(self) -> None:
+        """Something freezes the run, until somebody resumes it."""
+        self.s.engine.desk.limits.add("dice", Mode.FROZEN, "facts", "dice")
+        self.s._carry_out(self.s.engine.lasting())
 
     def operate(self) -> None:
         """Somebody commands."""

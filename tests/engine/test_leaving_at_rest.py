@@ -391,15 +391,15 @@ def test_a_short_halt_lets_it_rest_again() -> None:
     assert t.resting == [(600_001, LOTS)]
 
 
-def test_a_freeze_sends_nothing_and_leaves_it_where_it_is() -> None:
+def test_a_freeze_takes_it_off_the_book_and_sends_nothing_else() -> None:
     t = Stage().leave()
     t.s.after(0, lambda: t.s.engine.desk.limits.add("x", Mode.FROZEN, "auth", "key"))
-    t.s.run(10 * MS)
-    count = len(t.s.sent), len(t.s.commands(Cancel)), len(t.s.commands(Amend))
     t.quote(BID - 5, ASK - 5, 2 * GIVE_UP)
-    assert count == (len(t.s.sent), len(t.s.commands(Cancel)), len(t.s.commands(Amend)))
-    t.fill(2)
-    assert t.s.lots("bin") == 6
+    assert (t.resting, t.held, len(t.exits)) == ([], LOTS, 1)
+    assert len(t.s.commands(Cancel)) == 1 and t.s.commands(Amend) == []
+    t.s.push(Operator(command="resume", who="me"))
+    t.s.run(SECOND)
+    assert t.held == 0 and t.exits[-1].tif is Tif.IOC, "its time is over"
 
 
 @pytest.mark.parametrize("mode", [Mode.PAUSED, Mode.REDUCING])

@@ -21,6 +21,7 @@ from runner.market.instruments import Side
 from runner.spec.plan import Plan
 from tests.engine import test_quoting, written
 from tests.engine.life import Life
+from tests.engine.test_legs import AWAY
 from tests.engine.written import narrow, widen
 
 SHORT = """\
@@ -76,6 +77,11 @@ GAP = 0.005 + 1e-9
 GUARDS = (OrderType.STOP, OrderType.TARGET)
 
 
+def told(page: Notify) -> bool:
+    """Whether a page is of trades, and not of an exchange that is away."""
+    return page.level == "page" and page.topic not in AWAY
+
+
 class Spread(Life):
     """A rule on the spread of two markets, and one that reduces its trade."""
 
@@ -121,6 +127,7 @@ class Spread(Life):
         return [
             self.wide, self.wide, self.wide, self.tight, self.moods, self.good_mood, self.good_mood,
             self.outage, self.operate, self.freeze, self.fill, self.fill, self.margin, self.adl,
+            self.key_refused, self.run_frozen,
         ]  # fmt: skip
 
     def end(self) -> None:
@@ -210,7 +217,7 @@ class Worked(Spread):
         elif self.apart_since < 0:
             self.apart_since = s.t
         elif s.t - self.apart_since > 3200 * MS and self.active:
-            pages = [t for t, c in s.log if isinstance(c, Notify) and c.level == "page"]
+            pages = [t for t, c in s.log if isinstance(c, Notify) and told(c)]
             assert any(t >= self.apart_since for t in pages), "I-13"
 
 
@@ -218,7 +225,8 @@ class Shared(Guarded):
     """The guarded short, and a pair that holds the same side of its market.
 
     What the exchange takes is told, and a smaller stop or target stands, before the next fires: no
-    order of ours can be cut down in the very moment in which it executes.
+    order of ours can be cut down in the very moment in which it executes. Nor does one fire between
+    the close of a part and the smaller one that follows it.
     """
 
     taken_at = 0
@@ -240,9 +248,10 @@ class Shared(Guarded):
             super().adl()
 
     def _later(self) -> bool:
-        """Whether what was taken last is old news."""
+        """Whether what was taken, or closed in part, last is old news."""
         before, self.taken_at = self.taken_at, self.s.t
-        return self.s.t - before > CALM
+        filled_at = self.s.engine.desk.rules.last_fill.get("bin", -CALM)
+        return self.s.t - max(before, filled_at) > CALM
 
     def text(self) -> tuple[str, str]:
         pair = PAIR.replace("LEAD", ENTRIES[0]).replace("first_then_rest", "together")
@@ -275,7 +284,7 @@ class Maker(Life):
         return [
             self.move, self.move, self.move, self.apart, self.fill, self.fill, self.fill,
             self.moods, self.good_mood, self.good_mood, self.outage, self.operate, self.freeze,
-            self.change, self.change,
+            self.key_refused, self.run_frozen, self.change, self.change,
         ]  # fmt: skip
 
     def move(self) -> None:

@@ -123,7 +123,7 @@ def test_max_hold_and_the_operator_close_under_a_pause() -> None:
 
 
 @pytest.mark.parametrize("then", THENS)
-def test_own_entries_are_cancelled_by_a_halt_alone(then: str) -> None:
+def test_own_entries_are_cancelled_by_a_halt_and_a_freeze_but_not_by_a_pause(then: str) -> None:
     single = """\
   rest:
     when: gap(bin.bid, byb.ask) - 0 * ema(gap(bin.mid, byb.mid), 1s) > 30bps
@@ -136,8 +136,8 @@ def test_own_entries_are_cancelled_by_a_halt_alone(then: str) -> None:
     assert len(s.sent) == 1
     widen(s, 0.04)
     s.run(1 * SECOND)
-    assert len(s.commands(Cancel)) == (1 if then == "halt" else 0)
-    assert s.engine.quiet is (then == "halt")
+    assert len(s.commands(Cancel)) == (0 if then == "pause" else 1)
+    assert s.engine.quiet is (then != "pause")
 
 
 @pytest.mark.parametrize("then", THENS)

@@ -24,7 +24,7 @@ _DONE: Final = {
     Mode.KEPT: "no new risk, own entries cancelled; positions are kept",
     Mode.HALTED: "no new risk, own entries cancelled, positions are being closed in pairs",
     Mode.FLATTENED: "no new risk, own entries cancelled, positions are being closed in pairs",
-    Mode.FROZEN: "nothing is sent; protective orders stay at the exchange",
+    Mode.FROZEN: "what rests is cancelled but for stops and targets; nothing else is sent",
 }
 _NEXT: Final = {
     Mode.ACTIVE: "it goes on by the file",

@@ -73,7 +73,9 @@ _BY_CODE: Final[Mapping[Why, str]] = {
     Why.RECONCILING: _EXCHANGE,
     Why.DOWN: _EXCHANGE,
     Why.MAINTENANCE: _EXCHANGE,
-    Why.EXCHANGE_FROZEN: _EXCHANGE,
+    Why.EXCHANGE_FROZEN: "a key that it accepts: renew it, and cancel there by hand what the page"
+    " names, for our cancels may be refused too; a fill of that is hedged elsewhere, what is even"
+    " is kept; it is tried again by itself",
     Why.INSTRUMENT_UNKNOWN: "the exchange must list the symbol, and say so",
     Why.INSTRUMENT_HALTED: "the exchange must trade the symbol again",
     Why.STREAM_WAITING: _BY_STREAM["waiting"],
