@@ -308,9 +308,11 @@ class OrderLink:
         self._judge()
 
     def _key_refused(self, why: str) -> None:
-        """An order was refused for the key: a person must act; it is tried again later."""
+        """A request was refused for the key: a person must act; it is tried again later."""
+        known = bool(self._hold.why)
         self._hold.begin(why, self.clock.mono())
-        self.notice(why)
+        if not known:
+            self.notice(why)
         self._judge()
 
     def _banned(self, status: int) -> None:

@@ -37,7 +37,7 @@ class SocketFacts:
 
 
 class KeyHold:
-    """After an order that was refused for the key: how long nothing new is begun (R-39).
+    """After a request that was refused for the key: how long nothing new is begun (R-39).
 
     Reading the account may still succeed with such a key, so a picture does not end it. Each
     refusal soon after the last one holds twice as long.

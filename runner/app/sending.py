@@ -40,6 +40,9 @@ _REMEMBERED: Final = 16_384
 _BY_SOCKET: Final = SocketRequest("", b"", counts_order=True)
 _BY_HTTP: Final = HttpRequest("POST", "", counts_order=True)
 
+_ANSWERS: Final = (Reject, CancelReply, AmendReply)
+_WHAT: Final = {Reject: "an order", CancelReply: "a cancel", AmendReply: "a change of an order"}
+
 Stages = Callable[[str, int], None]
 
 
@@ -271,8 +274,9 @@ class Sender:
             if isinstance(event, OrderEvent) and not event.cid:
                 event.cid = pending.cid
             self._tell(event)
-            if isinstance(event, Reject) and event.code in KEY_REFUSED:
-                self._key_refused(f"an order was refused for the key: {event.code} {event.text}")
+            if isinstance(event, _ANSWERS) and event.code in KEY_REFUSED:
+                what = _WHAT[type(event)]
+                self._key_refused(f"{what} was refused for the key: {event.code} {event.text}")
         if pending.operation == "cancel_all" and outcome is not Outcome.ACCEPTED:
             self._notice(f"cancelling all orders was not accepted: {outcome}")
         elif not events and outcome is not Outcome.ACCEPTED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -281,6 +282,26 @@ def test_an_order_refused_for_the_key_freezes_at_once_and_a_picture_does_not_tha
             lab.clock.advance(1)
             await lab.until(lambda: lab.link.readiness is Readiness.READY)
             lab.events.clear()
+
+    scenario(type, play)
+
+
+@BOTH
+@pytest.mark.parametrize("what", ["cancel", "amend"])
+def test_a_cancel_or_a_change_refused_for_the_key_freezes_too(type: str, what: str) -> None:
+    async def play(lab: Lab) -> None:
+        code = -2015 if type == BINANCE else 10005
+        if what == "cancel":
+            lab.link.cancel(cancel("c"))
+        else:
+            lab.link.amend(order())
+        for _ in range(2):
+            await lab.settle()
+            sent = json.loads(lab.trade.sent[-1])
+            lab.trade.push(refused(type, sent.get("id") or sent["reqId"], code))
+            assert lab.link.readiness is Readiness.FROZEN and lab.states == [Readiness.FROZEN]
+            lab.link.cancel(cancel("c"))
+        assert sum("was refused for the key" in text for text in lab.notices) == 1
 
     scenario(type, play)
 
