@@ -219,6 +219,7 @@ class Collector:
         for approved in command.orders:
             intent = approved.intent
             self.orders[intent.cid] = Sent(intent, self._seen(intent, t), t)
+            self.rules.setdefault(intent.rule, RuleMoney(intent.rule)).decided(intent)
             self.exchanges[intent.exchange].sent += 1
 
     def _amend(self, command: Amend, t: int) -> None:

@@ -126,8 +126,15 @@ class RuleMoney:
     trades: list[Decimal] = field(default_factory=list)
     """the result of each trade but the running one, fees and funding counted"""
     _before: Decimal = ZERO
+    _begun: int | None = None
+    """the group that began the newest trade; it may fill nothing, its later tries and clips do"""
 
     # -- events
+
+    def decided(self, intent: Intent) -> None:
+        """Note which trade the entries from now on belong to; later clips and hedges go on."""
+        if intent.purpose is Purpose.ENTRY and not intent.attempt:
+            self._begun = intent.group
 
     def fill(self, intent: Intent, instrument: Instrument, fill: Fill, seen: Seen | None) -> None:
         """Book one execution of an order of this rule."""
@@ -135,10 +142,9 @@ class RuleMoney:
         self.fills += 1
         self.blind += seen is None
         if not self.quotes:
-            # later clips and hedges go on
-            begins = intent.purpose is Purpose.ENTRY and not intent.attempt
-            if begins and intent.group != self.group:
-                self._next_trade(intent.group)
+            begins = intent.purpose is Purpose.ENTRY and self._begun is not None
+            if begins and self._begun != self.group:
+                self._next_trade(self._begun)
             self._book(intent, leg, fill, seen)
             return
         held = leg.lots * -intent.side.sign
@@ -213,7 +219,7 @@ class RuleMoney:
     def _settled(self) -> Decimal:
         return self.realised + self.pieces.fees + self.pieces.funding
 
-    def _next_trade(self, group: int) -> None:
+    def _next_trade(self, group: int | None) -> None:
         if self.group is not None:
             self.trades.append(self._settled() - self._before)
         self._before = self._settled()

@@ -114,6 +114,8 @@ class RunLab:
         self.now = 0
         self.count = 0
         self.group = 0
+        self.attempt = 0
+        """of the next orders; above 0: a later clip or try of the trade that was begun"""
         self.funnel = Funnel()
         self.stories: dict[str, RuleStory] = {}
 
@@ -160,7 +162,7 @@ class RunLab:
             rule="spread",
             group=self.group,
             leg=0,
-            attempt=0,
+            attempt=self.attempt,
             purpose=purpose,
             exchange=self.plan.markets[market].exchange,
             market=market,
