@@ -145,16 +145,16 @@ def test_a_trade_counts_though_its_first_order_fills_nothing() -> None:
     lab = RunLab()
     lab.quote("byb", 99.9, 100.0)
     for trade in (1, 2):
-        for attempt, lots, price in ((0, 100, "99"), (1, 40, "100"), (2, 60, "100")):
+        for attempt, lots, price in ((0, 200, "99"), (1, 120, "100"), (2, 80, "100")):
             lab.attempt = attempt
             lab.send("entry", ("byb", "buy", lots, price))
             lab.run(lab.now + 1 * S)
-        lab.send("close", ("byb", "sell", 100, "99.9"))
+        lab.send("close", ("byb", "sell", 200, "99.9"))
         lab.run(lab.now + 1 * S)
         report = lab.report()
         assert report.rules["spread"].trades == trade
     first, second = (float(each) for each in lab.collector.rules["spread"].results())
-    assert [first, second] == pytest.approx([-0.01 - (10 + 9.99) * 0.00055] * 2)
+    assert [first, second] == pytest.approx([-0.02 - (20 + 19.98) * 0.00055] * 2)
 
 
 def _maker(lab: RunLab) -> RuleMoney:
