@@ -64,9 +64,10 @@ OWN: dict[str, dict[str, Mutation]] = {
     "carry": {
         "the guard sleeps": sub(r"margin_used > 50%", "margin_used > 74%"),
         "paid once is enough": sub(r"(pays:.*default: )2,", r"\g<1>1.5,"),
-        "a clip too large": sub(r"(clip:.*default: )250", r"\g<1>290"),
+        "a clip too large": sub(r"(clip:.*default: )250", r"\g<1>350"),
         "at once": sub(r"^    for:   params.patience\n", ""),
-        "the spot leg bids too low": sub(r"price: s.bid", "price: s.bid * 0.99"),
+        "what rests asks too much": sub(r"price: p.ask", "price: p.ask * 1.01"),
+        "it leaves by taking": sub(r"close: \{tif: post_only.*give_up: \S+ ", "close: {tif: ioc, "),
         "the other way round": sub(r"yearly < 0 and", "yearly > 0 and"),
     },
     "dca": {
