@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Send one signed signal to a webhook of runner. Nothing but Python is needed.
 
-    VOC_SECRET=sim python examples/send_signal.py long --stop 59400
+    VOC_SECRET=sim python examples/send_signal.py long --stop 59400 --target 61000
     VOC_SECRET=sim python examples/send_signal.py close
     VOC_SECRET=sim python examples/send_signal.py --heartbeat
 
@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--url", default="http://127.0.0.1:8089/voc")
     parser.add_argument("--symbol", default="BTCUSDT")
     parser.add_argument("--stop", type=float, help="where the trade is given up")
+    parser.add_argument("--target", type=float, help="where the profit is taken")
     parser.add_argument("--confidence", type=float, default=0.9)
     parser.add_argument("--id", default=uuid.uuid4().hex, help="the same id again is refused")
     parser.add_argument("--heartbeat", action="store_true", help="only say that we are alive")
@@ -52,6 +53,8 @@ def main() -> int:
     message |= {"symbol": options.symbol, "confidence": options.confidence}
     if options.stop is not None:
         message["stop_loss"] = options.stop
+    if options.target is not None:
+        message["take_profit"] = options.target
     body = b"" if options.heartbeat else json.dumps(message).encode()
     headers = signed(secret, body, f"{time.time():.3f}")
     request = urllib.request.Request(options.url, body, headers, method="POST")

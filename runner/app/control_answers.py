@@ -181,6 +181,7 @@ def _rule(run: LiveRun, name: str, now: int) -> dict[str, Any]:
         "disabled": each.disabled_why,
         "orphan": each.plan.orphan.value if each.plan.orphan is not None else "",
         "leaving": _leaving(each.trade),
+        "guards": _guards(run, each.trade),
         "entries": funnel.entries,
         "exits": funnel.exits,
         "refusals": dict(funnel.refusals),
@@ -196,6 +197,25 @@ def _present(run: LiveRun, name: str) -> str:
     return "; ".join(
         f"{name} ({b.text})" if b.text else name for name, b in zip(named, told, strict=True)
     )
+
+
+def _guards(run: LiveRun, trade: Trade | None) -> list[dict[str, str]]:
+    """Say what rests at the exchange for a trade, and whether it stands."""
+    desk, rows = run.parts.engine.desk, []
+    if trade is None:
+        return []
+    for guard in trade.guards:
+        instrument = desk.markets[trade.legs[0].market].instrument
+        order = desk.orders.guards.get(guard.cid)
+        rows.append(
+            {
+                "kind": guard.kind.value,
+                "price": instrument.price_text(guard.ticks),
+                "qty": instrument.qty_text(order.open_lots) if order is not None else "0",
+                "state": order.state.value if order is not None else "absent",
+            }
+        )
+    return rows
 
 
 def _leaving(trade: Trade | None) -> str:

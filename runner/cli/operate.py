@@ -200,6 +200,9 @@ def _status_text(answer: dict[str, Any]) -> str:
             + (f"  no rule of the file: {_CARE[each['orphan']]}" if each["orphan"] else "")
             + (f"  leaving {each['leaving']}" if each["leaving"] else "")
         )
+        for guard in each["guards"]:
+            stands = f"{guard['kind']} at {guard['price']} for {guard['qty']}, {guard['state']}"
+            lines.append(f"  {'':<20} at the exchange: {stands}")
         if each["reason"] and not each["disabled"]:
             lines.append(f"  {'':<20} {each['reason']}")
     lines += [f"  position {market:<11} {qty}" for market, qty in answer["positions"].items()]

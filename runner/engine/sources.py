@@ -178,7 +178,7 @@ class Sources:
         plan = stream.plan
         for name, each in plan.fields.items():
             value = signal.fields.get(name)
-            if name != "target" and not fits(each, value):
+            if not each.derived and not fits(each, value):
                 return Refusal(Why.BAD_FIELD, f"{plan.name}.{name} does not fit"), False
         known = self._repeated(plan, signal)
         if known is not None:
@@ -391,7 +391,7 @@ class Sources:
 def fits(plan: FieldPlan, value: SignalValue) -> bool:
     """Return whether a value may stand in a field: its sort, its words, its bounds, its size."""
     if value is None:
-        return plan.optional or plan.name == "target"
+        return plan.optional or plan.derived
     match plan.kind:
         case FieldKind.BOOL:
             return isinstance(value, bool)

@@ -75,7 +75,7 @@ def read(plan: SourcePlan, message: object, otherwise: str = "") -> Accepted:
     """
     fields: dict[str, SignalValue] = {}
     for name, each in plan.fields.items():
-        if name == "target" and plan.target is not None:
+        if each.derived:
             continue
         fields[name] = value_of(each, message)
     if plan.dedupe is not None:

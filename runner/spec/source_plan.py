@@ -66,6 +66,8 @@ class FieldPlan:
     market: str = ""
     """of a price: the market whose units it has"""
     about: str = ""
+    derived: bool = False
+    """made of another field here (`target:` of a source): no message says it"""
 
 
 @dataclass(frozen=True, slots=True)

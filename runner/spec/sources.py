@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from runner.lang import types
@@ -175,7 +175,8 @@ def _fields(
             return None
         values = [e.value.value for e in target if isinstance(e.value, Scalar)]
         numbers = [float(v) for v in values if isinstance(v, int | float)]
-        fields["target"] = number_field("target", min(numbers, default=0), max(numbers, default=0))
+        bounds = min(numbers, default=0), max(numbers, default=0)
+        fields["target"] = replace(number_field("target", *bounds), derived=True)
     return fields
 
 

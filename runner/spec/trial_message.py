@@ -11,7 +11,6 @@ from runner.spec.trial_plan import TickPlan, Value
 
 OLD = "old"
 """how long ago the message was sent, unless a field is called so"""
-_DERIVED = "target"
 _BARE = (FieldKind.NUMBER, FieldKind.PRICE, FieldKind.AMOUNT)
 
 
@@ -31,7 +30,7 @@ def read_message(
         return TickPlan(t, plan.name, line, state=node.text, source=True)
     if not isinstance(node, Mapping) or node.bad:
         return None
-    fields = {name: f for name, f in plan.fields.items() if name != _DERIVED}
+    fields = {name: f for name, f in plan.fields.items() if not f.derived}
     values: dict[str, Value | None] = dict.fromkeys(fields)
     for each in node:
         name, inner = each.key.text, f"{path}.{each.key.text}"

@@ -61,6 +61,15 @@ def test_the_status_says_where_the_money_stands_and_how_to_go_on() -> None:
         "  the day so far       -1.50  orders open 2\n"
         "  it holds nothing\n"
     )
+    guard = {"kind": "stop", "price": "59400", "qty": "0.016", "state": "open"}
+    rule = {
+        "state": "active", "entries": 1, "exits": 0, "refusals": {}, "disabled": "", "orphan": "",
+        "leaving": "", "reason": "", "guards": [guard],
+    }  # fmt: skip
+    assert (
+        "  r                    active  entries 1  exits 0  refused 0\n"
+        "                       at the exchange: stop at 59400 for 0.016, open\n"
+    ) in operate._status_text(answer | {"rules": {"r": rule}})
     active = answer | {
         "state": "active", "reason": "", "day_loss": None, "positions": {"bin": "0.008"}
     }  # fmt: skip

@@ -15,7 +15,7 @@ from runner.spec.load import load
 
 STRATEGIES = Path(__file__).parents[2] / "strategies"
 SHIPPED = (STRATEGIES / "signal.yaml").read_text(encoding="utf-8")
-SIGNAL = re.sub(r"\n      stop: \{price: voc.*", "", SHIPPED.split("\ntests:")[0])
+SIGNAL = re.sub(r"\n      (stop|target): \{price: .*voc.*", "", SHIPPED.split("\ntests:")[0])
 """the shipped strategy without the stop that follows every entry: orders are easier to count"""
 RULE = "go_long"
 

@@ -74,6 +74,7 @@ def test_a_stop_that_makes_no_sense_is_refused_by_the_rule(stop: float) -> None:
         {"stop": nan}, {"stop": inf}, {"stop": -1.0}, {"stop": 0.0}, {"stop": 1e300},
         {"confidence": 1.5}, {"confidence": True}, {"confidence": "0.9"}, {"action": "sell"},
         {"action": 1.0}, {"symbol": None}, {"symbol": "x" * 1000}, {"id": None},
+        {"target": -1.0}, {"target": "61000"},
     ],
     ids=str,
 )  # fmt: skip

@@ -265,7 +265,8 @@ def test_a_message_of_a_source_is_typed_as_at_the_door() -> None:
     found, (tick,) = said("{id: 7, action: close, symbol: BTCUSDT, confidence: 1, old: 12s}")
     assert found == [] and tick.source and (tick.t, tick.old_ns) == (10**9, 12 * 10**9)
     assert dict(tick.values) == {
-        "id": "7", "action": "close", "symbol": "BTCUSDT", "stop": None, "confidence": 1.0,
+        "id": "7", "action": "close", "symbol": "BTCUSDT", "stop": None, "target": None,
+        "confidence": 1.0,
     }  # fmt: skip
     found, (tick,) = said("down")
     assert found == [] and tick.source and tick.state == "down"
@@ -288,7 +289,7 @@ def test_a_message_of_a_source_is_typed_as_at_the_door() -> None:
             ("E0203", "`confidence` is out of its range: the door would refuse it"),
         ),
         (
-            "{id: a, action: long, symbol: S, stop: 5s}",
+            "{id: a, action: long, symbol: S, target: 5s}",
             ("E0316", "price in USDT/BTC is needed here, found duration"),
         ),
         ("stale", ("E0203", "a source is `down` or `up`")),
