@@ -83,7 +83,7 @@ class Guards:
             i = order.intent
             return Refusal(Why.STOP_OPEN, f"{i.type} {i.cid} of the last trade is not ended")
         trade = run.plan.trade
-        if trade is None or not trade.guards:
+        if trade is None or (trade.guard is None and trade.target is None):
             return None
         return no_room(self.desk, trade.legs[0].market, len(trade.guards))
 
