@@ -197,12 +197,16 @@ def _pending(desk: Desk, run: RuleRun, refusal: Refusal | None) -> list[Block]:
 def _resting(desk: Desk, run: RuleRun) -> list[Block]:
     left = run.cooldown_until - desk.now
     if run.state is RuleState.COOLDOWN and left > 0:
-        whole = left // SECOND * SECOND
-        told = f"{left / SECOND:.1f}s" if left < 100 * SECOND else format_duration(whole)
-        return [Block(Kind.COOLDOWN, "", f"{told} left of its rest")]
+        return [Block(Kind.COOLDOWN, "", partial(_left, left))]
     if not run.armed:
         return [Block(Kind.UNARMED, "", "`when` must have been false once since the last trade")]
     return []
+
+
+def _left(left: int) -> str:
+    whole = left // SECOND * SECOND
+    told = f"{left / SECOND:.1f}s" if left < 100 * SECOND else format_duration(whole)
+    return f"{told} left of its rest"
 
 
 def _untriggered(desk: Desk, run: RuleRun, refusal: Refusal | None) -> list[Block]:

@@ -86,6 +86,10 @@ class Looks:
         refusals = self.of[rule].tallies.at(self._desk.now).refusals
         refusals[code] = refusals.get(code, 0) + 1
 
+    def turned_true(self, rule: str) -> None:
+        """Count a `when` that became true."""
+        self.of[rule].tallies.at(self._desk.now).true += 1
+
     def moved(self, run: RuleRun, before: str, after: str) -> None:
         """Count a change of state, and look at once."""
         tally = self.of[run.plan.name].tallies.at(self._desk.now)

@@ -192,7 +192,8 @@ def _restore_rule(desk: Desk, run: RuleRun, row: dict[str, Any]) -> None:
         run.inbox = _read_pending(desk, row["inbox"], to_mono)
     waiting = (_read_pending(desk, p, to_mono) for p in row.get("outbox", ()))
     run.outbox = [p for p in waiting if p is not None]
-    if state in (RuleState.IDLE, RuleState.PENDING):
+    rested = state is RuleState.COOLDOWN and run.cooldown_until <= desk.now
+    if rested or state in (RuleState.IDLE, RuleState.PENDING):
         state = RuleState.WARMING
     run.state = state
     run.watch()

@@ -161,9 +161,13 @@ class Rules:
             self.desk.traces.funnels[run.plan.name].true += 1
             run.pending_since = now
             run.retry_at = 0
-            self.move(run, RuleState.PENDING, "when", quiet=True)
             if run.plan.for_ns:
+                self.move(run, RuleState.PENDING, "when", quiet=True)
                 self.desk.timers.at(now + run.plan.for_ns, self.look, run)
+            else:
+                run.state = RuleState.PENDING
+                run.watch()
+                self.desk.traces.passed(run.plan.name)
 
     def _pending(self, run: RuleRun, hold: bool) -> None:
         now = self.desk.now

@@ -3,7 +3,8 @@
 Theory of operation. Rings are kept per rule *and* per outcome, so that a million "not true" cannot
 push out the one refusal. A refusal is recorded when its reason differs from the last; otherwise it
 is counted. Changes of state that move nothing lasting (idle and pending, a part of `when` turning
-false) stay in memory; the others are commands, and rows of the journal.
+false) stay in memory; the others are commands, and rows of the journal. A rule that does not wait
+(`for`) only passes through pending: what became of it in the same instant has the trace.
 
 The values of a trace cost more than the decision itself. They are read after the commands of the
 event were carried out and before anything else is touched (`Desk.after`): the same values, off the
@@ -164,6 +165,12 @@ class Traces:
         """Trace a change of a rule's state; a quiet one stays in memory."""
         self._last.pop(rule, None)
         self._later(rule, cause, before, after, None, quiet=quiet)
+
+    def passed(self, rule: str) -> None:
+        """Note that a rule's `when` is true, and that what it does now will be traced."""
+        self._last.pop(rule, None)
+        if self.watching:
+            self._looks.turned_true(rule)
 
     def rows(self) -> None:
         """Write what waits for the journal as rows."""

@@ -231,7 +231,7 @@ class Trades:
     def cooled(self, run: RuleRun) -> None:
         """The rest of a rule is over."""
         if run.state is RuleState.COOLDOWN and self.desk.now >= run.cooldown_until:
-            self.rules.move(run, RuleState.IDLE, "rested")
+            self.rules.move(run, RuleState.IDLE, "rested", quiet=True)
             self.rules.look(run)
 
     def take_up(self, run: RuleRun) -> None:

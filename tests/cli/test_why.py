@@ -106,7 +106,7 @@ def test_a_run_that_is_over_is_read_from_its_journal(tmp_path: Path) -> None:
     assert told["funnel"]["entries"] >= 1
     moves = [(each["before"], each["after"]) for each in told["decisions"]]
     assert ("pending", "entering") in moves
-    assert ("idle", "pending") in moves, "what is in memory alone was kept at the end"
+    assert ("cooldown", "idle") in moves, "what is in memory alone was kept at the end"
     code, out, _ = runner("why", "--state", str(tmp_path))
     assert code == 0 and "edge > 15bps is false" in out
     assert runner("why", "r", "--state", str(tmp_path), "--name", "asked")[0] == 0
@@ -125,7 +125,7 @@ def test_a_run_that_was_killed_is_told_from_its_traces_and_the_last_minute(
     code, out, _ = runner("why", "r", "--state", str(tmp_path), *shown)
     moves = [(each["before"], each["after"]) for each in json.loads(out)["decisions"]]
     assert code == 0 and ("pending", "entering") in moves
-    assert all(move != ("idle", "pending") for move in moves), "that one stays in memory"
+    assert all(move != ("cooldown", "idle") for move in moves), "that one stays in memory"
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.state import MarketState
 from tests.engine.test_restart import journal
-from tests.engine.written import SPREAD, narrow, plan_of, play, widen
+from tests.engine.written import SPREAD, narrow, plan_of, widen
 
 RULES = (
     SPREAD.replace("close: {", "stop: {loss: 4 USDT}\n      close: {")
@@ -106,21 +106,24 @@ def plan() -> Any:
     return plan_of(RULES, RISK, head)
 
 
-def staged(saved: Saved | None = None) -> Kept:
+def staged(first: Kept | None = None) -> Kept:
+    """A new run, or the one after `first`."""
     p = plan()
-    s = Kept(p, compiled(p), restored=saved)
+    s = Kept(p, compiled(p), restored=None if first is None else journal(first))
+    if first is not None:
+        s.wall_at_zero = first.wall_at_zero + first.t
     s.start(bin=(60_000.0, 60_000.1), byb=(59_999.9, 60_000.0))
     return s
 
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_the_same_events_decide_the_same(restarted: bool) -> None:
-    saved = None
+    first, saved = None, None
     if restarted:
-        first = play(plan())
+        first = staged()
         acts(first)
         saved = journal(first)
-    s = staged(saved)
+    s = staged(first)
     acts(s)
     once = again(s, saved)
     assert once == again(s, saved)
