@@ -2,7 +2,8 @@
 
 Theory of operation (the measure: `tally`). A look is a timer of the engine that reads and decides
 nothing. It books the time since the last look on what was found then, finds anew, and notes by how
-little the comparisons were missed that are false now.
+little the comparisons were missed that are false now. A rule that comes back to a state in which it
+was looked at less than a quarter second ago is not looked at again: what was found then holds.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ FIRST: Final = 20 * SECOND
 """at the start of a run the looks are closer: a short run is to be told something too"""
 _IN_TRADE: Final = [Kind.TRADE.value]
 _WAITS: Final = (RuleState.IDLE, RuleState.WARMING)
+_RESTS: Final = (RuleState.IDLE, RuleState.COOLDOWN)
+"""states in which nothing new happens to a rule but what the next look finds"""
+_NEVER: Final[tuple[int, list[str]]] = (-LOOK_FIRST, [])
 
 
 @dataclass(slots=True)
@@ -37,6 +41,8 @@ class Seen:
 
     keys: list[str] = field(default_factory=list)
     since: int = 0
+    lately: dict[RuleState, tuple[int, list[str]]] = field(default_factory=dict)
+    """by state: when the rule was looked at in it, and what stood in its way"""
     frames: int = 0
     streams: Sequence[Any] = ()
     """what its `when` reads"""
@@ -97,14 +103,15 @@ class Looks:
             tally.true += before == RuleState.IDLE
         elif after == RuleState.ENTERING or (after == RuleState.ACTIVE and run.plan.quote):
             tally.entered += before == RuleState.PENDING
-        if run.state in HOLDING:
-            seen = self.of[run.plan.name]
-            if seen.keys:
-                tally.hold(seen.keys, self._desk.now - seen.since)
-            self._sides(run, seen, tally)
-            seen.since, seen.keys = self._desk.now, _IN_TRADE
-        else:
+        seen, now, state = self.of[run.plan.name], self._desk.now, run.state
+        at, keys = seen.lately.get(state, _NEVER) if state in _RESTS else _NEVER
+        if state not in HOLDING and now - at >= LOOK_FIRST:
             self.book(run)
+            return
+        if seen.keys:
+            tally.hold(seen.keys, now - seen.since)
+        self._sides(run, seen, tally)
+        seen.since, seen.keys = now, _IN_TRADE if state in HOLDING else keys
 
     def book(self, run: RuleRun) -> None:
         """Book the time since the last look on what was found then, and look again."""
@@ -128,6 +135,7 @@ class Looks:
         blocks = why_not(desk, run, self._refusals.get(name), found)
         over = desk.limits.code == STOP  # the run ends: nobody asks why it does not trade
         seen.keys = [] if over else [block.key for block in blocks]
+        seen.lately[run.state] = (desk.now, seen.keys)
         for block in blocks:
             seen.latest[block.key] = block
         for reading in found:

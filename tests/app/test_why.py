@@ -409,6 +409,23 @@ def test_time_is_shared_among_reasons_that_stand_at_once_and_adds_up() -> None:
     assert total == pytest.approx(1, abs=2e-3)
 
 
+def test_a_rule_that_comes_back_within_a_look_is_booked_on_what_was_found_there_before() -> None:
+    s = traded(cooldown_ns=20 * MS, rearm="level")
+    for exchange in s.exchanges.values():
+        exchange.default = Fate.NOTHING
+    for _ in range(40):  # it rests and waits for less than a quarter second each time
+        widen(s)
+        s.run(10 * MS)
+        narrow(s)
+        s.run(90 * MS)
+    tally = s.engine.desk.traces.tallies(R1).since()
+    assert tally.entered > 10
+    assert tally.time["cooldown"].whole == tally.entered * 20 * MS, "states are exact"
+    waited = sum(share.part for key, share in tally.time.items() if key.startswith("false"))
+    assert waited > tally.watched / 2
+    assert sum(share.part for share in tally.time.values()) == pytest.approx(tally.watched)
+
+
 def test_since_leaves_out_what_was_before() -> None:
     s = asked("edge > 15bps", lambda s: s.frozen.add("byb"))
     s.run(120 * SECOND)
