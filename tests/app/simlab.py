@@ -238,14 +238,18 @@ class Lab:
         raise AssertionError("the strategy did not trade in time")
 
     def until(
-        self, child: subprocess.Popen[str], what: str, true: Callable[[dict[str, Any]], bool]
+        self,
+        child: subprocess.Popen[str],
+        what: str,
+        true: Callable[[dict[str, Any]], bool],
+        name: str = "churn",
     ) -> dict[str, Any]:
         """Wait until the running strategy's status is as wanted; return it."""
         deadline = time.monotonic() + PATIENCE_S
         status: dict[str, Any] = {}
         while time.monotonic() < deadline:
             assert child.poll() is None, child.stderr.read() if child.stderr else ""
-            status = self.ask("status")
+            status = self.ask("status", name)
             if status and true(status):
                 return status
             time.sleep(0.05)
