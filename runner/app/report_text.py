@@ -94,7 +94,7 @@ def _rule(name: str, rule: RuleReport) -> list[str]:
         *(f"  fees {market}: {rate}" for market, rate in rule.fee_rates.items()),
         *_refusals(rule),
         *_blocked(rule),
-        *(f"  residual {market}: {qty}" for market, qty in rule.residual.items()),
+        *(f"  still held, {market}: {qty}" for market, qty in rule.residual.items()),
         *table(rows, indent="    "),
     ]
 

@@ -15,7 +15,10 @@ def init(
     template: Annotated[str, typer.Option(help="a shipped strategy: arb, pairs, ...")] = "arb",
     name: Annotated[str | None, typer.Option(help="the strategy's name and file")] = None,
 ) -> None:
-    """Begin: a strategy that validates, its tests, .env.example, the schema for editors."""
+    """Write a first strategy, with tests, to change as you like.
+
+    Beside it: .env.example, the schema for editors, the senders and stand-ins that it names.
+    """
     from runner.cli.init import init as run
 
     leave(run(folder, template, name))
@@ -33,7 +36,10 @@ def validate(
         bool, typer.Option("--online", help="ask the exchanges too: clock, symbols, secrets, keys")
     ] = False,
 ) -> None:
-    """Check strategy files: shape, expressions, meaning, exchange facts. No network by itself."""
+    """Check strategy files, all mistakes at once.
+
+    Shape, expressions, meaning, exchange facts. No network by itself.
+    """
     from runner.cli.check import validate as run
 
     leave(run(files or [], format.value, deny_warnings, set or [], params, online))
@@ -44,14 +50,20 @@ def learn(
     symbols: Annotated[list[str], typer.Argument(help="symbols that the catalogue does not have")],
     network: Annotated[str, typer.Option(help="live or testnet")] = "live",
 ) -> None:
-    """Ask an exchange for tick, lot and minimums of symbols, and remember them. No key needed."""
+    """Ask an exchange about symbols that we do not know.
+
+    Tick, lot and minimums are remembered. No key needed.
+    """
     from runner.cli.online import learn as run
 
     leave(run(type, symbols, network))
 
 
 def plan(file: File, set: Sets = None, params: Params = None, json: Json = False) -> None:
-    """Say in words what would run: sockets, rules, worst case, costs, assumptions."""
+    """Say in words what would run, and what it can lose.
+
+    Sockets, rules, worst case, costs, assumptions.
+    """
     from runner.cli.check import plan as run
 
     leave(run(str(file), set or [], params, json))
@@ -63,7 +75,10 @@ def graph(
     set: Sets = None,
     params: Params = None,
 ) -> None:
-    """Draw the wiring: streams and sources, signals, rules, orders (svg needs Graphviz)."""
+    """Draw who feeds whom: streams, signals, rules, orders.
+
+    `--format svg` needs Graphviz.
+    """
     from runner.cli.check import graph as run
 
     leave(run(str(file), set or [], params, format.value))
@@ -90,7 +105,7 @@ def schema(
     key: Annotated[str | None, typer.Option(help="only this key: rules.trade.hedge")] = None,
     check: Annotated[bool, typer.Option("--check", help="fail when it is out of date")] = False,
 ) -> None:
-    """Print the JSON Schema of strategy files (draft-07), which editors read."""
+    """Print the JSON Schema that editors read (draft-07)."""
     from runner.cli.check import schema as run
 
     leave(run(key, check))
@@ -115,7 +130,10 @@ def test(
     after: Annotated[str, typer.Option(help="how much after it")] = "1s",
     every: Annotated[str, typer.Option(help="the step of its series")] = "100ms",
 ) -> None:
-    """Run the tests beside the rules: the real engine and paper fills, in virtual time."""
+    """Run the tests that stand beside the rules.
+
+    The real engine and paper fills, in virtual time.
+    """
     from runner.cli.trial import moment, run
 
     if from_:
@@ -128,7 +146,7 @@ def page(
     file: File,
     text: Annotated[str, typer.Option(help="what to say")] = "a test of runner: all is well",
 ) -> None:
-    """Send a test message to everyone whom `notify.page` of a file names."""
+    """Send a test message to all whom `notify.page` names."""
     from runner.cli.paging import page as run
 
     leave(run(file, text))

@@ -16,17 +16,23 @@ MODELINE: Final = f"# yaml-language-server: $schema=../schemas/{schema.NAME}\n"
 _NAME: Final = re.compile(r"^name: .*$", re.MULTILINE)
 _ENV: Final = re.compile(r"\benv: ?([A-Za-z_][A-Za-z0-9_]*)")
 _FILE: Final = re.compile(r"\bfile: ?(/[^\s,}]+)")
+_SCRIPT: Final = re.compile(r"\bexamples/(\w+\.py)\b")
 _LANGUAGE_SERVER: Final = re.compile(r"\A# yaml-language-server:.*\n")
 _FREE: Final = re.compile(r"^[a-z][a-z0-9-]*$")
 
 
 def templates() -> dict[str, Path]:
-    """Return the strategies that ship, by name: a checkout's, or those of the package."""
+    """Return the strategies that ship, by name."""
+    return {path.stem: path for path in sorted(_shipped("strategies").glob("*.yaml"))}
+
+
+def _shipped(name: str) -> Path:
+    """Return a folder that ships: a checkout's, or that of the package."""
     package = Path(schema.__file__).resolve().parents[1]
-    for folder in (package / "strategies", package.parent / "strategies"):
+    for folder in (package / name, package.parent / name):
         if folder.is_dir():
-            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    raise FileNotFoundError("the strategies are missing: the installation is damaged")
+            return folder
+    raise FileNotFoundError(f"the {name} are missing: the installation is damaged")
 
 
 def init(folder: Path, template: str, name: str | None) -> int:
@@ -41,13 +47,15 @@ def init(folder: Path, template: str, name: str | None) -> int:
         raise UsageError(f"no template `{template}`{more} (there are {', '.join(known)})")
     if name is not None and not _FREE.match(name):
         raise UsageError(f"--name {name}: lower-case letters, digits and -, a letter first")
-    text = _strategy(known[template].read_text(encoding="utf-8"), name)
+    shipped = known[template].read_text(encoding="utf-8")
+    text = _strategy(shipped, name).replace(f"/{template}.yaml", f"/{name or template}.yaml")
     target = folder / "strategies" / f"{name or template}.yaml"
     _write(
         {
             target: text,
             folder / ".env.example": _environment(text),
             folder / "schemas" / schema.NAME: schema.file().read_text(encoding="utf-8"),
+            **_other_ends(folder, text),
         },
         target,
     )
@@ -66,10 +74,20 @@ def _strategy(text: str, name: str | None) -> str:
     return MODELINE + body
 
 
+def _other_ends(folder: Path, text: str) -> dict[Path, str]:
+    """Return the senders and stand-ins that the strategy's head tells to start."""
+    names = dict.fromkeys(_SCRIPT.findall(text))
+    place = _shipped("examples") if names else folder
+    return {folder / "examples" / n: (place / n).read_text(encoding="utf-8") for n in names}
+
+
 def _environment(text: str) -> str:
     """Name every variable and file that the strategy takes a secret from, without a value."""
     names, files = dict.fromkeys(_ENV.findall(text)), dict.fromkeys(_FILE.findall(text))
-    head = "# Copy to .env, fill in, keep out of git; `runner start` reads the environment.\n"
+    head = (
+        "# Copy to .env, fill in, keep out of git.\n"
+        "# Before `runner start`: set -a; . ./.env; set +a\n"
+    )
     told = "".join(f"# Read from a file, mode 0600: {path}\n" for path in files)
     return head + "".join(f"{name}=\n" for name in names) + told
 

@@ -10,7 +10,7 @@ from runner.cli.options import Json, Name, Shown, State, leave
 
 
 def status(name: Name = None, state: State = None, json: Json = False) -> None:
-    """Show a running strategy: state, rules, positions, latencies."""
+    """Show a running strategy: state, rules, positions, money."""
     from runner.cli.operate import status as run
 
     leave(run(name, state, json))
@@ -26,7 +26,9 @@ def why(
     format: Annotated[Shown, typer.Option(help="text or json")] = Shown.TEXT,
     state: State = None,
 ) -> None:
-    """Say why a rule did or did not trade: of a running strategy, else of its last run.
+    """Say why a rule did or did not trade.
+
+    Of a running strategy, else of its last run.
 
     Shares are shares of time. What stands in a rule's way is looked at whenever its state changes
     and once a second (four times in its first 20 s), and holds until the next look.
@@ -46,7 +48,10 @@ def tap(
     format: Annotated[Shown, typer.Option(help="text or json")] = Shown.TEXT,
     state: State = None,
 ) -> None:
-    """Follow the values of a stream or a signal, or the decisions of a rule, as they pass."""
+    """Follow a stream, a signal or a rule as they pass.
+
+    Of a rule its decisions. Ctrl-C ends it.
+    """
     from runner.cli.watching import tap as run
 
     leave(run(what, name, state, limit=limit, json=format is Shown.JSON))
@@ -58,7 +63,10 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="draw it once")] = False,
     state: State = None,
 ) -> None:
-    """Watch a running strategy: rules and why they wait, stale streams, positions, latencies."""
+    """Watch a running strategy.
+
+    Rules and why they wait, stale streams, positions, latencies. Ctrl-C ends it.
+    """
     from runner.cli.spans import span
     from runner.cli.watching import top as run
 
@@ -70,7 +78,10 @@ def halt(
     why: Annotated[str, typer.Option(help="journaled with your name")] = "",
     state: State = None,
 ) -> None:
-    """Stop all new risk now and cancel entries; positions stay. Survives a restart."""
+    """Stop all new risk now; positions stay.
+
+    Entries are cancelled. It survives a restart, until `runner resume --yes`.
+    """
     from runner.cli.operate import command as run
 
     leave(run("halt", name, state, why=why))
@@ -96,7 +107,7 @@ def flatten(
     why: Annotated[str, typer.Option(help="journaled with your name")] = "",
     state: State = None,
 ) -> None:
-    """Close every position of the strategy, paired, then stay halted."""
+    """Close every position, in pairs, then stay halted."""
     from runner.cli.operate import command as run
 
     leave(run("flatten", name, state, why=why, market=leg, yes=yes))
@@ -107,7 +118,10 @@ def ack(
     topic: Annotated[str, typer.Option(help="only this page: halt, unhedged, held, ...")] = "",
     state: State = None,
 ) -> None:
-    """Acknowledge the open pages of a running strategy, so that they are not repeated."""
+    """Acknowledge the open pages of a strategy.
+
+    They are not repeated then.
+    """
     from runner.cli.operate import acknowledge as run
 
     leave(run(name, state, topic))

@@ -30,7 +30,8 @@ from runner.cli.run_commands import bench, dry_run, import_, record, replay, sim
 
 app = typer.Typer(
     name="runner",
-    help="Trading strategies that are written down, not programmed.",
+    help="Trading strategies that are written down, not programmed.\n\n"
+    "To begin: runner init; runner dry-run strategies/arb.yaml --sim --for 20s; runner why",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

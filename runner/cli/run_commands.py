@@ -44,7 +44,11 @@ def dry_run(
     allow_custom_endpoints: Custom = False,
     log: Loud = Log.WARNING,
 ) -> None:
-    """Run a strategy with paper fills: no key is read, no order can leave."""
+    """Run a strategy with paper fills: no order can leave.
+
+    On the live network's public data, the simulator (--sim) or a recording (--replay). No key is
+    read.
+    """
     from runner.app.run_log import LEVELS
     from runner.cli.run import Options
     from runner.cli.run import dry_run as run
@@ -88,6 +92,8 @@ def start(
     log: Loud = Log.WARNING,
 ) -> None:
     """Run a strategy with signed orders.
+
+    The first Ctrl-C ends it by the file's `on_stop`, a second one at once.
 
     A start with an open trade that no rule of the file goes on with (name, markets, sides) is
     refused, unless --adopt OLD=NEW, --close-orphans or --hold-orphans says what becomes of it.
@@ -170,7 +176,10 @@ def bench(
     json: Json = False,
     budget: Annotated[float | None, typer.Option(help="fail above this ratio")] = None,
 ) -> None:
-    """Measure tick to signed order and webhook to order, beside a yardstick in the same run."""
+    """Measure tick to signed order, beside a yardstick.
+
+    And webhook to order; all in the same run.
+    """
     from runner.cli.tools import bench as run
 
     leave(run(what or [], json, budget))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from runner.app.trial.suite import Suite
 from runner.base.errors import UsageError
 from runner.cli.init import init, templates
 from runner.spec import load, schema
+from tests.cli.test_why import runner
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,5 +78,25 @@ def test_what_does_not_fit_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_package_holds_the_templates() -> None:
-    assert '"strategies" = "runner/strategies"' in (ROOT / "pyproject.toml").read_text()
+@pytest.mark.parametrize("template", sorted(templates()))
+def test_the_commands_of_its_head_can_be_copied_out(template: str, tmp_path: Path) -> None:
+    """They name the file as it is called here, and senders and stand-ins that are there."""
+    init(tmp_path, template, "my-own")
+    head = (
+        (tmp_path / "strategies" / "my-own.yaml").read_text(encoding="utf-8").split("\nparams:")[0]
+    )
+    named = set(re.findall(r"\b(?:strategies|examples)/\w[\w.-]*", head))
+    assert all((tmp_path / each).is_file() for each in named), named
+    assert named or template == "arb"
+
+
+def test_the_package_holds_the_templates_and_the_other_ends() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    assert '"strategies" = "runner/strategies"' in text and '"examples" = "runner/examples"' in text
+
+
+def test_the_list_of_commands_says_whole_sentences() -> None:
+    code, out, _ = runner("--help")
+    assert code == 0 and "To begin: runner init" in out
+    cut = [line for line in out.splitlines()[1:] if line.endswith("...")]
+    assert cut == []
