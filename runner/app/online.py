@@ -53,9 +53,14 @@ def _of_sources(
     try:
         reveal(references(plan), environ, warn)
     except WorldError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:]]
-        return [Problem("E0601", line.split(":")[0], line) for line in lines]
+        return [Problem("E0601", each.split(":")[0], each) for each in _named(error)]
     return []
+
+
+def _named(error: WorldError) -> list[str]:
+    """Return the secrets that an error names, each on a line of its own below what it says."""
+    lines = str(error).splitlines()
+    return [line.strip() for line in lines if line.startswith("  ")]
 
 
 async def _one(
@@ -79,8 +84,8 @@ def _keys(
     try:
         return resolve({name: exchange}, environ, warn)[name], []
     except WorldError as error:
-        lines = str(error).splitlines()[1:]
-        return None, [Problem("E0601", f"exchanges.{name}.auth", each.strip()) for each in lines]
+        path = f"exchanges.{name}.auth"
+        return None, [Problem("E0601", path, each) for each in _named(error)]
 
 
 async def _asked(
