@@ -70,7 +70,7 @@ ENTRIES = [
     "{type: limit, tif: ioc, collar: 1bps}",
     "{type: limit, tif: gtc, price: bin.bid, clip: 0.003 BTC, give_up: 8s}",
 ]
-PLACED = [*[Fate.REST] * 4, Fate.LATE, Fate.LOST, Fate.UNKNOWN, Fate.REJECTED]
+PLACED = [*[Fate.REST] * 4, Fate.LATE, Fate.LOST, Fate.UNKNOWN, Fate.REJECTED, Fate.UNSENT]
 CALM = 4 * SECOND
 """as long as confirm_within, a new try and the repeated questions about a lost order take"""
 GAP = 0.005 + 1e-9
