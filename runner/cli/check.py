@@ -164,7 +164,8 @@ def render_template(file: str, sets: Sequence[str], params: Path | None) -> int:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: {error}") from None
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise UsageError(f"{file}: {why}") from None
     given = {**(read_file(params) if params else {}), **read_sets(sets)}
     findings = Findings()
     found = template.render(text, given, findings)

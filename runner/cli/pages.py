@@ -9,6 +9,7 @@ from typing import Any
 from runner.app.why.hints import all_hints
 from runner.app.why.page import page as why_page
 from runner.base.errors import UsageError
+from runner.cli import states
 from runner.engine.codes import Why
 from runner.exchanges.lookup import error_page
 from runner.lang import functions
@@ -42,7 +43,7 @@ def page(topic: str) -> str:
         return why_page()
     kind = _source_type(topic) or ""
     told = _function(topic) or _field(topic) or "\n".join(filter(None, (_key(topic), kind)))
-    all_told = "\n".join(filter(None, (told, _group(topic), _refusal(topic))))
+    all_told = "\n".join(filter(None, (told, _group(topic), _refusal(topic), states.page(topic))))
     found = all_told or _word(topic) or error_page(topic)
     if not found:
         meant = nearest(topic, _topics())
@@ -55,7 +56,7 @@ def _topics() -> list[str]:
     keys = [path for path, _ in schema.paths()]
     short = [path.rsplit(".", 1)[-1] for path in keys]
     refusals = [code.value for code in Why]
-    return [*pages(), *functions.FUNCTIONS, *keys, *short, *refusals]
+    return [*pages(), *functions.FUNCTIONS, *keys, *short, *refusals, *states.words()]
 
 
 def _function(topic: str) -> str | None:

@@ -110,7 +110,7 @@ def _when(text: str) -> tuple[int, bool]:
 
 
 def _span(text: str, option: str) -> int:
-    found = span(text, option)
+    found = span(text, option, zero=True)
     assert found is not None
     return found
 

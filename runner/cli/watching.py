@@ -13,6 +13,7 @@ from runner.app.control import ask, control_path, follow
 from runner.app.why.text import decision
 from runner.base.errors import UsageError, WorldError
 from runner.cli.operate import find
+from runner.cli.spans import at_least
 from runner.cli.top_text import screen
 
 _CLEAR = "\x1b[H\x1b[J"
@@ -20,6 +21,7 @@ _CLEAR = "\x1b[H\x1b[J"
 
 def tap(what: str, name: str | None, state: Path | None, *, limit: int | None, json: bool) -> int:
     """Print the values of a stream, a signal or a rule as they pass, until `limit` or Ctrl-C."""
+    at_least(1, limit, "--limit")
     rows = follow(control_path(find(name, state).place), "tap", name=what)
     first = next(rows, {"ok": False, "error": "the strategy has ended"})
     if not first.get("ok"):

@@ -13,7 +13,7 @@ from runner.app.why.past import read_stories
 from runner.app.why.text import lines_of, text
 from runner.base.errors import UsageError
 from runner.cli.operate import Found, find
-from runner.cli.spans import span
+from runner.cli.spans import at_least, span
 from runner.store.state_dir import PAPER, StateDir
 
 
@@ -28,6 +28,7 @@ def why(
 ) -> int:
     """Print why a rule did or did not trade; without a rule, one line for each."""
     since_ns = span(since, "--since")
+    at_least(0, last, "--last")
     found = find(name, state, asleep=True)
     answers = _live(found, rule, since_ns, last) if found.alive else None
     if answers is None:

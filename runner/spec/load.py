@@ -122,6 +122,8 @@ def _source(file: Path | str | bytes, name: str | None, findings: Findings) -> S
         return Source(name or "<text>", decode(file, findings) or "")
     try:
         data = file.read_bytes()
+    except IsADirectoryError:
+        raise UsageError(f"{file} is a folder: name one file of it") from None
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror or error}") from None
     return Source(name or str(file), decode(data, findings) or "")

@@ -130,6 +130,11 @@ def test_what_the_command_line_gets_wrong_is_2_or_1_and_opens_nothing(
     spot.write_text(text.replace("type: binance_usdm", "type: binance_spot"))
     cases = [
         (("start", str(path), "--for", "tomorrow"), 2, "--for tomorrow"),
+        (("start", str(path), "--for", "0s"), 2, "above zero"),
+        (("start", str(path), "--for", "1e999s"), 2, "--for 1e999s"),
+        (("why", "--since", "-5s"), 2, "--since -5s"),
+        (("why", "--last", "-1"), 2, "--last -1"),
+        (("tap", "bin.book", "--limit", "0"), 2, "--limit 0"),
         (("start", str(path), "--bogus"), 2, "--bogus"),
         (("start", str(tmp_path / "nothing.yaml")), 2, "nothing.yaml"),
         (("start", str(live), "--for", "1s"), 2, "--live"),

@@ -13,6 +13,8 @@ import pytest
 
 from runner.base.errors import UsageError
 from runner.cli import check, pages
+from runner.engine.limits import Mode
+from runner.engine.rule import RuleState
 from runner.lang.functions import FUNCTIONS
 from runner.lang.pages import pages as code_pages
 from runner.spec import schema
@@ -195,6 +197,12 @@ def test_plan_of_a_broken_file_is_exit_1(capsys: pytest.CaptureFixture[str]) -> 
 def test_every_code_is_explained(code: str) -> None:
     text = pages.page(code)
     assert text.startswith(code) and "wrong:" in text and "right:" in text
+
+
+@pytest.mark.parametrize("state", [*RuleState, *(mode.shown for mode in Mode)])
+def test_every_state_that_status_shows_is_explained(state: str) -> None:
+    assert f"  {state:<10}  " in pages.page(state)
+    assert f"  {state:<10}  " in pages.page("states")
 
 
 def test_every_key_is_explained() -> None:
