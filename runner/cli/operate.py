@@ -46,9 +46,11 @@ def command(
     try:
         place = _running(name, state)
     except WorldError as error:
-        if name or what not in ("halt", "resume"):
-            raise
         help_ = f"`runner {what} NAME` is for one that does not run"
+        if what == "flatten":
+            help_ = "what it holds is closed by a run: start it, then flatten"
+        elif name:
+            raise
         raise WorldError(f"{error}; {help_}") from None
     fields: dict[str, Any] = {
         "why": why,

@@ -287,6 +287,10 @@ def _on_sockets(
     except SystemExit:
         ending = Ending(130, "a second signal ended the run at once")
         raise
+    except KeyboardInterrupt:  # later ones come to the loop as signals
+        ending = Ending(130, "interrupted before it began")
+        folder.log.say("interrupted before it began: nothing was sent")
+        raise
     finally:
         folder.close(ending.code, ending.reason)
     return ending.code

@@ -15,6 +15,7 @@ from runner.base.errors import UsageError, WorldError
 from runner.cli.operate import find
 from runner.cli.spans import at_least
 from runner.cli.top_text import screen
+from runner.store.lock import alive
 
 _CLEAR = "\x1b[H\x1b[J"
 
@@ -59,11 +60,18 @@ def _line(row: Mapping[str, Any]) -> str:
 
 def top(name: str | None, state: Path | None, *, every_s: float, once: bool) -> int:
     """Show a running strategy, drawn anew four times a second; once, where no terminal reads."""
-    path = control_path(find(name, state).place)
+    place = find(name, state).place
+    path, shown = control_path(place), ""
     once = once or not sys.stdout.isatty()
     try:
         while True:
-            shown = screen(ask(path, "snapshot"))
+            try:
+                shown = screen(ask(path, "snapshot"))
+            except WorldError:
+                if not shown or alive(place.lock):
+                    raise
+                sys.stdout.write(f"\n{place.name} has ended; `runner why` tells how\n")
+                return 0
             sys.stdout.write(shown if once else _CLEAR + shown)
             sys.stdout.flush()
             if once:

@@ -155,6 +155,20 @@ def test_what_the_command_line_gets_wrong_is_2_or_1_and_opens_nothing(
     assert not (tmp_path / "state").exists()
 
 
+def test_an_interrupt_before_it_begins_is_no_bug(
+    sim: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("runner.cli.run._drive", interrupted)
+    lab = Lab(sim, tmp_path)
+    done = lab.operate("dry-run", str(lab.write()))
+    assert done.returncode == 130 and "nothing was sent" in done.stderr
+    asked = lab.operate("why")
+    assert asked.returncode == 3 and "interrupted before it began" in asked.stderr
+
+
 def test_a_symbol_that_is_not_listed_and_an_exchange_that_is_not_there(
     sim: Running, tmp_path: Path
 ) -> None:

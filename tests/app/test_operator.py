@@ -206,6 +206,8 @@ def test_one_of_several_must_be_named_and_a_dry_run_answers_too(
         assert [lab.stop(child)[0] for child in (one, two)] == [0, 4]
     none = lab.operate("status")
     assert none.returncode == 3 and "no strategy is running" in told(none)
+    asleep = lab.operate("flatten", "churn")
+    assert asleep.returncode == 3 and "start it, then flatten" in told(asleep)
     lift = lab.operate("resume", "--yes")
     assert lift.returncode == 3 and "`runner resume NAME` is for one that does not run" in told(
         lift
