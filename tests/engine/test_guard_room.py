@@ -148,6 +148,7 @@ def test_a_trade_that_has_its_stop_ends_the_count_and_a_restart_does_not() -> No
     again(s, signal)
     again(s, signal)
     new = restarted(s, journal(s), knobs)
+    new.run(20 * SECOND)  # its clock begins anew: the rest of the old one is still ahead
     new.exchanges["binance"].stops.append(Fate.REJECTED)
     again(new, signal)
     assert new.state(RULE) == "disabled"
