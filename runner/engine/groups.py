@@ -206,6 +206,8 @@ class Groups:
             self.judge(run)
         elif not trade.within_gap() and any(not o.immediate for o in unsettled):
             self._tell_gap(run, trade)  # what rests does not end, and is not followed
+        elif all(o.immediate for o in unsettled):  # a last try is in flight, or about to be unknown
+            self.desk.timers.at(self.desk.now + REPAIR_RETRY, self._doubt_over, subject)
 
     def _tell_gap(self, run: RuleRun, trade: Trade) -> None:
         """One leg went and not the other for too long: no new risk, and a person knows."""

@@ -31,11 +31,10 @@ from runner.spec.risk_plan import DailyLoss
 from tests.engine import sourcelab
 from tests.engine import test_quoting as quotes
 from tests.engine import test_trips as trips
-from tests.engine.stage import R1, R2, Knobs, arb_plan, btc, narrow, rule, stage, usdt, widen
+from tests.engine.stage import PAIR, R1, R2, Knobs, arb_plan, btc, narrow, rule, stage, usdt, widen
 from tests.engine.test_gate import intent, loose
 from tests.engine.test_spending import stage as spending
 
-PAIR = (Side.SELL, Side.BUY)
 HOUR = 3600 * SECOND
 Situation = Callable[[], Scenario]
 ABOUT = About(strategy="test", run="r1", kind="dry-run", live=True)

@@ -50,6 +50,7 @@ SPOT = replace(
     reduce_only_exempt_from_min=False,
 )  # fmt: skip
 MAX_AGE = 250 * MS
+PAIR = (Side.SELL, Side.BUY)
 R1 = "sell_bin_buy_byb"
 R2 = "buy_bin_sell_byb"
 QUOTES = {"bin": (60_000.0, 60_000.1), "byb": (59_999.9, 60_000.0)}

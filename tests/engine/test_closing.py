@@ -9,9 +9,7 @@ from runner.engine.events import Operator
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
-from tests.engine.stage import R1, Knobs, arb_plan, narrow, rule, stage, widen
-
-PAIR = (Side.SELL, Side.BUY)
+from tests.engine.stage import PAIR, R1, Knobs, arb_plan, narrow, rule, stage, widen
 
 
 def holding(**changes: object) -> Scenario:

@@ -12,13 +12,10 @@ from runner.engine.codes import Why
 from runner.engine.events import External, Facts
 from runner.engine.scenario import Scenario
 from runner.engine.timers import MS, SECOND
-from runner.market.instruments import Side
 from runner.spec.risk_plan import DailyLoss
-from tests.engine.stage import BIN, R1, Knobs, arb_plan, rule, stage, usdt, widen
+from tests.engine.stage import BIN, PAIR, R1, Knobs, arb_plan, rule, stage, usdt, widen
 from tests.engine.test_gate import judge, loose
 from tests.engine.test_restart import journal
-
-PAIR = (Side.SELL, Side.BUY)
 
 
 def holding() -> Scenario:

@@ -29,9 +29,8 @@ from runner.market.streams import StreamState
 from runner.spec.parts import Rate
 from runner.spec.plan import Plan
 from runner.spec.risk_plan import Drawdown
-from tests.engine.stage import BIN, R1, R2, arb_plan, btc, rule, stage, usdt
+from tests.engine.stage import BIN, PAIR, R1, R2, arb_plan, btc, rule, stage, usdt
 
-PAIR = (Side.SELL, Side.BUY)
 Change = Callable[[Scenario], None]
 
 

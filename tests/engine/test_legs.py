@@ -10,7 +10,7 @@ import pytest
 from runner.engine.commands import Notify, Purpose, RunState, Topic
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
-from tests.engine.stage import R1, stage, widen
+from tests.engine.stage import PAIR, R1, arb_plan, rule, stage, widen
 
 FATES = (Fate.FILLED, Fate.PARTIAL, Fate.REJECTED, Fate.UNKNOWN, Fate.LATE, Fate.DOWN)
 AWAY = frozenset({Topic.MARKET, Topic.AUTH})
@@ -125,6 +125,20 @@ def test_a_leg_in_doubt_beyond_repair_within_makes_the_run_reducing_and_tells_bo
     assert "byb 0 BTC or bin -0.008 BTC, byb 0.008 BTC" in page.text
     assert [r.state for r in s.commands(RunState)] == ["reducing"]
     assert len(s.sent) == 2, "nothing is sent while an order is in doubt"
+
+
+def test_a_last_try_in_flight_when_the_time_to_repair_is_over_is_told_once_it_is_in_doubt() -> None:
+    s = stage(arb_plan(rule(R1, PAIR, hedge={"repair": "complete"})))
+    s.exchanges["bybit"].fates["byb"] = deque([Fate.NOTHING] * 18 + [Fate.LATE])
+    s.exchanges["bybit"].query = lambda command: None  # type: ignore[method-assign]
+    widen(s)
+    s.run(REPAIR_WITHIN + 100 * MS)
+    assert len(s.sent) == 20 and len(s.engine.desk.orders.open) == 1, "in flight, not in doubt"
+    assert s.engine.desk.limits.mode == "active" and not s.commands(Notify)
+    s.run(1 * SECOND)
+    (page,) = [n for n in s.commands(Notify) if n.level == "page"]
+    assert "not known after 2000ms" in page.text
+    assert s.engine.desk.limits.mode == "reducing"
 
 
 def test_both_legs_rejected_rest_and_three_in_a_row_disable_the_rule() -> None:

@@ -24,9 +24,7 @@ from runner.engine.scenario import WALL, Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
 from runner.spec.risk_plan import DailyLoss
-from tests.engine.stage import R1, Knobs, arb_plan, rule, stage, usdt, widen
-
-PAIR = (Side.SELL, Side.BUY)
+from tests.engine.stage import PAIR, R1, Knobs, arb_plan, rule, stage, usdt, widen
 
 
 def holding(

@@ -12,10 +12,8 @@ from runner.engine.commands import Purpose
 from runner.engine.events import External, Operator
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
-from runner.market.instruments import Side
-from tests.engine.stage import R1, arb_plan, narrow, rule, stage, widen
+from tests.engine.stage import PAIR, R1, arb_plan, narrow, rule, stage, widen
 
-PAIR = (Side.SELL, Side.BUY)
 Way = Callable[[Scenario], None]
 
 

@@ -13,9 +13,7 @@ from runner.engine.events import Readiness, Ready, Top
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
-from tests.engine.stage import QUOTES, R1, Knobs, arb_plan, narrow, rule, stage, widen
-
-PAIR = (Side.SELL, Side.BUY)
+from tests.engine.stage import PAIR, QUOTES, R1, Knobs, arb_plan, narrow, rule, stage, widen
 
 
 def only(**changes: object) -> Scenario:

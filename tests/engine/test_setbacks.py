@@ -22,10 +22,9 @@ from runner.engine.saved import Saved
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.market.instruments import Side
-from tests.engine.stage import R1, Knobs, arb_plan, narrow, rule, stage, widen
+from tests.engine.stage import PAIR, R1, Knobs, arb_plan, narrow, rule, stage, widen
 from tests.engine.test_restart import journal
 
-PAIR = (Side.SELL, Side.BUY)
 GTC = {"order_plan": {"tif": "gtc", "collar": 0.0}}
 
 

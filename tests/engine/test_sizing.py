@@ -17,9 +17,7 @@ from runner.engine.scenario import Scenario
 from runner.engine.sizing import Draft, common_lot, entry_drafts, limit_price
 from runner.market.instruments import Instrument, Side
 from runner.spec.rule_plan import OrderPlan
-from tests.engine.stage import BIN, BYB, R1, Knobs, arb_plan, market, rule, stage
-
-PAIR = (Side.SELL, Side.BUY)
+from tests.engine.stage import BIN, BYB, PAIR, R1, Knobs, arb_plan, market, rule, stage
 
 
 def sized(
