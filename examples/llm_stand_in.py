@@ -109,7 +109,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8790)
     parser.add_argument("--say", default="", help="always answer this")
     options = parser.parse_args()
-    web.run_app(application(StandIn(options.say)), host="127.0.0.1", port=options.port)
+    try:
+        web.run_app(application(StandIn(options.say)), host="127.0.0.1", port=options.port)
+    except OSError as error:
+        parser.error(f"port {options.port}: {error.strerror}; --port takes another")
 
 
 if __name__ == "__main__":

@@ -93,7 +93,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Telegram's stand-in.")
     parser.add_argument("--port", type=int, default=8791)
     options = parser.parse_args()
-    web.run_app(application(StandIn()), host="127.0.0.1", port=options.port)
+    try:
+        web.run_app(application(StandIn()), host="127.0.0.1", port=options.port)
+    except OSError as error:
+        parser.error(f"port {options.port}: {error.strerror}; --port takes another")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from runner.app.control import ask, control_path, runs_elsewhere
 from runner.app.report_text import spending_text
 from runner.base.clock import SystemClock
 from runner.base.errors import UsageError, WorldError
+from runner.cli.top_text import gained
 from runner.engine.limits import STICKY
 from runner.store.lock import alive
 from runner.store.state_dir import PAPER, Halted, StateDir, state_root, strategies
@@ -171,7 +172,7 @@ def _status_text(answer: dict[str, Any]) -> str:
     if answer["state"] in _STICKY:
         lines.append(f"  `runner resume {answer['name']} --yes` lets it trade again")
     loss = answer["day_loss"]
-    day = "not known yet" if loss is None else f"{-loss:+.2f}"
+    day = "not known yet" if loss is None else gained(loss)
     lines.append(f"  {'the day so far':<20} {day}  orders open {answer['orders']['open']}")
     for name, each in answer["exchanges"].items():
         clock = each["clock"]

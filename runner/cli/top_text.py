@@ -18,10 +18,15 @@ def _head(found: Mapping[str, Any]) -> list[str]:
     reason = f"  {found['reason']}" if found["reason"] else ""
     head = f"{found['name']}  {found['kind']}  run {found['run']}  up {found['uptime_s']:.0f}s"
     loss = found["day_loss"]
-    day = "" if loss is None else f"  day {-loss:+.2f}"
+    day = "" if loss is None else f"  day {gained(loss)}"
     exchanges = "  ".join(f"{name} {each['state']}" for name, each in found["exchanges"].items())
     orders = found["orders"]["open"]
     return [f"{head}  {found['state'].upper()}{reason}", f"{exchanges}  orders {orders}{day}"]
+
+
+def gained(loss: float) -> str:
+    """Write the loss of the day as what the day brought, without a sign of nothing."""
+    return f"{round(-loss, 2) + 0.0:+.2f}"
 
 
 def _rules(found: Mapping[str, Any]) -> list[str]:

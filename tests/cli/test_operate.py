@@ -75,4 +75,5 @@ def test_the_status_says_where_the_money_stands_and_how_to_go_on() -> None:
     }  # fmt: skip
     text = operate._status_text(active)
     assert "resume" not in text and "not known yet" in text
+    assert "  the day so far       +0.00  " in operate._status_text(active | {"day_loss": 1e-9})
     assert "  position bin         0.008\n" in text and "nothing" not in text
