@@ -58,7 +58,7 @@ def dry_run_over(plan: Plan, options: Options) -> int:
         replay.run(lines_of(options.replay, _warn), duration(options.run_for))
         code, reason = _ending(replay)
         for kind, frames in replay.reader.ignored.items():
-            _warn(f"{frames} frames of {kind} were left out: the strategy does not use it")
+            _warn(f"{count(frames, 'frame')} of {kind} left out: the strategy does not use it")
         for market in replay.unseen():
             _warn(f"nothing of {market} is in the recording: what reads it stayed missing")
         networks = dict.fromkeys(plan.exchanges, "recorded")
@@ -129,7 +129,8 @@ def _print(verdict: object, json: bool) -> None:
     if verdict.unwritten:
         _warn(f"the run was killed: {count(verdict.unwritten, 'decision')} it had not written yet")
     if difference is None:
-        sys.stdout.write(f"identical: {verdict.decisions} decisions over {verdict.events} events\n")
+        decided, events = count(verdict.decisions, "decision"), count(verdict.events, "event")
+        sys.stdout.write(f"identical: {decided} over {events}\n")
         return
     sys.stdout.write(
         f"the first difference is decision {difference.line}:\n"
