@@ -3,9 +3,10 @@
     {"wall":1763912345000000000,"level":"warning","from":"binance","text":"listen key: ..."}
 
 What the engine tells (`Notify`) is an observer's business here: info stays info, warn is a warning,
-page an error. Sockets, readiness and changes of the run's state are written too, so that the log
-alone tells a night. Everything is redacted. A log that cannot be written does not stop a run, nor
-does a standard error that nobody reads: it is said once, and the lines are counted.
+page an error. Sockets, readiness, changes of the run's state and how trades go are written too, so
+that the log alone tells a night (orders are in `decisions.jsonl`). Everything is redacted. A log
+that cannot be written does not stop a run, nor does a standard error that nobody reads: it is said
+once, and the lines are counted.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ import msgspec
 
 from runner.base.clock import Clock
 from runner.base.secret import redact
-from runner.engine.commands import Command, Notify, RunState
+from runner.engine.commands import Command, Notify, RunState, Trace
 from runner.engine.events import Event, Feed, Ready, SocketState
+from runner.engine.rule import RuleState
 
 
 class Level(IntEnum):
@@ -42,6 +44,8 @@ class Level(IntEnum):
 LEVELS: Final = {level.shown: level for level in Level}
 _OF_NOTIFY: Final = {"info": Level.INFO, "warn": Level.WARNING, "page": Level.ERROR}
 _SELF: Final = "runner"
+_COURSE: Final = frozenset(RuleState) - {RuleState.WARMING, RuleState.IDLE, RuleState.PENDING}
+"""states that a rule comes to by a trade"""
 
 
 class Line(msgspec.Struct, frozen=True, rename={"source": "from"}):
@@ -105,13 +109,16 @@ class RunLog:
             self.tell(Level.INFO, event.exchange, f"{event.state}{why}")
 
     def command(self, command: Command, t: int) -> None:
-        """Note what the engine tells, and in which state it is."""
+        """Note what the engine tells, in which state it is, and how trades go."""
         if isinstance(command, Notify):
             level = _OF_NOTIFY.get(command.level, Level.WARNING)
             self.tell(level, "engine", command.text)
         elif isinstance(command, RunState):
             text = f"the run is {command.state}" + (f": {command.text}" if command.text else "")
             self.tell(Level.INFO, "engine", text)
+        elif isinstance(command, Trace) and _moves(command):
+            move = f"{command.before} -> {command.after}, {command.cause}"
+            self.tell(Level.INFO, "engine", f"{command.rule}: {move}")
 
     def _write(self, line: Line) -> None:
         if self._fd is None:
@@ -122,6 +129,10 @@ class RunLog:
             self.dropped += 1
             if self.dropped == 1:
                 self._out(f"error: {self.path} cannot be written: {error.strerror}")
+
+
+def _moves(trace: Trace) -> bool:
+    return trace.after in _COURSE and trace.before != trace.after and not trace.refusal
 
 
 def to_standard_error(text: str) -> None:

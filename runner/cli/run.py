@@ -275,7 +275,8 @@ def _on_sockets(
     )
     run = LiveRun(plan, live, folder, secrets or {}, office, heard)
     ending = Ending(70, "a bug ended the run")
-    folder.log.say(_begins(run, options))
+    for line in _begins(run, options):
+        folder.log.say(line)
     try:
         ending = _drive(run)
         _report(run, folder, ending, options, simulated)
@@ -296,7 +297,7 @@ def _on_sockets(
     return ending.code
 
 
-def _begins(run: LiveRun, options: Options) -> str:
+def _begins(run: LiveRun, options: Options) -> list[str]:
     """Say what begins, where its orders go, how it ends and how to look at it meanwhile."""
     networks = sorted({x.network.value for x in run.plan.exchanges.values()})
     simulated = networks == [Network.SIM.value]
@@ -306,10 +307,14 @@ def _begins(run: LiveRun, options: Options) -> str:
         what = f"signed orders to {where}{real}"
     else:
         what = f"paper fills on {where if simulated else f'data of {where}'}"
-    state = f" --state {options.state}" if options.state else ""
     until = f"for {options.run_for}, or until Ctrl-C" if options.run_for else "until Ctrl-C"
-    look = f"`runner status{state}`, `runner why{state}`"
-    return f"{run.plan.name}: {run.run_id}, {what}, {until}; from another terminal: {look}"
+    state = f" --state {options.state}" if options.state else ""
+    look = ", ".join(f"`runner {each}{state}`" for each in ("status", "why", "top"))
+    more = "; `--log info` tells of each trade here" if options.log > Level.INFO else ""
+    return [
+        f"{run.plan.name}: {run.run_id}, {what}, {until}",
+        f"from another terminal: {look}{more}",
+    ]
 
 
 def _office(plan: Plan, options: Options, by_default: bool) -> Office | None:

@@ -10,7 +10,7 @@ from runner.app.decisions import DecisionFile
 from runner.app.run_log import Level, RunLog
 from runner.base.clock import VirtualClock
 from runner.base.secret import Secret
-from runner.engine.commands import Notify, RunState
+from runner.engine.commands import Notify, RunState, Trace
 from runner.engine.events import Feed, Readiness, Ready, SocketState
 
 WALL = 1_800_000_000_000_000_000
@@ -86,6 +86,27 @@ def test_the_log_is_for_its_owner_alone(tmp_path: Path) -> None:
     log, _ = log_at(tmp_path)
     log.say("hello")
     assert log.path.stat().st_mode & 0o077 == 0
+
+
+def test_how_a_trade_goes_is_written_and_what_a_rule_only_thinks_is_not(tmp_path: Path) -> None:
+    log, said = log_at(tmp_path, Level.INFO)
+    for before, after, cause, refusal in (
+        ("idle", "pending", "when", ""),
+        ("pending", "pending", "when", "max_order"),
+        ("pending", "entering", "approved", ""),
+        ("entering", "active", "filled", ""),
+        ("active", "active", "until", "stale"),
+        ("leaving", "cooldown", "until", ""),
+        ("cooldown", "idle", "rested", ""),
+    ):
+        trace = Trace(rule="arb", cause=cause, before=before, after=after, refusal=refusal)
+        log.command(trace, 1)
+    assert said == [
+        "info: engine: arb: pending -> entering, approved",
+        "info: engine: arb: entering -> active, filled",
+        "info: engine: arb: leaving -> cooldown, until",
+    ]
+    assert [f"info: engine: {line['text']}" for line in lines(log)] == said
 
 
 def test_decisions_that_cannot_be_written_are_told_once_and_stop_nothing() -> None:
