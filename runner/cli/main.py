@@ -7,8 +7,10 @@ environment is wrong, 4 halted by risk, 5 unclean stop, 70 our bug (with a repor
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -27,6 +29,10 @@ from runner.cli.file_commands import (
 )
 from runner.cli.live_commands import ack, flatten, halt, resume, status, tap, top, why
 from runner.cli.run_commands import bench, dry_run, import_, record, replay, sim, start
+
+_FIRST_OWN: Final = 3
+_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO))
+"""errors of a disk or a terminal, not of ours"""
 
 app = typer.Typer(
     name="runner",
@@ -76,11 +82,26 @@ def _root(
         raise typer.Exit
 
 
+def _open_streams() -> None:
+    """Give the program its three standard streams, where whoever started it closed some.
+
+    Else the next file that is opened gets such a number, and what a library prints there.
+    """
+    free = os.open(os.devnull, os.O_RDWR)
+    while free < _FIRST_OWN:
+        free = os.open(os.devnull, os.O_RDWR)
+    os.close(free)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def main() -> None:
     """Run the program; every expected error becomes one message and its exit code."""
     from runner.base.errors import FileError, RunnerError, UsageError
     from runner.base.secret import redact
 
+    _open_streams()
     try:
         app()
     except RunnerError as error:
@@ -90,6 +111,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            typer.echo(f"error: {error.strerror}: what was to be written is not whole", err=True)
+            sys.exit(3)
         from runner.cli.crash_report import write_report
 
         typer.echo(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -24,13 +25,13 @@ ROOT = Path(__file__).parents[2]
 ARB = str(ROOT / "strategies" / "arb.yaml")
 BROKEN = str(ROOT / "tests" / "golden" / "broken.yaml")
 WARNED = str(ROOT / "tests" / "golden" / "W0409.yaml")
+PROGRAM = "import sys; from runner.cli.main import main; sys.exit(main())"
 HEAVY = ("aiohttp", "picows", "uvloop", "websockets", "sqlite3", "apscheduler", "jsonschema")
 
 
 def runner(*args: str, cwd: Path = ROOT, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    code = "import sys; from runner.cli.main import main; sys.exit(main())"
     env = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    command = [sys.executable, "-c", code, *args]
+    command = [sys.executable, "-c", PROGRAM, *args]
     return subprocess.run(
         command, cwd=cwd, input=stdin, capture_output=True, env=env, timeout=PATIENCE_S
     )
@@ -77,6 +78,19 @@ def test_pages_name_only_commands_that_there_are() -> None:
     texts = [schema.file().read_text(), *(str(page) for page in code_pages().values())]
     named = set(re.findall(r"`runner ([a-z-]+)", " ".join(texts)))
     assert len(there) > 20 and named and named <= there
+
+
+@pytest.mark.parametrize(
+    ("streams", "code"), [(">&-", 0), (">&- 2>&- <&-", 0), (">/dev/full", 3)], ids=str
+)
+def test_closed_and_full_streams_are_no_bug_of_ours(streams: str, code: int) -> None:
+    line = f"{shlex.quote(sys.executable)} -c {shlex.quote(PROGRAM)} validate {ARB} {streams}"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], stderr=subprocess.PIPE, env=env, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == code and b"bug" not in done.stderr
+    assert code == 0 or b"No space left" in done.stderr
 
 
 def test_a_dash_reads_standard_input() -> None:
