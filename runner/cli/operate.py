@@ -60,7 +60,13 @@ def command(
         "market": market,
         "yes": yes,
     }
-    answer = ask(control_path(place), what, **fields)
+    try:
+        answer = ask(control_path(place), what, **fields)
+    except WorldError as error:
+        holder = alive(place.lock)
+        if what != "halt" or holder is None:
+            raise
+        raise WorldError(f"{error}; `kill -USR1 {holder.pid}` halts it too") from None
     if not answer.get("ok"):
         raise UsageError(str(answer.get("error")))
     sys.stdout.write(_status_text(answer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,13 @@ def test_a_halt_names_the_run_that_lives_under_another_state_directory(
         assert code == 3 and "arb runs elsewhere: add `--state /srv/other`" in err, err
     assert halted(state) == []
     assert "elsewhere" not in runner("status", "pairs", "--state", str(state))[2]
+
+
+def test_a_run_that_does_not_answer_can_be_halted_by_a_signal(state: Path) -> None:
+    with Lock(StateDir.at(state, "arb", paper=False).lock, "strategy arb"):
+        code, _, err = runner("halt", "--state", str(state))
+        assert code == 3 and f"`kill -USR1 {os.getpid()}` halts it too" in err
+        assert "kill" not in runner("status", "--state", str(state))[2]
 
 
 def test_the_status_says_where_the_money_stands_and_how_to_go_on() -> None:
