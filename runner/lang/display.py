@@ -5,6 +5,8 @@ from __future__ import annotations
 from runner.base.units import format_ratio
 from runner.lang.types import BARS, DURATION, Type, unit_of
 
+_LARGE = 1e5
+
 
 def show(value: float | str | bool | None, type_: Type) -> str:
     """Write a value with the unit of its type."""
@@ -18,8 +20,10 @@ def show(value: float | str | bool | None, type_: Type) -> str:
         return format_ratio(value)
     if type_.dims == DURATION.dims:
         return _seconds(value)
-    text = f"{value:.10g}"
     unit = unit_of(type_)
+    if not unit and abs(value) < _LARGE:
+        return f"{value:.6g}"  # a z-score, an imbalance: nobody reads ten digits of it
+    text = f"{value:.10g}"
     if not unit or type_.is_price:
         return text
     return f"{text}{unit}" if unit == BARS else f"{text} {unit}"
