@@ -80,7 +80,8 @@ class ControlServer:
         try:
             door = _bound(self.path)
         except OSError as error:
-            raise WorldError(f"cannot bind the control socket {self.path}: {error}") from error
+            why = error.strerror or error
+            raise WorldError(f"cannot bind the control socket {self.path}: {why}") from error
         self._server = await asyncio.start_unix_server(self._serve, sock=door, limit=_MAX_LINE)
 
     async def close(self) -> None:

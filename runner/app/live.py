@@ -230,6 +230,13 @@ class LiveRun:
             )  # fmt: skip
 
     async def _trade(self) -> None:
+        control = await self.folder.listen(self.answer)
+        try:
+            await self._until_stopped()
+        finally:
+            await control.close()
+
+    async def _until_stopped(self) -> None:
         self._begin()
         tasks = self._tasks()
         stopper = asyncio.create_task(self._stopper())
@@ -265,7 +272,7 @@ class LiveRun:
         self._alarm.set()
 
     def _tasks(self) -> list[asyncio.Task[None]]:
-        work = [self._flush(), self._warm(), self.folder.record(), self._serve()]
+        work = [self._flush(), self._warm(), self.folder.record()]
         work.append(self.folder.keep_decisions())
         work.append(Health(self.clock, self._host_fault, read_memory).run())
         work += self.listening.tasks()
@@ -295,9 +302,6 @@ class LiveRun:
         """Keep the windows' state for the next start (trading.md, section 7)."""
         state = self.parts.engine.desk.program.state(self.clock.mono())
         self.folder.journal.save(WINDOWS, msgspec.json.encode(state), self.clock.wall())
-
-    async def _serve(self) -> None:
-        await self.folder.serve(self.answer)
 
     async def _flush(self) -> None:
         """Commit what the journal holds back, within 20 ms of its coming."""

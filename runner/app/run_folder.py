@@ -116,14 +116,11 @@ class RunFolder:
             if self._decision_file is not None:
                 self._decision_file.flush()
 
-    async def serve(self, ask: Ask) -> None:
-        """Answer the operator until cancelled."""
+    async def listen(self, ask: Ask) -> ControlServer:
+        """Answer the operator until closed; WorldError when nobody could speak to the run."""
         server = ControlServer(control_path(self.state), ask)
         await server.start()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await server.close()
+        return server
 
     def saved(self, source: str) -> bytes:
         """Return what a language model had cost, as an earlier run saved it."""

@@ -155,6 +155,19 @@ def test_what_the_command_line_gets_wrong_is_2_or_1_and_opens_nothing(
     assert not (tmp_path / "state").exists()
 
 
+def test_a_run_that_nobody_could_speak_to_does_not_begin_and_halts_nothing(
+    own: Running, tmp_path: Path
+) -> None:
+    lab = Lab(own, tmp_path)
+    path = str(lab.write())
+    (tmp_path / "file").touch()
+    said = message(
+        call(lab, "start", path, "--for", "3s", XDG_RUNTIME_DIR=str(tmp_path / "file")), 3
+    )
+    assert "cannot bind the control socket" in said and nothing_was_sent(own)
+    assert not (tmp_path / "state" / "churn" / "halted").exists()
+
+
 def test_an_interrupt_before_it_begins_is_no_bug(
     sim: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
