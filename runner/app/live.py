@@ -50,6 +50,7 @@ from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.crash import crash_point
 from runner.base.errors import RunnerError, WorldError
 from runner.base.secret import Secret
+from runner.base.signals import that_end
 from runner.engine.commands import Reconcile, Resync
 from runner.engine.events import (
     ClockReading,
@@ -380,10 +381,7 @@ class LiveRun:
 
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        ends = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` wants it to go on
-            ends.append(signal.SIGHUP)
-        for each in ends:
+        for each in that_end():
             loop.add_signal_handler(each, self._signalled, each.name)
         loop.add_signal_handler(
             signal.SIGUSR1, lambda: self.operate("halt", who="signal", why="SIGUSR1")

@@ -79,10 +79,10 @@ def graph(file: str, sets: Sequence[str], params: Path | None, format: str) -> i
 
 
 def explain(topic: str) -> int:
-    """Print the page of a code, a key, a function or a field. UsageError for anything else."""
+    """Print the page of a topic, without one what there are pages of; UsageError for others."""
     from runner.cli import pages
 
-    sys.stdout.write(pages.page(topic.strip()))
+    sys.stdout.write(pages.page(topic.strip()) if topic.strip() else pages.overview())
     return 0
 
 

@@ -85,7 +85,9 @@ def graph(
 
 
 def explain(
-    topic: Annotated[str, typer.Argument(help="E0403, rules.hedge.policy, zscore, binance -2019")],
+    topic: Annotated[
+        str, typer.Argument(help="E0403, rules.hedge.policy, zscore, binance -2019, states")
+    ] = "",
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Show the page of a code, a key or a function."""

@@ -52,6 +52,25 @@ def page(topic: str) -> str:
     return found
 
 
+def overview() -> str:
+    """Say what there are pages of."""
+    tops = [path for path, _ in schema.paths() if path and "." not in path]
+    rows = (
+        ("keys", f"{', '.join(tops)}; below them by path or name: rules.trade.hedge, collar"),
+        ("functions", ", ".join(sorted(functions.FUNCTIONS))),
+        ("values", f"{', '.join(sorted({*functions.FIELDS, *functions.CELLS}))}; book.imbalance"),
+        ("states", "what `status` shows of rules and runs"),
+        ("why", "how `runner why` measures, and what each reason wants"),
+        ("refusals", "as `why` and the report name them: price_walk, max_position, stale"),
+        ("codes", "of diagnostics: E0403, W0505; of an exchange: binance -2019, bybit 110007"),
+    )
+    lines = ["runner explain TOPIC has a page of", ""]
+    for name, words in rows:
+        head = f"  {name:<10} "
+        lines += wrap(words, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    return "\n".join(lines) + "\n"
+
+
 def _topics() -> list[str]:
     keys = [path for path, _ in schema.paths()]
     short = [path.rsplit(".", 1)[-1] for path in keys]

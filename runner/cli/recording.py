@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.errors import WorldError
 from runner.base.ids import new_run_id
 from runner.base.secret import redact
+from runner.base.signals import that_end
 from runner.engine.build import wants
 from runner.engine.events import ClockReading, Event, Facts, Feed, MarketEvent
 from runner.market.state import MarketState
@@ -57,10 +57,12 @@ class _Recording:
     async def run(self, run_for: int | None) -> int:
         """Open everything, wait, close everything."""
         stop = asyncio.Event()
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in that_end():
             asyncio.get_running_loop().add_signal_handler(each, stop.set)
         try:
             tasks = [asyncio.create_task(self._recorder.run()), *await self._start()]
+            streams = ", ".join(self._market.streams)
+            sys.stderr.write(f"recording {streams} into {self._out}, until Ctrl-C ends it\n")
             seconds = None if run_for is None else run_for / NS_PER_S
             stopper = asyncio.create_task(_wait(stop, seconds))
             done, _ = await asyncio.wait([stopper, *tasks], return_when=asyncio.FIRST_COMPLETED)

@@ -18,7 +18,8 @@ def import_capture(
 
     if format == "hftbacktest":
         if not exchange or not symbol:
-            raise UsageError("import hftbacktest needs --exchange and --symbol")
+            like = "--exchange binance_usdm --symbol BTCUSDT"
+            raise UsageError(f"import hftbacktest needs --exchange and --symbol, such as {like}")
         done = import_hftbacktest(source, exchange, symbol, out)
     elif format == "cryptofeed":
         done = import_cryptofeed(source, out)

@@ -219,6 +219,18 @@ def test_every_state_that_status_shows_is_explained(state: str) -> None:
     assert f"  {state:<10}  " in pages.page("states")
 
 
+def test_the_overview_names_only_topics_that_have_a_page() -> None:
+    done = runner("explain")
+    assert done.returncode == 0
+    rows = re.split(r"\n  (?=\w+  )", done.stdout.decode())[1:]
+    named = [word for row in rows for word in re.split(r"[,;:]\s+|\s{2,}|\n", row)]
+    topics = {w for w in named if re.fullmatch(r"[a-zA-Z_0-9.]+|\w+ -?\d+", w)}
+    topics -= {"keys", "functions", "values", "refusals", "codes"}
+    assert len(topics) > 60 and {"E0403", "binance -2019", "price_walk", "clamp"} <= topics
+    for topic in topics:
+        assert pages.page(topic), topic
+
+
 def test_every_key_is_explained() -> None:
     for path, part in schema.paths():
         if not path.endswith("*"):
