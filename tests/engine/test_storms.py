@@ -170,9 +170,14 @@ class Guarded(Spread):
                 self.is_guarded(run.trade)
 
     def is_guarded(self, trade: Trade) -> None:
-        """Nothing is held without the stop and the target it was entered with."""
+        """Nothing is held without the stop and the target it was entered with.
+
+        A target waits until no stop is in doubt: proving that one never arrived takes its time.
+        """
         held = trade.legs[0].filled
-        for guard in trade.guards:
+        guards = self.s.engine.desk.orders.guards.values()
+        doubt = any(o.uncertain for o in guards if o.intent.type is OrderType.STOP)
+        for guard in trade.guards[:1] if doubt else trade.guards:
             orders = self.resting(OrderType(guard.kind.value))
             mine = (t for t in orders if t.intent.rule == trade.rule.name)
             guarded = sum(t.intent.lots - t.filled for t in mine)
