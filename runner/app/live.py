@@ -25,10 +25,12 @@ from typing import Any
 
 import msgspec
 
-from runner.app import control_answers, startup
+from runner.app import control_answers, memory, startup
 from runner.app.alarm import Alarm
 from runner.app.assembly import Parts, assemble, facts_event, host_of
 from runner.app.driver import Agenda, Driver
+from runner.app.ending import Ending, ending_of, settled
+from runner.app.flushing import flushing
 from runner.app.health import Health, read_memory
 from runner.app.history import read_history
 from runner.app.host import Host, Orders
@@ -36,7 +38,6 @@ from runner.app.links import Link, add_feed, add_orders, connect, read_facts
 from runner.app.listening import Listening
 from runner.app.live_orders import LiveOrders
 from runner.app.market_feed import FrameTape
-from runner.app.memory import settled
 from runner.app.notify.office import Office
 from runner.app.paper import PaperDesk
 from runner.app.paper_readiness import PaperReadiness
@@ -48,7 +49,7 @@ from runner.app.watchers import FirstPictures, HaltedWord, ruleless, unexplained
 from runner.app.why import gather
 from runner.base.clock import NS_PER_S, SystemClock
 from runner.base.crash import crash_point
-from runner.base.errors import RunnerError, WorldError
+from runner.base.errors import WorldError
 from runner.base.secret import Secret
 from runner.base.signals import that_end
 from runner.engine.commands import Reconcile, Resync
@@ -61,17 +62,12 @@ from runner.engine.events import (
     Ready,
 )
 from runner.engine.events import Host as HostEvent
-from runner.engine.limits import STICKY, STOP
-from runner.engine.order import OrderState
 from runner.exchanges.api import Credentials
 from runner.spec.market_plan import Network
 from runner.spec.plan import Plan
 
-_FLUSH_S = 0.002
-"""short, so that an order finds little before it that must be committed with it"""
 _SAVE_WINDOWS_S = 60.0
 _LOOK_S = 0.05
-_WORKING = (OrderState.OPEN, OrderState.PARTIAL)
 _CLEAN = (0, 4)
 """codes of a stop that left nothing unresolved"""
 
@@ -84,14 +80,6 @@ class LiveOptions:
     balance: Decimal
     run_for_ns: int | None = None
     adopt: bool = False
-
-
-@dataclass(slots=True)
-class Ending:
-    """How a run ended."""
-
-    code: int = 0
-    reason: str = ""
 
 
 class LiveRun:
@@ -143,7 +131,7 @@ class LiveRun:
             await self._prepare()
             self._assemble()
             await self.listening.open(self.parts.engine)
-            with settled():
+            with memory.settled():
                 await self._trade()
             if self.ending.code in _CLEAN:
                 await asyncio.gather(*(x.orders.disarm() for x in self.links.values() if x.orders))
@@ -273,8 +261,9 @@ class LiveRun:
         self._alarm.set()
 
     def _tasks(self) -> list[asyncio.Task[None]]:
-        work = [self._flush(), self._warm(), self.folder.record()]
-        work.append(self.folder.keep_decisions())
+        journal, engine = self.folder.journal, self.parts.engine
+        work = [flushing(journal, lambda: engine.quiet, self._host_fault)]
+        work += [self._warm(), self.folder.record(), self.folder.keep_decisions()]
         work.append(Health(self.clock, self._host_fault, read_memory).run())
         work += self.listening.tasks()
         for link in self.links.values():
@@ -283,7 +272,6 @@ class LiveRun:
             if link.orders is not None:
                 work.append(link.orders.run())
         if self.office is not None:
-            engine = self.parts.engine
             work += self.office.tasks(engine, self.run_id, lambda: self.host.handled, self._warn)
         return [asyncio.create_task(each) for each in work]
 
@@ -303,23 +291,6 @@ class LiveRun:
         """Keep the windows' state for the next start (trading.md, section 7)."""
         state = self.parts.engine.desk.program.state(self.clock.mono())
         self.folder.journal.save(WINDOWS, msgspec.json.encode(state), self.clock.wall())
-
-    async def _flush(self) -> None:
-        """Commit what the journal holds back, within 20 ms of its coming."""
-        failed = False
-        while True:
-            await asyncio.sleep(_FLUSH_S)
-            self.folder.journal.rest(self.parts.engine.quiet)
-            try:
-                self.folder.journal.flush()
-            except RunnerError as error:
-                if not failed:
-                    failed = True
-                    self._host_fault("journal", str(error))
-            else:
-                if failed:
-                    failed = False
-                    self._host_fault("journal", "", ok=True)
 
     # -- events
 
@@ -419,20 +390,8 @@ class LiveRun:
         deadline = self.clock.mono() + self.plan.run.stop_within_ns
         while True:
             await asyncio.sleep(_LOOK_S)
-            if self._settled() or self.clock.mono() >= deadline:
+            if settled(self.parts.engine, self.plan.run) or self.clock.mono() >= deadline:
                 return
-
-    def _settled(self) -> bool:
-        flat = self.plan.run.on_stop != "flatten" or self.parts.engine.flat
-        return flat and not self._unresolved()
-
-    def _unresolved(self) -> bool:
-        """Whether an order has no end, or, where the file keeps them, is not surely working."""
-        engine = self.parts.engine
-        if self.plan.run.on_stop != "keep":
-            return not engine.quiet
-        orders = engine.desk.orders.open.values()
-        return any(o.cancel_asked or o.state not in _WORKING for o in orders)
 
     def _died(self, task: asyncio.Task[None]) -> None:
         """A task that must live has ended: say so in the journal, then fail loudly."""
@@ -445,18 +404,9 @@ class LiveRun:
 
     def _end(self) -> None:
         engine = self.parts.engine
-        limits = engine.desk.limits
         gather.keep(engine, self.folder.journal, whole=True)
         self.parts.collector.end(self.clock.mono(), self.clock.wall())
         ledgers = engine.desk.ledgers
         self.parts.collector.notes += compare(self.parts.collector, ledgers, ledgers.external)
-        if self.ending.code:
-            return
-        self.ending.reason = self._stop_reason
-        halts = [c for key, c in limits.causes.items() if c.mode in STICKY and key != STOP]
-        if self._unresolved():
-            self.ending = Ending(5, "orders are unresolved")
-        elif self.plan.run.on_stop == "flatten" and not engine.flat:
-            self.ending = Ending(5, "positions are open that `on_stop: flatten` did not want")
-        elif halts:
-            self.ending = Ending(4, f"halted: {halts[0].text}")
+        if not self.ending.code:
+            self.ending = ending_of(engine, self.plan.run, self._stop_reason)

@@ -16,9 +16,10 @@ from pathlib import Path
 from runner import spec
 from runner.app import credentials, listening
 from runner.app.assembly import Parts
+from runner.app.ending import Ending
 from runner.app.fates import Fates, left_behind
 from runner.app.links import is_loopback
-from runner.app.live import Ending, LiveOptions, LiveRun
+from runner.app.live import LiveOptions, LiveRun
 from runner.app.notify.office import Office, references
 from runner.app.paper import PaperDesk
 from runner.app.report import SIMULATED, RunFacts, build_report, encode

@@ -267,10 +267,10 @@ class Shared(Guarded):
         """In peace no rule's part is turned round, whoever else holds that side.
 
         A close and a stop that execute while their exchange cannot be reached may do it: that is
-        settled between the rules (`netting`).
+        settled between the rules (`netting`), once there is a price to settle it at.
         """
-        desk = self.s.engine.desk
-        if self.s.t - self.hurt_at < CALM or not self.active or desk.orders.open:
+        desk, calm = self.s.engine.desk, self.s.t - self.hurt_at >= CALM
+        if not calm or not self.active or desk.orders.open or self.s.frozen:
             return
         for ledger in desk.ledgers:
             sign = 1 if ledger.market == "byb" else -1
