@@ -85,6 +85,9 @@ def _fits(schema: Schema, node: Node) -> bool:
     return not kinds or kind in kinds or (kind == "integer" and "number" in kinds)
 
 
+_BEGIN_HELP = "`runner init` writes a strategy to begin from"
+
+
 class _Shape:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
@@ -259,7 +262,8 @@ class _Shape:
             node.bad = node.bad or not path
             what = ", ".join(f"`{k}`" for k in absent)
             where = f"`{_last(path)}`" if path else "the file"
-            self._add("E0203", f"{where} lacks {what}", key, "", path, help=_example(schema))
+            help = _example(schema) if path else (_BEGIN_HELP,)
+            self._add("E0203", f"{where} lacks {what}", key, "", path, help=help)
 
     def _one_verb(self, node: Mapping, verbs: list[str], path: str, key: Mark) -> None:
         present = [entry for entry in node if entry.key.text in verbs]
