@@ -16,6 +16,7 @@ from runner.app.why.text import label
 from runner.base.units import plain
 from runner.engine.blocking import Kind
 from runner.engine.limits import STICKY, Mode
+from runner.engine.order import Order
 from runner.engine.trade import Trade
 
 if TYPE_CHECKING:
@@ -137,7 +138,10 @@ def status(run: LiveRun) -> dict[str, Any]:
             for name, listed in desk.markets.items()
             if desk.ledgers.lots(name)
         },
-        "orders": {"open": len(desk.orders.open)},
+        "orders": {
+            "open": len(desk.orders.open),
+            "each": [_order(run, order) for order in desk.orders.open.values()],
+        },
         "streams": {
             key: {
                 "state": str(stream.state),
@@ -150,6 +154,23 @@ def status(run: LiveRun) -> dict[str, Any]:
         "latency_us": run.parts.collector.stages.figures(),
         "notify": _told(run),
         "warnings": list(run.warnings),
+    }
+
+
+def _order(run: LiveRun, order: Order) -> dict[str, str]:
+    """Tell an order that has no end yet, at the price and quantity in force."""
+    intent = order.intent
+    instrument = run.parts.engine.desk.markets[intent.market].instrument
+    return {
+        "cid": intent.cid,
+        "rule": intent.rule,
+        "purpose": intent.purpose.value,
+        "market": intent.market,
+        "side": intent.side.value,
+        "price": instrument.price_text(order.ticks) if order.ticks else "market",
+        "qty": instrument.qty_text(order.lots),
+        "filled": plain(instrument.base_qty(order.filled)),
+        "state": order.state.value,
     }
 
 

@@ -10,22 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from runner.app.control import ask, control_path, runs_elsewhere
-from runner.app.report_text import spending_text
 from runner.base.clock import SystemClock
 from runner.base.errors import UsageError, WorldError
-from runner.cli.top_text import gained
-from runner.engine.limits import STICKY
+from runner.cli.status_text import status_text
 from runner.store.lock import alive
 from runner.store.state_dir import PAPER, Halted, StateDir, state_root, strategies
-
-_STICKY = frozenset(mode.shown for mode in STICKY)
-_CARE = {"hold": "held", "close": "to be closed"}
 
 
 def status(name: str | None, state: Path | None, json: bool) -> int:
     """Print what a running strategy says of itself."""
     answer = ask(control_path(_running(name, state)), "status")
-    sys.stdout.write(json_.dumps(answer) + "\n" if json else _status_text(answer))
+    sys.stdout.write(json_.dumps(answer) + "\n" if json else status_text(answer))
     return 0
 
 
@@ -69,7 +64,7 @@ def command(
         raise WorldError(f"{error}; `kill -USR1 {holder.pid}` halts it too") from None
     if not answer.get("ok"):
         raise UsageError(str(answer.get("error")))
-    sys.stdout.write(_status_text(answer))
+    sys.stdout.write(status_text(answer))
     return 0
 
 
@@ -167,61 +162,3 @@ def _root(state: Path | None) -> Path:
 
 def _all(state: Path | None) -> list[StateDir]:
     return strategies(_root(state))
-
-
-def _status_text(answer: dict[str, Any]) -> str:
-    lines = [
-        f"{answer['name']}  {answer['kind']}  run {answer['run']}  "
-        f"up {answer['uptime_s']:.0f}s  {answer['state'].upper()}"
-        + (f"  {answer['reason']}" if answer["reason"] else "")
-    ]
-    if answer["state"] in _STICKY:
-        lines.append(f"  `runner resume {answer['name']} --yes` lets it trade again")
-    loss = answer["day_loss"]
-    day = "not known yet" if loss is None else gained(loss)
-    lines.append(f"  {'the day so far':<20} {day}  orders open {answer['orders']['open']}")
-    for name, each in answer["exchanges"].items():
-        clock = each["clock"]
-        lines.append(
-            f"  {name:<20} {each['type']} {each['network']}  {each['state']}  clock "
-            f"{clock['offset_ms']:+.1f}ms +-{clock['uncertainty_ms']:.1f}ms"
-        )
-    for key, each in answer["streams"].items():
-        age = "-" if each["age_ms"] is None else f"{each['age_ms']:.0f}ms old"
-        lines.append(f"  {key:<20} {each['state']}  {age}")
-    for name, each in answer["sources"].items():
-        age = "-" if each["age_ms"] is None else f"{each['age_ms'] / 1000:.1f}s old"
-        port = f"  port {each['port']}" if each["port"] else ""
-        refused = sum(each["refused"].values())
-        lines.append(
-            f"  {name:<20} {each['state']}  {age}  {each['type']}{port}  accepted "
-            f"{each['accepted']}  lost {each['lost']}  refused {refused}"
-            + (f"  {each['down']}" if each["down"] else "")
-            + (f"  last refused: {each['last_refusal']}" if each["last_refusal"] else "")
-            + (f"  spent {spending_text(each['spent'])}" if each["spent"] else "")
-        )
-    for name, each in answer["rules"].items():
-        refused = sum(each["refusals"].values())
-        lines.append(
-            f"  {name:<20} {each['state']}  entries {each['entries']}  exits {each['exits']}  "
-            f"refused {refused}"
-            + (f"  disabled: {each['disabled']}" if each["disabled"] else "")
-            + (f"  no rule of the file: {_CARE[each['orphan']]}" if each["orphan"] else "")
-            + (f"  leaving {each['leaving']}" if each["leaving"] else "")
-        )
-        for guard in each["guards"]:
-            stands = f"{guard['kind']} at {guard['price']} for {guard['qty']}, {guard['state']}"
-            lines.append(f"  {'':<20} at the exchange: {stands}")
-        if each["reason"] and not each["disabled"]:
-            lines.append(f"  {'':<20} {each['reason']}")
-    lines += [f"  position {market:<11} {qty}" for market, qty in answer["positions"].items()]
-    lines += [] if answer["positions"] else ["  it holds nothing"]
-    for page in answer["notify"]["pages"]:
-        count = f" ({page['count']} texts)" if page["count"] > 1 else ""
-        lines.append(f"  page {page['topic']:<15} {page['text']}{count}, told {page['told']} times")
-    for sink, each in answer["notify"]["sinks"].items():
-        if each["failed"]:
-            failed = f"{each['failed']} messages not taken: {each['last_failure']}"
-            lines.append(f"  notify {sink:<13} {failed}")
-    lines += [f"  warning: {text}" for text in answer["warnings"]]
-    return "\n".join(lines) + "\n"

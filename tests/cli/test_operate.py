@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runner.cli import operate
+from runner.cli.status_text import status_text
 from runner.store.lock import Lock
 from runner.store.state_dir import StateDir
 from tests.cli.test_why import runner
@@ -59,11 +60,11 @@ def test_a_run_that_does_not_answer_can_be_halted_by_a_signal(state: Path) -> No
 def test_the_status_says_where_the_money_stands_and_how_to_go_on() -> None:
     answer: dict[str, Any] = {
         "name": "arb", "kind": "start", "run": "tp5", "uptime_s": 7.2, "state": "halted",
-        "reason": "news", "day_loss": 1.5, "orders": {"open": 2}, "exchanges": {}, "streams": {},
-        "sources": {}, "rules": {}, "positions": {}, "warnings": [],
+        "reason": "news", "day_loss": 1.5, "orders": {"open": 2, "each": []},
+        "exchanges": {}, "streams": {}, "sources": {}, "rules": {}, "positions": {}, "warnings": [],
         "notify": {"pages": [], "sinks": {}},
     }  # fmt: skip
-    assert operate._status_text(answer) == (
+    assert status_text(answer) == (
         "arb  start  run tp5  up 7s  HALTED  news\n"
         "  `runner resume arb --yes` lets it trade again\n"
         "  the day so far       -1.50  orders open 2\n"
@@ -77,11 +78,18 @@ def test_the_status_says_where_the_money_stands_and_how_to_go_on() -> None:
     assert (
         "  r                    active  entries 1  exits 0  refused 0\n"
         "                       at the exchange: stop at 59400 for 0.016, open\n"
-    ) in operate._status_text(answer | {"rules": {"r": rule}})
+    ) in status_text(answer | {"rules": {"r": rule}})
+    order = {
+        "market": "bin", "side": "buy", "qty": "0.005", "price": "59319.2", "filled": "0.001",
+        "state": "partial", "purpose": "entry", "rule": "r",
+    }  # fmt: skip
+    assert (
+        "  order bin            buy 0.005 at 59319.2, 0.001 filled, partial  entry of r\n"
+    ) in status_text(answer | {"orders": {"open": 1, "each": [order]}})
     active = answer | {
         "state": "active", "reason": "", "day_loss": None, "positions": {"bin": "0.008"}
     }  # fmt: skip
-    text = operate._status_text(active)
+    text = status_text(active)
     assert "resume" not in text and "not known yet" in text
-    assert "  the day so far       +0.00  " in operate._status_text(active | {"day_loss": 1e-9})
+    assert "  the day so far       +0.00  " in status_text(active | {"day_loss": 1e-9})
     assert "  position bin         0.008\n" in text and "nothing" not in text
