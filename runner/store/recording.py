@@ -52,6 +52,8 @@ class Recording:
         if not self.paths or not self.paths[0].is_file():
             runs = sorted((folder / "runs").glob("*"))
             more = f"; it holds runs: name one, such as {runs[-1]}" if runs else ""
+            if (folder / "decisions.jsonl").is_file():
+                more = "; this run kept none: it was over a recording, or with --no-record"
             raise WorldError(f"{folder} holds no recording (*{SUFFIX}){more}")
         self.state = ReadState()
         self.head = self._first_head()

@@ -265,6 +265,9 @@ def test_a_newer_format_and_a_folder_without_recording_are_refused(tmp_path: Pat
     (tmp_path / "runs" / "tp51").mkdir(parents=True)
     with pytest.raises(WorldError, match=r"name one, such as .*/runs/tp51"):
         Recording(tmp_path)
+    (tmp_path / "runs" / "tp51" / "decisions.jsonl").touch()
+    with pytest.raises(WorldError, match="this run kept none"):
+        Recording(tmp_path / "runs" / "tp51")
     head = line_bytes(Head(run="r", seg=1, wall=1, mono=0, runner="9", source="live", v=2))
     (tmp_path / "000001.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress(head))
     with pytest.raises(WorldError, match="format 2"):
