@@ -64,6 +64,8 @@ OWN: dict[str, dict[str, Mutation]] = {
     "carry": {
         "the guard sleeps": sub(r"margin_used > 50%", "margin_used > 74%"),
         "paid once is enough": sub(r"(pays:.*default: )2,", r"\g<1>1.5,"),
+        "the basis does not matter": sub(r" and basis > -5bps", ""),
+        "the next payment does not matter": sub(r" and p.funding.next_in > params.early", ""),
         "a clip too large": sub(r"(clip:.*default: )250", r"\g<1>350"),
         "at once": sub(r"^    for:   params.patience\n", ""),
         "what rests asks too much": sub(r"price: p.ask", "price: p.ask * 1.01"),
@@ -94,6 +96,7 @@ OWN: dict[str, dict[str, Mutation]] = {
         "any stop": sub(r"(nearest_stop:.*default: )30bps", r"\g<1>0.1bps"),
         "no late close": sub(r"^    late: .*\n", ""),
         "no stop at the exchange": sub(r"^      stop: \{price.*\n", ""),
+        "any stop, however far": sub(r" and gap\(btc.ask, voc.stop\) < 5%", ""),
         "no target at the exchange": sub(r"^      target: \{price.*\n", ""),
         "twice the reward": sub(r"(reward:.*default: )2", r"\g<1>4"),
         "the service's target does not count": sub(r"default\(voc.target, (.*)\)\"", r'\1"'),
