@@ -46,6 +46,7 @@ OWN: dict[str, dict[str, Mutation]] = {
         "a leg dropped": drop_last_legs,
         "twice the profit": sub(r"(profit:.*default: )6bps", r"\g<1>15bps"),
         "half the profit": sub(r"(profit:.*default: )6bps", r"\g<1>3bps"),
+        "the mirror knows nothing insane": sub(r"sell_byb < params.insane", "sell_byb"),
         "nothing is insane": sub(r"(insane:.*default: )80bps", r"\g<1>300bps"),
         "an absolute threshold": sub(r"\) - basis$", ")"),
         "the mirror rule wants more": sub(r"profit < sell_byb", "profit * 5 < sell_byb"),
@@ -82,6 +83,7 @@ OWN: dict[str, dict[str, Mutation]] = {
         "at the ask": sub(r"price: btc.bid", "price: btc.ask"),
     },
     "maker": {
+        "a wide market does not matter": sub(r"btc.book.spread < 10bps and ", ""),
         "half the width": sub(r"(half:.*default: )5bps", r"\g<1>3bps"),
         "quotes in a wild market": sub(r"(calm|wild):(.*default: )\d", r"\1:\g<2>9"),
         "no leaning": sub(r"qty: \"params.lot .*?\"", "qty: params.lot * 2"),
@@ -104,6 +106,7 @@ OWN: dict[str, dict[str, Mutation]] = {
         "twice the size": sub(r"size: params.risk_per_trade", "size: 2 * params.risk_per_trade"),
     },
     "sentiment": {
+        "overbought does not matter": sub(r" and rsi\(.*?\) < 75", ""),
         "no veto": sub(r" and mood > -0.2", ""),
         "silence lets pass": sub(r"confidence, -1\)", "confidence, 0)"),
         "dire news is held through": sub(r" or \(known\(news.score\).*?\)", ""),
