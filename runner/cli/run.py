@@ -41,6 +41,13 @@ from runner.store.lock import host_folder, symbol_lock, take_all
 from runner.store.state_dir import state_root
 
 DEFAULT_SEED = 7
+_PLACES = {
+    Network.LIVE: "the live network",
+    Network.TESTNET: "the test network",
+    Network.DEMO: "the demo network",
+    Network.CUSTOM: "your own endpoints",
+    Network.SIM: "the simulator",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,14 +307,12 @@ def _on_sockets(
 
 def _begins(run: LiveRun, options: Options) -> list[str]:
     """Say what begins, where its orders go, how it ends and how to look at it meanwhile."""
-    networks = sorted({x.network.value for x in run.plan.exchanges.values()})
-    simulated = networks == [Network.SIM.value]
-    where = "the simulator" if simulated else " and ".join(networks)
-    if run.options.signed:
-        real = ": real money" if Network.LIVE.value in networks else ""
-        what = f"signed orders to {where}{real}"
-    else:
-        what = f"paper fills on {where if simulated else f'data of {where}'}"
+    networks = {x.network for x in run.plan.exchanges.values()}
+    where = " and ".join(text for network, text in _PLACES.items() if network in networks)
+    of = "" if networks == {Network.SIM} else "the data of "
+    what = f"signed orders to {where}" if run.options.signed else f"paper fills on {of}{where}"
+    if run.options.signed and Network.LIVE in networks:
+        what += ": real money"
     until = f"for {options.run_for}, or until Ctrl-C" if options.run_for else "until Ctrl-C"
     state = f" --state {options.state}" if options.state else ""
     look = ", ".join(f"`runner {each}{state}`" for each in ("status", "why", "top"))

@@ -152,7 +152,7 @@ def test_a_signal_ends_by_the_file_s_policy(
     lab.until_trading(child)
     code, report, err = lab.stop(child, by)
     assert code == 0, err
-    first = f"churn: {report['run']}, signed orders to custom, until Ctrl-C\n"
+    first = f"churn: {report['run']}, signed orders to your own endpoints, until Ctrl-C\n"
     assert f"{first}from another terminal: `runner status" in err and f"stopping: {by.name}" in err
     assert set(report["positions"]) == set() if policy == "flatten" else {"bin", "byb"}
     assert len(lab.positions()) == (0 if policy == "flatten" else 2)
