@@ -15,8 +15,8 @@ from runner.exchanges.lookup import error_page
 from runner.lang import functions
 from runner.lang.pages import pages
 from runner.spec import schema
+from runner.spec.source_keys import keys_of
 from runner.spec.source_plan import SourceType
-from runner.spec.sources import keys_of
 from runner.spec.suggest import nearest
 
 _WIDTH = 92

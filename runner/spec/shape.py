@@ -15,6 +15,8 @@ from typing import Any
 from runner.lang.diagnostics import Diagnostic, Findings, Mark, Related
 from runner.lang.nodes import Entry, Mapping, Node, Scalar, Sequence
 from runner.spec.schema import Schema, resolved, root
+from runner.spec.source_keys import taken_by
+from runner.spec.source_plan import SourceType
 from runner.spec.suggest import hint
 
 _KINDS = {
@@ -83,6 +85,18 @@ def _kind(node: Node) -> str:
 def _fits(schema: Schema, node: Node) -> bool:
     kinds, kind = _types(schema), _kind(node)
     return not kinds or kind in kinds or (kind == "integer" and "number" in kinds)
+
+
+def _meant(node: Mapping, known: Dict[str, Any], path: str) -> Dict[str, Any]:
+    """Return the keys that a mapping may have: of a source those of its type, where it says one."""
+    kind = node.get("type")
+    if not path.startswith("sources.") or path.count(".") != 1 or not isinstance(kind, Scalar):
+        return known
+    types = {each.value: each for each in SourceType}
+    if kind.text not in types:
+        return known
+    taken = taken_by(types[kind.text])
+    return {key: part for key, part in known.items() if key in taken}
 
 
 _BEGIN_HELP = "`runner init` writes a strategy to begin from"
@@ -207,7 +221,7 @@ class _Shape:
                 if self._name(entry, schema, path):
                     self.check(entry.value, extra, inner, entry.key.mark)
             elif extra is False:
-                self._unknown(entry, known, path)
+                self._unknown(entry, _meant(node, known, path), path)
         self._absent(node, schema, path, key)
         if "x-verbs" in schema:
             self._one_verb(node, schema["x-verbs"], path, key)

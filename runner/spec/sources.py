@@ -16,6 +16,7 @@ from runner.spec import source_options
 from runner.spec.context import Context, section, text, word
 from runner.spec.fields import number_field, pointer, read_fields
 from runner.spec.markets import LONGEST_AGE, SHORTEST_AGE, MarketDraft
+from runner.spec.source_keys import keys_of, taken_by
 from runner.spec.source_plan import (
     DedupePlan,
     FieldKind,
@@ -29,33 +30,6 @@ from runner.spec.source_plan import (
     TimeFormat,
 )
 from runner.spec.suggest import hint
-
-_COMMON = frozenset(
-    "about type as fields dedupe max_age heartbeat late target seq sent_at max_rate".split()
-)
-_OWN = {
-    SourceType.WEBHOOK: "listen auth ips behind",
-    SourceType.WEBSOCKET: "url subscribe auth items only",
-    SourceType.REST: "url every format items auth timeout",
-    SourceType.TELEGRAM: "token base_url chats senders pattern timeout",
-    SourceType.LLM: "base_url model key ready prompt answer refresh at_most_every json_mode"
-    " max_tokens budget price timeout",
-    SourceType.SCHEDULE: "cron zone missed jitter",
-}
-_NEEDED = {
-    SourceType.WEBHOOK: ("listen", "auth", "fields", "max_age"),
-    SourceType.WEBSOCKET: ("url", "fields", "max_age"),
-    SourceType.REST: ("url", "every", "max_age"),
-    SourceType.TELEGRAM: ("token", "chats", "pattern", "fields", "max_age"),
-    SourceType.LLM: ("base_url", "model", "about", "max_age"),
-    SourceType.SCHEDULE: ("cron",),
-}
-
-
-def keys_of(kind: SourceType) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the keys that this type takes beside those of all, and those it must have."""
-    return tuple(_OWN[kind].split()), _NEEDED[kind]
-
 
 _EVENTS = frozenset(
     (SourceType.WEBHOOK, SourceType.WEBSOCKET, SourceType.TELEGRAM, SourceType.SCHEDULE)
@@ -138,8 +112,7 @@ def finish_sources(
 def _keys(draft: SourceDraft, ctx: Context) -> None:
     """Report keys of other types (E0201), and what this type lacks (E0203)."""
     assert draft.type is not None
-    own = _OWN[draft.type].split()
-    known = _COMMON | set(own)
+    own, known = keys_of(draft.type)[0], taken_by(draft.type)
     for entry in draft.node:
         name = entry.key.text
         if name not in known and not entry.value.bad:
@@ -148,7 +121,7 @@ def _keys(draft: SourceDraft, ctx: Context) -> None:
             notes = (f"its own keys: {', '.join(own)}",)
             ctx.add("E0201", message, entry.key.mark, hint(name, known), f"{draft.path}.{name}",
                     notes=notes)  # fmt: skip
-    absent = [f"`{key}`" for key in _NEEDED[draft.type] if key not in draft.node]
+    absent = [f"`{key}`" for key in keys_of(draft.type)[1] if key not in draft.node]
     asks = draft.type is SourceType.LLM
     if asks and "ready" not in draft.node:
         absent += [f"`{key}`" for key in ("prompt", "answer") if key not in draft.node]

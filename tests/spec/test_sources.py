@@ -247,3 +247,10 @@ def test_cron_is_read_as_cron_reads_it(text: str, fields: tuple[str, ...]) -> No
 def test_what_is_no_cron_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_cron(text)
+
+
+def test_a_key_that_no_source_has_is_answered_with_those_of_its_type() -> None:
+    text = with_source(HOOK + N + ", adress: x}", "trigger: x")
+    (found,) = (d for d in load(text).findings if d.code == "E0201")
+    note = found.notes[0]
+    assert note.startswith("its keys: ") and "listen" in note and "senders" not in note
