@@ -219,7 +219,10 @@ class Collector:
         for approved in command.orders:
             intent = approved.intent
             self.orders[intent.cid] = Sent(intent, self._seen(intent, t), t)
-            self.rules.setdefault(intent.rule, RuleMoney(intent.rule)).decided(intent)
+            money = self.rules.get(intent.rule)
+            if money is None:
+                money = self.rules[intent.rule] = RuleMoney(intent.rule)
+            money.decided(intent)
             self.exchanges[intent.exchange].sent += 1
 
     def _amend(self, command: Amend, t: int) -> None:
