@@ -28,6 +28,7 @@ import msgspec
 from runner.app import control_answers, memory, startup
 from runner.app.alarm import Alarm
 from runner.app.assembly import Parts, assemble, facts_event, host_of
+from runner.app.drilling import Drilling
 from runner.app.driver import Agenda, Driver
 from runner.app.ending import Ending, ending_of, settled
 from runner.app.flushing import flushing
@@ -116,6 +117,7 @@ class LiveRun:
         self._numbers = itertools.count(1)
         self._facts: dict[str, list[InstrumentFacts]] = {}
         self._alarm: Alarm
+        self._drilling: Drilling
         self._stopping = asyncio.Event()
         self._stop_reason = ""
         self._early: list[Event] = []
@@ -208,6 +210,7 @@ class LiveRun:
             mono=self.clock.mono,
         )  # fmt: skip
         self._alarm = Alarm(self.driver, self.clock)
+        self._drilling = Drilling(parts.engine.drill, self._warn)
         tape: FrameTape = self.folder.begin_recording(self.host, self.options.adopt)
         if isinstance(tape, EventTape):
             parts.observers.append(tape)
@@ -307,6 +310,7 @@ class LiveRun:
         """Hand on an event of a frame, before which `_before` was called."""
         self.driver.feed(event)
         self._alarm.set()
+        self._drilling.heard(event.t)
 
     def _before(self, t: int, wall: int) -> None:
         if self.driver.due <= t:

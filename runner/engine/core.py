@@ -16,6 +16,7 @@ from typing import Any, Final
 from runner.engine import build, orderflow, restoring, snapshot
 from runner.engine.commands import Command, Resync, Trace
 from runner.engine.desk import MarketLike
+from runner.engine.drill import Drill
 from runner.engine.events import (
     Account,
     Ack,
@@ -98,6 +99,8 @@ class Engine:
         self.sources.on_change = self._source_changed
         self.sources.run_after = self._run_after
         desk.rules.on_flush = self._write_rows
+        self.drill = Drill(desk)
+        """for a host that waits on sockets: keeps the way of an entry warm"""
         self.world = World(desk, market, adopt=adopt)
         self._watches = build_watches(desk, self.streams)
         self._apply = market.apply

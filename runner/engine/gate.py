@@ -132,13 +132,20 @@ class Gate:
 
     def judge(self, proposal: Proposal) -> tuple[Approved, ...] | Refusal:
         """Approve all orders of a proposal or none."""
+        refusal = self.refusal(proposal)
+        if refusal is not None:
+            return refusal
+        self._remember(proposal)
+        return tuple(_approve(intent) for intent in proposal.intents)
+
+    def refusal(self, proposal: Proposal) -> Refusal | None:
+        """Ask every check, in their order; return the first no. Approves and changes nothing."""
         self._mark_reductions(proposal)
         for check in self.checks:
             refusal = check(self, proposal)
             if refusal is not None:
                 return refusal
-        self._remember(proposal)
-        return tuple(_approve(intent) for intent in proposal.intents)
+        return None
 
     def rehearse(self, proposal: Proposal) -> Refusal | None:
         """Return why positions, exposure or money would not bear a proposal; approves nothing."""

@@ -66,14 +66,7 @@ class Groups:
         if isinstance(guards, Refusal):
             return guards
         lead = lead_of(plan, drafts, desk.markets)
-        wanted = Pass(
-            rule=plan,
-            purpose=Purpose.ENTRY,
-            drafts=drafts,
-            parents=[d.lots for d in drafts],
-            attempt=0,
-            streams=run.entry_streams,
-        )
+        wanted = entry_pass(run, drafts)
         if lead != NO_LEAD:
             refusal = rehearse(desk, wanted)  # all of it must fit, though only a part goes now
             if refusal is not None:
@@ -380,6 +373,18 @@ class Groups:
         self.desk.trades.leave(run, "failure")
         if policy == "halt":
             self.desk.limits.add(f"unhedged:{run.plan.name}", Mode.HALTED, "unhedged", text)
+
+
+def entry_pass(run: RuleRun, drafts: Sequence[Draft]) -> Pass:
+    """Return the pass of a whole entry."""
+    return Pass(
+        rule=run.plan,
+        purpose=Purpose.ENTRY,
+        drafts=drafts,
+        parents=[d.lots for d in drafts],
+        attempt=0,
+        streams=run.entry_streams,
+    )
 
 
 def _worst(trade: Trade) -> float:

@@ -45,17 +45,12 @@ class Pass(msgspec.Struct, gc=False):
 
 def rehearse(desk: Desk, wanted: Pass) -> Refusal | None:
     """Ask the gate whether positions and money would bear a pass that is not sent as a whole."""
-    intents = [_intent(desk, wanted, i) for i in range(len(wanted.drafts))]
-    prices = [d.price for d in wanted.drafts]
-    return desk.gate.rehearse(
-        Proposal(
-            rule=wanted.rule,
-            purpose=wanted.purpose,
-            intents=intents,
-            prices=prices,
-            parents=wanted.parents,
-        )
-    )
+    return desk.gate.rehearse(_proposal(desk, wanted))
+
+
+def drill(desk: Desk, wanted: Pass) -> None:
+    """Walk the way of a pass through the gate, for the walk's sake: nothing is approved."""
+    desk.gate.refusal(_proposal(desk, wanted))
 
 
 def send(
@@ -65,23 +60,7 @@ def send(
 
     `approved_now` runs between the approval and the journal rows, so that these hold its effect.
     """
-    intents = [_intent(desk, wanted, i) for i in range(len(wanted.drafts))]
-    verdict = desk.gate.judge(
-        Proposal(
-            rule=wanted.rule,
-            purpose=wanted.purpose,
-            intents=intents,
-            prices=[d.price for d in wanted.drafts],
-            parents=wanted.parents,
-            streams=wanted.streams,
-            mids=wanted.mids,
-            worst=wanted.worst,
-            commanded=wanted.commanded,
-            continues=wanted.continues,
-            rehearsed=wanted.rehearsed,
-            evens=wanted.evens,
-        )
-    )
+    verdict = desk.gate.judge(_proposal(desk, wanted))
     if isinstance(verdict, Refusal):
         return verdict
     desk.ordinal += 1
@@ -94,6 +73,23 @@ def send(
     desk.emit(Send(group=desk.ordinal, orders=verdict))
     desk.rules.counted = True
     return None
+
+
+def _proposal(desk: Desk, wanted: Pass) -> Proposal:
+    return Proposal(
+        rule=wanted.rule,
+        purpose=wanted.purpose,
+        intents=[_intent(desk, wanted, i) for i in range(len(wanted.drafts))],
+        prices=[d.price for d in wanted.drafts],
+        parents=wanted.parents,
+        streams=wanted.streams,
+        mids=wanted.mids,
+        worst=wanted.worst,
+        commanded=wanted.commanded,
+        continues=wanted.continues,
+        rehearsed=wanted.rehearsed,
+        evens=wanted.evens,
+    )
 
 
 def _intent(desk: Desk, wanted: Pass, i: int) -> Intent:

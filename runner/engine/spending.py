@@ -45,6 +45,8 @@ class Spending:
         elif fill.fee_asset in ("", instrument.quote):
             cost += fill.fee
         rows = self._by.setdefault(intent.rule, [])
+        while rows and desk.wall - rows[0][1] >= self._per:
+            del rows[0]
         if rows and desk.wall - rows[-1][0] < self._per // GRAINS:
             rows[-1][1:] = [desk.wall, rows[-1][2] + cost]
         else:
@@ -52,10 +54,9 @@ class Spending:
 
     def total(self, wall: int) -> float:
         """Return what all rules have spent within the time that ends now."""
-        for rows in self._by.values():
-            while rows and wall - rows[0][1] >= self._per:
-                del rows[0]
-        return sum(row[2] for rows in self._by.values() for row in rows)
+        return sum(
+            row[2] for rows in self._by.values() for row in rows if wall - row[1] < self._per
+        )
 
     def saved(self, rule: str) -> list[Bought]:
         """Return a rule's part for its journal row."""

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from runner.app.assembly import host_of
@@ -23,6 +24,7 @@ from runner.app.bench.setup import (
     scratch_journal,
 )
 from runner.app.bindings import bindings_of
+from runner.app.drilling import Drilling
 from runner.app.driver import Driver
 from runner.app.host import Orders
 from runner.app.links import Link, add_feed, connect
@@ -63,17 +65,20 @@ class _Pulse:
 
     def __init__(self, clock: SystemClock) -> None:
         self.driver: Driver
+        self.drilling: Drilling
         self._clock = clock
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 1 << 62
 
     def event(self, event: Event) -> None:
         self.driver.advance(event.t, event.wall)
-        self.frame_event(event)
+        self.driver.feed(event)
+        self._arm()
 
     def frame_event(self, event: Event) -> None:
         self.driver.feed(event)
         self._arm()
+        self.drilling.heard(event.t)
 
     def before(self, t: int, wall: int) -> None:
         if self.driver.due <= t:
@@ -136,6 +141,7 @@ async def ours(
     with scratch_journal(clock, plan, parts.run_id) as journal:
         orders = around(LiveOrders({"bin": link.orders}))
         host, pulse.driver = host_of(parts, orders, journal)
+        pulse.drilling = Drilling(parts.engine.drill, partial(notice, "bin"))
         feed = add_feed(
             link, plan, pulse.frame_event, clock, NoTape(), notice, stages, pulse.before
         )
