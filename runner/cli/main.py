@@ -96,6 +96,13 @@ def _open_streams() -> None:
             setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
+def _drop_output() -> None:
+    """Let what standard output still holds go nowhere: at the end it would fail once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
 def main() -> None:
     """Run the program; every expected error becomes one message and its exit code."""
     from runner.base.errors import FileError, RunnerError, UsageError
@@ -103,16 +110,21 @@ def main() -> None:
 
     _open_streams()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # a failure has its message here, not at the interpreter's end
     except RunnerError as error:
         typer.echo(f"error: {redact(str(error))}", err=True)
         code = 1 if isinstance(error, FileError) else 2 if isinstance(error, UsageError) else 3
         sys.exit(code)
     except BrokenPipeError:
+        _drop_output()
         sys.exit(0)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _FULL:
             typer.echo(f"error: {error.strerror}: what was to be written is not whole", err=True)
+            _drop_output()
             sys.exit(3)
         from runner.cli.crash_report import write_report
 

@@ -80,12 +80,17 @@ def test_pages_name_only_commands_that_there_are() -> None:
     assert len(there) > 20 and named and named <= there
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
-    ("streams", "code"), [(">&-", 0), (">&- 2>&- <&-", 0), (">/dev/full", 3)], ids=str
+    ("streams", "code"),
+    [(">&-", 0), (">&- 2>&- <&-", 0), (">/dev/full", 3), ("| exit 0", 0)],
+    ids=str,
 )
-def test_closed_and_full_streams_are_no_bug_of_ours(streams: str, code: int) -> None:
+def test_closed_and_full_streams_are_no_bug_of_ours(
+    streams: str, code: int, unbuffered: str
+) -> None:
     line = f"{shlex.quote(sys.executable)} -c {shlex.quote(PROGRAM)} validate {ARB} {streams}"
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
     done = subprocess.run(
         ["/bin/sh", "-c", line], stderr=subprocess.PIPE, env=env, timeout=PATIENCE_S, check=False
     )
