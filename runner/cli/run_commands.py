@@ -171,7 +171,9 @@ def sim(
 def bench(
     what: Annotated[
         list[str] | None,
-        typer.Argument(help="order loopback doors replay journal gate traces (all)"),
+        typer.Argument(
+            help="order loopback doors replay journal gate traces (all), ccxt (if there)"
+        ),
     ] = None,
     json: Json = False,
     budget: Annotated[float | None, typer.Option(help="fail above this ratio")] = None,

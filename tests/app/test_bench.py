@@ -7,7 +7,7 @@ import platform
 import msgspec
 import pytest
 
-from runner.app.bench import doors, gate, journal, loopback, main, order, replay, traces
+from runner.app.bench import by_ccxt, doors, gate, journal, loopback, main, order, replay, traces
 from runner.base.errors import UsageError
 
 SAMPLE = {"n", "p50", "p95", "p99", "most"}
@@ -44,6 +44,12 @@ def test_the_doors_measure_messages_beside_ticks() -> None:
     assert result["accepted_us"]["p50"] < result["message_us"]["p50"]
     over = result["message_us"]["p99"] - result["tick_us"]["p99"]
     assert result["over_tick_p99_us"] == round(over, 1)
+
+
+def test_the_bench_beside_ccxt_asks_for_ccxt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_ccxt, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"pip install '\.\[conformance\]'"):
+        main.run(["ccxt"], json=True, budget=None)
 
 
 def test_replay_reads_what_it_has_written_and_never_fires() -> None:

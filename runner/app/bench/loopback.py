@@ -25,9 +25,9 @@ import uvloop
 
 from runner.app.bench.by_hand import Client
 from runner.app.bench.client import NAME, ours
-from runner.app.bench.peer import Result, Task
-from runner.app.bench.rounds import Control, own_core, peer
-from runner.app.bench.setup import EVERY, ORDER_STRATEGY, Figures
+from runner.app.bench.peer import Result
+from runner.app.bench.rounds import Control, in_turns, own_core, peer
+from runner.app.bench.setup import ORDER_STRATEGY, Figures
 from runner.app.memory import settled
 from runner.base.clock import NS_PER_S, SystemClock
 from runner.store.schema import TABLES
@@ -35,7 +35,7 @@ from runner.store.schema import TABLES
 ROUNDS = 6
 FRAMES = 4_000
 RATE = 5_000
-_STRATEGY = ORDER_STRATEGY.replace("cooldown: 100us", "cooldown: 1ms")
+STRATEGY = ORDER_STRATEGY.replace("cooldown: 100us", "cooldown: 1ms")
 _OURS, _HAND, _BARE = NAME, "hand", "bare"
 
 
@@ -64,13 +64,10 @@ def run(rounds: int = ROUNDS, frames: int = FRAMES) -> dict[str, Any]:
 
 
 async def _measure(rounds: int, frames: int) -> dict[str, list[Result]]:
-    results: dict[str, list[Result]] = {_OURS: [], _HAND: [], _BARE: []}
-    async with peer() as root, ours(root, _STRATEGY, SystemClock()), _by_hand(root):
+    async with peer() as root, ours(root, STRATEGY, SystemClock()), _by_hand(root):
         control = await Control.open(root)
-        await control.play(Task(_OURS, frames, EVERY, NS_PER_S // RATE))  # to warm up
-        for _ in range(rounds):
-            for name, kept in results.items():
-                kept.append(await control.play(Task(name, frames, EVERY, NS_PER_S // RATE)))
+        step = NS_PER_S // RATE
+        results = await in_turns(control, (_OURS, _HAND, _BARE), rounds, frames, step)
         control.close()
     return results
 

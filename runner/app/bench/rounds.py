@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 import msgspec
@@ -13,6 +13,7 @@ import picows
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from runner.app.bench.peer import Result, Task
+from runner.app.bench.setup import EVERY
 from runner.base.errors import WorldError
 
 
@@ -86,3 +87,15 @@ class Control(WSListener):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.disconnect()
+
+
+async def in_turns(
+    control: Control, names: Sequence[str], rounds: int, frames: int, step_ns: int
+) -> dict[str, list[Result]]:
+    """Play rounds for these clients by turns, after one that warms the first up."""
+    results: dict[str, list[Result]] = {name: [] for name in names}
+    await control.play(Task(names[0], frames, EVERY, step_ns))
+    for _ in range(rounds):
+        for name, kept in results.items():
+            kept.append(await control.play(Task(name, frames, EVERY, step_ns)))
+    return results
