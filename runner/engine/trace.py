@@ -110,7 +110,7 @@ class Traces:
     """
 
     __slots__ = (
-        "_about", "_count", "_desk", "_last", "_looks", "_newest", "_rings", "_rows", "_streams",
+        "_about", "_count", "_desk", "_ending", "_last", "_looks", "_newest", "_rings", "_rows", "_streams",
         "funnels", "watching",
     )  # fmt: skip
 
@@ -123,6 +123,8 @@ class Traces:
         self._rows: deque[Moment] = deque(maxlen=MOST_ROWS)
         self._looks = Looks(desk, self._last, self._changed)
         self._streams: dict[tuple[str, str], list[tuple[str, Any, bool]]] = {}
+        self._ending: set[str] = set()
+        """rules that have an `until`"""
         self._count = 0
         self.funnels: dict[str, Funnel] = {rule: Funnel() for rule in desk.plan.rules}
         self.watching = watching
@@ -133,6 +135,8 @@ class Traces:
             return
         rules = self._desk.rules
         for name, run in rules.runs.items():
+            if run.plan.until is not None:
+                self._ending.add(name)
             keys = {"when": run.program.when_streams, "until": run.program.until_streams}
             for part in keys:
                 self._desk.program.probes(name, part)  # compiled now, not while something happens
@@ -245,8 +249,7 @@ class Traces:
         self, rule: str, cause: str, by: Any, before: str, after: str, refusal: Refusal | None
     ) -> Moment:
         desk = self._desk
-        until = before in _UNTIL and (rule, "until") in self._streams
-        part = "until" if until and desk.plan.rules[rule].until is not None else "when"
+        part = "until" if before in _UNTIL and rule in self._ending else "when"
         self._count += 1
         moment = Moment(
             desk.now, desk.wall, self._count, rule, cause, _origin(by), before, after, refusal, part
@@ -263,7 +266,9 @@ class Traces:
         last = self._newest.get(rule)
         if (
             last is not None
-            and (last.t, last.part, last.reads) == (now, part, moment.reads)
+            and last.t == now
+            and last.part == part
+            and last.reads == moment.reads
             and last.origin == moment.origin
         ):
             moment.found, moment.apart, moment.values = last.found, last.apart, last.values
@@ -285,12 +290,12 @@ def _origin(by: Any) -> Origin:
     """Name what brought a decision about: a stream's frame, an order's answer, a timer."""
     if by is None:
         return Origin(name="look")
+    if not isinstance(by, Event):
+        return Origin(name=by.key, seq=by.seq, ts=by.ts)
     if isinstance(by, OrderEvent):
         return Origin(name=f"{type(by).__name__.lower()} {by.cid}")
     if isinstance(by, Signal):
         return Origin(name=f"signal {by.source}")
     if isinstance(by, Operator):
         return Origin(name=f"operator {by.command}")
-    if isinstance(by, Event):
-        return Origin(name=type(by).__name__.lower())
-    return Origin(name=by.key, seq=by.seq, ts=by.ts)
+    return Origin(name=type(by).__name__.lower())
