@@ -110,8 +110,8 @@ class Traces:
     """
 
     __slots__ = (
-        "_about", "_count", "_desk", "_ending", "_last", "_looks", "_newest", "_rings", "_rows", "_streams",
-        "funnels", "watching",
+        "_about", "_count", "_desk", "_ending", "_last", "_looks", "_newest", "_rings", "_rows",
+        "_streams", "funnels", "watching",
     )  # fmt: skip
 
     def __init__(self, desk: Desk, watching: bool = True) -> None:
