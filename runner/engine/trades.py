@@ -265,6 +265,7 @@ class Trades:
             if run.trade is not None:
                 self.rules.deeds.pay(run, run.trade)
         elif run.state is RuleState.LEAVING:
+            self.rules.groups.watch_doubt(run)
             if run.held:
                 self.rules.holding.watch(run)
                 self.rules.guards.look(run)

@@ -213,3 +213,16 @@ def test_a_trade_taken_up_waits_for_its_exchanges_without_crying() -> None:
     begin()
     new.run(5 * SECOND)
     assert (new.truth("bin"), new.truth("byb")) == (0, 0)
+
+
+def test_legs_apart_beside_a_close_in_doubt_are_told_after_a_restart_too() -> None:
+    s = holding()
+    s.exchanges["binance"].fates["bin"] = deque([Fate.LOST])
+    s.push(Operator(command="flatten", rule=R1, who="me"))
+    s.run(20 * MS)
+    assert s.truth("byb") == 0 != s.truth("bin") and s.state(R1) == "leaving"
+    new = reborn(s)
+    new.exchanges["binance"].query = lambda command: None  # type: ignore[method-assign]
+    new.run(3500 * MS)
+    assert new.state(R1) == "leaving"
+    assert any(n.level == "page" and "not known" in n.text for n in new.commands(Notify))
