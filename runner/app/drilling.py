@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from runner.app.host import FAR
 from runner.base.clock import NS_PER_MS
 
 EVERY: Final = 1 * NS_PER_MS
-_NEVER: Final = 1 << 62
 
 
 class Drilling:
@@ -39,5 +39,5 @@ class Drilling:
         try:
             self._drill()
         except Exception as error:
-            self._next = _NEVER
+            self._next = FAR
             self._tell(f"drill: {type(error).__name__}: {error}; entries may be slower from now on")

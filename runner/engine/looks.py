@@ -42,7 +42,7 @@ class Seen:
     keys: list[str] = field(default_factory=list)
     since: int = 0
     lately: dict[RuleState, tuple[int, list[str]]] = field(default_factory=dict)
-    """by state: when the rule was looked at in it, and what stood in its way"""
+    """by state of rest: when the rule was looked at in it, and what stood in its way"""
     frames: int = 0
     streams: Sequence[Any] = ()
     """what its `when` reads"""
@@ -104,7 +104,7 @@ class Looks:
         elif after == RuleState.ENTERING or (after == RuleState.ACTIVE and run.plan.quote):
             tally.entered += before == RuleState.PENDING
         seen, now, state = self.of[run.plan.name], self._desk.now, run.state
-        at, keys = seen.lately.get(state, _NEVER) if state in _RESTS else _NEVER
+        at, keys = seen.lately.get(state, _NEVER)
         if state not in HOLDING and now - at >= LOOK_FIRST:
             self.book(run)
             return
@@ -135,7 +135,8 @@ class Looks:
         blocks = why_not(desk, run, self._refusals.get(name), found)
         over = desk.limits.code == STOP  # the run ends: nobody asks why it does not trade
         seen.keys = [] if over else [block.key for block in blocks]
-        seen.lately[run.state] = (desk.now, seen.keys)
+        if run.state in _RESTS:
+            seen.lately[run.state] = (desk.now, seen.keys)
         for block in blocks:
             seen.latest[block.key] = block
         for reading in found:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from runner.app.alarm import Alarm
 from runner.app.assembly import host_of
 from runner.app.bench.setup import (
     CREDENTIALS,
@@ -33,7 +34,7 @@ from runner.app.live_orders import LiveOrders
 from runner.app.market_feed import NoTape, Sink
 from runner.app.order_link import OrderLink
 from runner.app.pacing import Pace
-from runner.base.clock import NS_PER_S, SystemClock
+from runner.base.clock import SystemClock
 from runner.base.errors import WorldError
 from runner.base.ids import owner_prefix
 from runner.engine.events import Event, Readiness, Reconciled
@@ -63,43 +64,26 @@ class _Orders(OrderLink):
 class _Pulse:
     """The driver on this loop: events with their timers before them, and an alarm for the rest."""
 
-    def __init__(self, clock: SystemClock) -> None:
-        self.driver: Driver
-        self.drilling: Drilling
-        self._clock = clock
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = 1 << 62
+    driver: Driver
+    alarm: Alarm
+    drilling: Drilling
+
+    def begin(self, driver: Driver, clock: SystemClock, drilling: Drilling) -> None:
+        self.driver, self.alarm, self.drilling = driver, Alarm(driver, clock), drilling
 
     def event(self, event: Event) -> None:
         self.driver.advance(event.t, event.wall)
         self.driver.feed(event)
-        self._arm()
+        self.alarm.set()
 
     def frame_event(self, event: Event) -> None:
         self.driver.feed(event)
-        self._arm()
+        self.alarm.set()
         self.drilling.heard(event.t)
 
     def before(self, t: int, wall: int) -> None:
         if self.driver.due <= t:
             self.driver.advance(t, wall)
-
-    def _arm(self) -> None:
-        due = self.driver.due
-        if due < self._alarm_at:
-            self.stop()
-            self._alarm_at = due
-            delay = max(0, due - self._clock.mono()) / NS_PER_S
-            self._alarm = asyncio.get_running_loop().call_later(delay, self._ring)
-
-    def _ring(self) -> None:
-        self._alarm, self._alarm_at = None, 1 << 62
-        self.driver.advance(self._clock.mono(), self._clock.wall())
-        self._arm()
-
-    def stop(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
 
 
 def urls_of(root: str) -> dict[str, str]:
@@ -124,7 +108,7 @@ async def ours(
     urls = urls_of(root)
     plan = plan_of(text, urls)
     parts = parts_of(plan, clock)
-    pulse = _Pulse(clock)
+    pulse = _Pulse()
 
     def notice(exchange: str, text: str) -> None:
         raise WorldError(f"bench: {exchange}: {text}")
@@ -140,8 +124,8 @@ async def ours(
     )  # fmt: skip
     with scratch_journal(clock, plan, parts.run_id) as journal:
         orders = around(LiveOrders({"bin": link.orders}))
-        host, pulse.driver = host_of(parts, orders, journal)
-        pulse.drilling = Drilling(parts.engine.drill, partial(notice, "bin"))
+        host, driver = host_of(parts, orders, journal)
+        pulse.begin(driver, clock, Drilling(parts.engine.drill, partial(notice, "bin")))
         feed = add_feed(
             link, plan, pulse.frame_event, clock, NoTape(), notice, stages, pulse.before
         )
@@ -158,7 +142,7 @@ async def ours(
                     await asyncio.sleep(0.01)
             yield listening
         finally:
-            pulse.stop()
+            pulse.alarm.cancel()
             if listening is not None:
                 await listening.close()
             await _ended(link, tasks)
