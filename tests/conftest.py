@@ -34,6 +34,13 @@ def no_secret_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secret, "_pattern", secret._pattern)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a campaign take what it takes; all else has the limit of pyproject.toml."""
+    for item in items:
+        if item.get_closest_marker("campaign"):
+            item.add_marker(pytest.mark.timeout(0))
+
+
 @pytest.hookimpl(optionalhook=True)  # `-p no:xdist` works too
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each worker a module at a time, and one worker all that run whole programs."""

@@ -23,6 +23,7 @@ NAMES: dict[str, str] = {
     "disconnect": "close the connection: sockets at once, a request before it is read",
     "stall": "keep the socket open and say nothing any more; args.for_s ends it",
     "delay_request": "wait args.ms before a request is processed",
+    "delay_message": "wait args.ms before a message that came over a socket is read",
     "delay_response": "wait args.ms after a request was processed",
     "duplicate": "send a push twice",
     "drop": "do not send a push",

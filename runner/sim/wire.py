@@ -274,6 +274,8 @@ class Wire:
             async for message in socket:
                 if isinstance(message, bytes):
                     message = message.decode("utf-8", "replace")
+                if fault := self._faults.hit("delay_message", self.dialect.name, kind):
+                    await asyncio.sleep(fault.number("ms", 100.0) / 1000)
                 if not session.stalled:
                     self.dialect.message(session, message)
         except ConnectionClosed:

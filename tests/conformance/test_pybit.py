@@ -167,6 +167,9 @@ def test_its_sockets_carry_books_orders_and_executions(
     orders: queue.Queue[Any] = queue.Queue()
     fills: queue.Queue[Any] = queue.Queue()
     replies: queue.Queue[Any] = queue.Queue()
+    # pybit notes what an answer belongs to after it has sent the question: an answer that takes no
+    # time ends its thread, and then it waits for ever
+    far = sim.fault("delay_message", exchange="bybit_linear", ms=200)
     public = pybit.WebSocket(channel_type="linear", testnet=False)
     private = pybit.WebSocket(channel_type="private", testnet=False, **keys)
     trade = pybit.WebSocketTrading(testnet=False, recv_window=5000, **keys)
@@ -174,7 +177,7 @@ def test_its_sockets_carry_books_orders_and_executions(
         public.orderbook_stream(50, "BTCUSDT", books.put)
         private.order_stream(orders.put)
         private.execution_stream(fills.put)
-        time.sleep(0.3)
+        time.sleep(0.5)
         link = cid()
         trade.place_order(
             replies.put, side="Buy", orderType="Market", qty="0.002", orderLinkId=link, **LINEAR
@@ -187,6 +190,7 @@ def test_its_sockets_carry_books_orders_and_executions(
             data = books.get(timeout=5)["data"]
             assert float(data["b"][0][0]) < float(data["a"][0][0])
     finally:
+        sim.clear(far)
         for socket in (public, private, trade):
             socket.exit()
     place(client, orderType="Market", side="Sell", reduceOnly=True)

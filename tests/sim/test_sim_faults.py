@@ -361,6 +361,23 @@ def test_a_fault_on_the_trade_socket_answers_in_the_socket_s_form() -> None:
     wired(test)
 
 
+def test_a_message_over_a_socket_is_read_late_on_the_sockets_it_names() -> None:
+    async def test(w: Wired) -> None:
+        w.fault("delay_message", "private", exchange=BYBIT, args={"ms": 200})
+        loop, waited = asyncio.get_running_loop(), {}
+        for kind in ("public", "private"):
+            socket = await w.socket(BYBIT, kind)
+            start = loop.time()
+            await socket.send(json.dumps({"op": "ping"}))
+            await hear(socket)
+            waited[kind] = loop.time() - start
+            await socket.close()
+        assert waited["private"] >= 0.2
+        assert w.sim.faults.active["f1"].hits == 1
+
+    wired(test)
+
+
 def test_every_fault_has_a_test_of_its_own() -> None:
     from pathlib import Path
 
