@@ -180,7 +180,10 @@ class Rules:
                 self._enter(run)
 
     def go_on_holding(self, run: RuleRun, hold: bool) -> None:
-        """Close a trade whose `until` or stop says so; bring what rests up to date."""
+        """Close a trade whose `until` or stop says so; bring what rests up to date.
+
+        Of a trade that an earlier run left nothing is decided before its exchanges were asked.
+        """
         now, until = self.desk.now, run.program.until
         stopped = run.stop is not None and run.stop.hit(now)
         over = until is not None and not run.resting and until.true(now)
@@ -189,6 +192,8 @@ class Rules:
         if hold:
             self.deferred[run.plan.name] = run
         elif (stopped or over) and self.desk.limits.mode not in (Mode.KEPT, Mode.FROZEN):
+            if not self.known_to_all(run):
+                return
             if stopped:
                 self._tell_stop(run)
             self.desk.trades.leave(run, "stop" if stopped else "until")

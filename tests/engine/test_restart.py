@@ -27,10 +27,12 @@ def journal(s: Scenario) -> Saved:
     return saved
 
 
-def reborn(old: Scenario, saved: Saved | None = None, pause: int = 5 * SECOND) -> Scenario:
-    """A new process after `pause`, at the same exchanges."""
+def reborn(
+    old: Scenario, saved: Saved | None = None, pause: int = 5 * SECOND, *, until: bool = False
+) -> Scenario:
+    """A new process after `pause`, at the same exchanges; `until` of its rules is this."""
     plan = old.plan
-    knobs = Knobs(until=dict.fromkeys(plan.rules, lambda _now: False))
+    knobs = Knobs(until=dict.fromkeys(plan.rules, lambda _now: until))
     new = stage(plan, knobs, restored=saved or journal(old), warm=False, run_id="run0000002")
     new.wall_at_zero = old.wall_at_zero + old.t + pause
     for name, exchange in new.exchanges.items():
@@ -213,6 +215,19 @@ def test_a_trade_taken_up_waits_for_its_exchanges_without_crying() -> None:
     begin()
     new.run(5 * SECOND)
     assert (new.truth("bin"), new.truth("byb")) == (0, 0)
+
+
+def test_an_until_waits_for_the_exchanges_of_a_trade_taken_up() -> None:
+    new = reborn(holding(), until=True)
+    late = new.exchanges["bybit"]
+    begin, late.start = late.start, lambda: None  # type: ignore[method-assign]
+    new.run(5 * SECOND)
+    assert new.state(R1) == "active"
+    assert not [c for c in new.commands(Notify) if c.level == "page"]
+    begin()
+    new.run(5 * SECOND)
+    assert (new.truth("bin"), new.truth("byb")) == (0, 0)
+    assert not [c for c in new.commands(Notify) if c.level == "page"]
 
 
 def test_legs_apart_beside_a_close_in_doubt_are_told_after_a_restart_too() -> None:
