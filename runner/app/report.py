@@ -63,7 +63,7 @@ class FunnelLike(Protocol):
 class RunFacts:
     """What only the host knows of a run. `kind`: dry-run, start or replay.
 
-    `market`: live, testnet, recorded or `SIMULATED`. `networks` by exchange.
+    `market`: live, testnet, demo, custom, recorded or `SIMULATED`. `networks` by exchange.
     """
 
     kind: str

@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -359,10 +359,16 @@ def _report(
     run: LiveRun, folder: RunFolder, ending: Ending, options: Options, simulated: bool
 ) -> None:
     networks = {name: x.network.value for name, x in run.plan.exchanges.items()}
-    market = SIMULATED if simulated else "live" if "live" in networks.values() else "testnet"
+    market = SIMULATED if simulated else market_word(networks.values())
     kind = "start" if run.options.signed else "dry-run"
     facts = RunFacts(kind, run.run_id, market, networks, ending.code, ending.reason)
     write_report(run.parts, facts, folder, run.desk, options.json, run.listening)
+
+
+def market_word(networks: Iterable[str]) -> str:
+    """Return how a report calls the market of a run: live if any of it is, else each network."""
+    names = sorted(set(networks))
+    return "live" if "live" in names else " and ".join(names)
 
 
 def write_report(

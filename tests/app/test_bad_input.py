@@ -235,6 +235,7 @@ def test_a_foreign_position_refuses_the_start_unless_it_is_adopted(
     code, report, err = lab.run("2s", "--adopt")
     assert code == 0, err
     assert report["exchanges"]["byb"]["orders"]["sent"] > 0
+    assert report["market"] == "custom", "own endpoints are not called the test network"
     assert any("not the strategy's" in note for note in report["unaccounted"])
 
 
