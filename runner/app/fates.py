@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-import msgspec
 
 from runner.app.run_folder import Fate, restored_from
 from runner.engine.orphans import settle
 from runner.engine.saved import Saved
 from runner.spec.plan import Plan
 from runner.spec.rule_plan import Care
-from runner.store.past import read_only, read_past
+from runner.store.past import UNREADABLE, read_only, read_past
 from runner.store.state_dir import StateDir
 
 
@@ -49,7 +46,7 @@ def left_behind(root: Path, name: str) -> Saved | None:
             return restored_from(read_past(db), path)
         finally:
             db.close()
-    except (sqlite3.Error, msgspec.DecodeError):
+    except UNREADABLE:
         return None
 
 

@@ -33,6 +33,7 @@ from runner.store.journal import Journal, RunHeader
 from runner.store.lines import Strategy
 from runner.store.lock import Lock
 from runner.store.past import (
+    UNREADABLE,
     Past,
     SavedState,
     read_ended,
@@ -44,7 +45,7 @@ from runner.store.past import (
 )
 from runner.store.recorder import About, Recorder
 from runner.store.repair import repair
-from runner.store.schema import DamagedJournal
+from runner.store.schema import DamagedJournal, JournalError, journal_error
 from runner.store.state_dir import RunDir, StateDir, write_private
 
 _LASTING_RULE = "rule."
@@ -182,9 +183,7 @@ def open_folder(
     stack.enter_context(Lock(state.lock, f"strategy {plan.name}", run_id).take())
     try:
         mended: list[str] = []
-        journal = _open_journal(state.journal, clock, mend, mended.append)
-        past = journal.past()
-        restored = restored_from(past, state.journal) if restore else None
+        journal, past, restored = _open_journal(state.journal, clock, mend, restore, mended.append)
         if fate is not None:
             restored = fate(restored)
             _same_care(plan, restored)
@@ -227,15 +226,29 @@ def recorded_strategy(plan: Plan, sets: dict[str, str]) -> Strategy:
 
 
 def _open_journal(
-    path: Path, clock: SystemClock, mend: bool, say: Callable[[str], None]
-) -> Journal:
+    path: Path, clock: SystemClock, mend: bool, restore: bool, say: Callable[[str], None]
+) -> tuple[Journal, Past, Saved | None]:
     try:
-        return Journal.open(path)
+        return _read_journal(path, restore)
     except DamagedJournal:
         if not mend:
             raise
     say(repair(path, clock).text())
-    return Journal.open(path)
+    return _read_journal(path, restore)
+
+
+def _read_journal(path: Path, restore: bool) -> tuple[Journal, Past, Saved | None]:
+    """Open a journal and read what it holds; DamagedJournal where a row makes no sense."""
+    journal = Journal.open(path)
+    try:
+        past = journal.past()
+        return journal, past, restored_from(past, path) if restore else None
+    except UNREADABLE as error:
+        journal.close()
+        raise journal_error(path, "reading", error) from error
+    except JournalError:
+        journal.close()
+        raise
 
 
 def _same_care(plan: Plan, restored: Saved | None) -> None:
@@ -247,7 +260,10 @@ def _same_care(plan: Plan, restored: Saved | None) -> None:
 
 
 def restored_from(past: Past, path: Path) -> Saved | None:
-    """Read what earlier runs left: states, and the keys of all fills they applied."""
+    """Read what earlier runs left: states, and the keys of all fills they applied.
+
+    `UNREADABLE` passes through.
+    """
     states = past.states
     rules = {
         key.removeprefix(_LASTING_RULE): state.value.decode()

@@ -31,7 +31,7 @@ from runner.engine.commands import Intent, Purpose
 from runner.engine.events import Done, Event, Fill, Found, OrderEvent, Reconciled, Reject
 from runner.engine.proof import Approved, Journaled, _journaled
 from runner.store.checkpoint import Checkpointer
-from runner.store.past import Past, read_past
+from runner.store.past import UNREADABLE, Past, read_past
 from runner.store.schema import (
     INTENT_ROW,
     DuplicateIntent,
@@ -240,7 +240,7 @@ class Journal:
         self._append(_Record(kind, str(fields.get("cid") or ""), t, wall, dict(fields)))
 
     def save(self, key: str, value: bytes, wall: int) -> None:
-        """Buffer a value to be found again after a restart; the last one of a key counts."""
+        """Buffer a value (JSON) to be found again after a restart; the last one of a key counts."""
         self._states[key] = (self._seq, wall, value)
 
     def claim(self, key: str, wall: int) -> bool:
@@ -279,7 +279,7 @@ class Journal:
         """Read back what a restart needs (open intents, fills, states)."""
         try:
             return read_past(self._db)
-        except (sqlite3.Error, msgspec.DecodeError) as error:
+        except UNREADABLE as error:
             raise journal_error(self.path, "reading", error) from error
 
     def close(self) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -21,6 +21,9 @@ _TRIGGER_COLUMNS: Final = "trigger_kind, trigger_ticks, trigger_price"
 _FILL_COLUMNS: Final = (
     "cid, trade_id, lots, price, fee, fee_asset, maker, ts, source, t, wall, run, seq"
 )
+
+UNREADABLE: Final = (sqlite3.Error, msgspec.DecodeError, UnicodeDecodeError)
+"""what reading raises where bytes are damaged inside of rows: SQLite checks only its pages"""
 
 LATELY: Final = 100
 """so many orders that have ended stay known over a restart, for a fill that comes late"""
@@ -81,7 +84,7 @@ class Past:
 
 
 def read_past(db: sqlite3.Connection) -> Past:
-    """Read everything but fills and events; sqlite3.Error and msgspec.DecodeError pass through."""
+    """Read everything but fills and events; `UNREADABLE` passes through."""
     runs = db.execute(
         "SELECT run, started, mode, sha, ended, exit_code FROM runs ORDER BY started, rowid"
     )
@@ -95,7 +98,7 @@ def read_past(db: sqlite3.Connection) -> Past:
     return Past(
         runs=tuple(RunRow(*row) for row in runs),
         open=tuple(_intent(row) for row in opened),
-        states={key: SavedState(*rest) for key, *rest in states},
+        states={key: SavedState(*rest) for key, *rest in states if sound_state(rest[-1])},
         groups=dict(groups.fetchall()),
         last_seq=last,
     )
@@ -150,6 +153,28 @@ def read_traces(db: sqlite3.Connection, run: str, most: int) -> Iterator[tuple[i
 def read_only(path: Path) -> sqlite3.Connection:
     """Open the journal of a running strategy beside it, for `why` and `status`."""
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)
+
+
+def sound_state(value: bytes) -> bool:
+    """Return True when the value of a state is JSON text; `UNREADABLE` when it is not."""
+    msgspec.json.decode(value)
+    return True
+
+
+def senseless(db: sqlite3.Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """Yield (table, its key) of every row of a newest-version file that cannot be read back."""
+    tests: tuple[tuple[str, int, str, Callable[[tuple[Any, ...]], object]], ...] = (
+        ("intents", 1, f"SELECT cid, {_TRIGGER_COLUMNS}, {_INTENT_COLUMNS} FROM intents", _intent),
+        ("fills", 2, f"SELECT cid, trade_id, {_FILL_COLUMNS} FROM fills", _fill),
+        ("events", 1, "SELECT seq, data FROM events", lambda row: msgspec.json.decode(row[0])),
+        ("state", 1, "SELECT key, value FROM state", lambda row: sound_state(row[0])),
+    )
+    for table, width, select, read in tests:
+        for row in db.execute(select):
+            try:
+                read(row[width:])
+            except (*UNREADABLE, ValueError, TypeError):
+                yield table, row[:width]
 
 
 def _select(db: sqlite3.Connection) -> str:

@@ -13,11 +13,13 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from runner.base.clock import Clock
+from runner.store.past import senseless
 from runner.store.schema import JournalError, create, journal_error
 from runner.store.state_dir import private_folder
 
@@ -40,7 +42,9 @@ class RepairReport:
     kept: dict[str, int] = field(default_factory=dict)
     lost: list[tuple[int, int]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
-    """tables of which the middle or the end could not be read"""
+    """tables of which not every row could be read"""
+    senseless: list[str] = field(default_factory=list)
+    """rows that could be read and not understood: table and key"""
 
     def text(self) -> str:
         """Say it in one paragraph."""
@@ -49,6 +53,8 @@ class RepairReport:
         ranges = ", ".join(f"{a}-{b}" if a != b else str(a) for a, b in self.lost)
         lost = f"{count} rows are lost (numbers {ranges})" if count else "no numbered row is lost"
         tail = f"; not wholly readable: {', '.join(self.unreadable)}" if self.unreadable else ""
+        if self.senseless:
+            tail += f"; damaged inside and left out: {', '.join(self.senseless)}"
         return (
             f"the damaged journal is kept in {self.quarantine}; saved: {kept}; {lost}, rows after "
             f"the last saved one may be missing too{tail}. Open orders, fills and positions are "
@@ -77,6 +83,7 @@ def repair(path: Path, clock: Clock) -> RepairReport:
     try:
         create(fresh)
         _save(folder / path.name, fresh, report)
+        _leave_out(fresh, report)
         report.lost = _holes(fresh)
     except (sqlite3.Error, OSError) as error:
         raise journal_error(path, "repairing", error) from error
@@ -97,6 +104,7 @@ def _save_from(copy: Path, fresh: sqlite3.Connection, report: RepairReport) -> N
     old = sqlite3.connect(copy, isolation_level=None)
     # Makes SQLite read a file that is shorter than its header says.
     old.execute("PRAGMA writable_schema=ON")
+    old.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
     try:
         for table, key in _TABLES.items():
             width = len(fresh.execute(f"PRAGMA table_info({table})").fetchall())
@@ -108,23 +116,35 @@ def _save_from(copy: Path, fresh: sqlite3.Connection, report: RepairReport) -> N
                 order = ", ".join(f"{each.strip()} DESC" for each in key.split(","))
                 _copy(old, f"SELECT * FROM {table} ORDER BY {order}", insert, fresh)
             fresh.execute("COMMIT")
-            (count,) = fresh.execute(f"SELECT count(*) FROM {table}").fetchone()
-            report.kept[table] = count
     finally:
         old.close()
 
 
+def _leave_out(fresh: sqlite3.Connection, report: RepairReport) -> None:
+    """Delete what no start could read back, and count what is kept."""
+    for table, key in list(senseless(fresh)):
+        where = " AND ".join(f"{each.strip()}=?" for each in _TABLES[table].split(","))
+        fresh.execute(f"DELETE FROM {table} WHERE {where}", key)
+        if table not in _NUMBERED:  # of the others the holes in their numbers tell
+            report.senseless.append(f"{table} {' '.join(map(str, key))}")
+    for table in _TABLES:
+        (report.kept[table],) = fresh.execute(f"SELECT count(*) FROM {table}").fetchone()
+
+
 def _copy(old: sqlite3.Connection, select: str, insert: str, fresh: sqlite3.Connection) -> bool:
-    """Copy rows until the damage; True when all could be read."""
+    """Copy rows until the damage, but for those with broken text; True when all could be read."""
+    whole = True
     for row in _rows(old, select):
         if row is None:
             return False
         try:
             older = (None,) * (insert.count("?") - len(row))  # columns that it did not have
             fresh.execute(insert, row + older)
+        except UnicodeEncodeError:
+            whole = False
         except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
             return False
-    return True
+    return whole
 
 
 def _rows(old: sqlite3.Connection, select: str) -> Iterator[tuple[object, ...] | None]:

@@ -21,6 +21,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from runner.base.errors import WorldError
 from runner.base.secret import redact
 
@@ -54,6 +56,9 @@ CREATE TABLE state (
   key TEXT PRIMARY KEY, run TEXT NOT NULL, seq INTEGER NOT NULL, wall INTEGER NOT NULL,
   value BLOB NOT NULL) WITHOUT ROWID;
 """
+
+_NOT_TEXT: Final = "Could not decode to UTF-8"
+"""what sqlite3 says, as an OperationalError, of a text whose bytes are damaged"""
 
 INTENT_ROW: Final = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL,NULL,NULL,NULL)"
 """of any order that waits for nothing: neither a stop nor a target"""
@@ -95,11 +100,19 @@ def journal_error(path: Path, doing: str, error: Exception) -> JournalError:
     text = redact(str(error))
     if isinstance(error, sqlite3.IntegrityError):
         return DuplicateIntent(f"{path}: {doing}: {text}", path)
-    if isinstance(error, sqlite3.OperationalError):
+    if isinstance(error, sqlite3.OperationalError) and _NOT_TEXT not in text:
         return JournalError(f"{path}: {doing}: {text}", path)
-    if isinstance(error, sqlite3.DatabaseError):
-        return DamagedJournal(f"{path}: {doing}: {text}; start with --repair", path)
+    if isinstance(error, sqlite3.DatabaseError | msgspec.DecodeError | UnicodeDecodeError):
+        return _damaged(path, text)
     return JournalError(f"{path}: {doing}: {text}", path)
+
+
+def _damaged(path: Path, said: str) -> DamagedJournal:
+    return DamagedJournal(
+        f"the journal {path} is damaged ({said}): "
+        "start with --repair, which puts it aside and says what is lost",
+        path,
+    )
 
 
 def create(db: sqlite3.Connection) -> None:
@@ -148,8 +161,4 @@ def check_integrity(db: sqlite3.Connection, path: Path) -> None:
         faults = [str(error)]
     if faults != ["ok"]:
         said = "; ".join("; ".join(faults).splitlines())
-        raise DamagedJournal(
-            f"the journal {path} is damaged ({said}): "
-            "start with --repair, which puts it aside and says what is lost",
-            path,
-        )
+        raise _damaged(path, said)

@@ -286,6 +286,20 @@ def test_a_damaged_journal_refuses_and_repair_puts_it_aside(own: Running, tmp_pa
     assert sqlite3.connect(journal).execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def test_bytes_damaged_inside_of_the_journals_rows_are_one_message_too(
+    own: Running, tmp_path: Path
+) -> None:
+    lab = Lab(own, tmp_path, on_stop="flatten")
+    assert lab.run("500ms")[0] == 0
+    with sqlite3.connect(tmp_path / "state" / "churn" / "journal.db") as db:
+        db.execute("UPDATE state SET value=? WHERE key LIKE 'rule.%'", (b'{"v":1,"st\xe9te',))
+    db.close()
+    path = str(lab.write())
+    assert "--repair" in message(call(lab, "start", path, "--for", "1s"), 3)
+    done = call(lab, "start", path, "--for", "500ms", "--repair", "--json")
+    assert done.returncode == 0 and "left out: state rule.churn" in done.stderr, done.stderr
+
+
 def test_a_state_directory_that_cannot_be_written_is_one_message(
     sim: Running, tmp_path: Path
 ) -> None:

@@ -145,8 +145,8 @@ def test_a_fill_told_often_is_kept_once_and_learns_its_fee(tmp_path: Path) -> No
 def test_states_runs_and_keys_survive(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     journal = opened(path)
-    journal.save("engine", b"old", wall=1)
-    journal.save("engine", b"new", wall=2)
+    journal.save("engine", b'"old"', wall=1)
+    journal.save("engine", b'"new"', wall=2)
     assert journal.claim("signal-7", wall=1)
     assert not journal.claim("signal-7", wall=2), "taken in this run"
     journal.flush()
@@ -155,7 +155,7 @@ def test_states_runs_and_keys_survive(tmp_path: Path) -> None:
     again = Journal.open(path)
     again.begin_run(header(RUN_2), clock())
     past = again.past()
-    assert past.states["engine"].value == b"new"
+    assert past.states["engine"].value == b'"new"'
     assert not again.claim("signal-7", wall=3), "taken in an earlier run"
     assert [(run.run, run.exit_code) for run in past.runs] == [(RUN, 0), (RUN_2, None)]
     assert past.runs[-1].ended is None
@@ -254,7 +254,7 @@ def everything(journal: Journal) -> None:
     journal.record("denial", {"code": "stale"}, t=1, wall=1)
     journal.event(fill(intent(9).cid, "t1"))
     journal.event(Done(cid=intent(9).cid, end=End.FILLED, filled_lots=7))
-    journal.save("engine", b"x", wall=1)
+    journal.save("engine", b'"x"', wall=1)
     journal.claim("k", wall=1)
 
 

@@ -22,7 +22,7 @@ def written(path: Path) -> bytes:
     for group in range(1, GROUPS + 1):
         journal.commit(approved(intent(group)))
         journal.event(Ack(cid=intent(group).cid, exchange_id=str(group)))
-    journal.save("engine", b"state", wall=1)
+    journal.save("engine", b'"state"', wall=1)
     journal.claim("k", wall=1)
     journal.close()
     return path.read_bytes()
@@ -53,8 +53,42 @@ def test_a_hole_in_the_file_loses_its_rows_and_no_others(tmp_path: Path) -> None
     assert f"{len(lost)} rows are lost" in report.text()
     assert str(report.quarantine) in report.text()
     past = Journal.open(path).past()
-    assert past.states["engine"].value == b"state"
+    assert past.states["engine"].value == b'"state"'
     assert past.runs
+
+
+@pytest.mark.parametrize(
+    ("sound", "damaged", "told"),
+    [
+        (b'"state"', b'"st\xe9te"', "state engine"),
+        (b'"state"', b'"state\x00', "state engine"),
+        (b'[["bin.book",17', b'[["bin.book"\xff17', ""),
+        (b'[["bin.book",17', b'[["bin.book" 17', ""),
+        (b"limitioc", b"limitiox", ""),
+    ],
+)
+def test_bytes_damaged_inside_of_a_row_are_no_bug_and_its_row_alone_is_lost(
+    tmp_path: Path, sound: bytes, damaged: bytes, told: str
+) -> None:
+    path = tmp_path / "journal.db"
+    raw = written(path)
+    assert sound in raw and len(sound) == len(damaged)
+    path.write_bytes(raw.replace(sound, damaged, 1))
+    journal = Journal.open(path)  # for SQLite every page is whole
+    with pytest.raises(DamagedJournal, match="start with --repair"):
+        journal.past()
+    journal.close()
+    report = repair(path, clock())
+    past = Journal.open(path).past()
+    assert told in report.text() and ("engine" in past.states) != bool(told)
+    assert report.kept["intents"] == GROUPS - (not told) and len(report.lost) == (not told)
+
+
+def test_an_event_damaged_inside_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    raw = written(path)
+    path.write_bytes(raw.replace(b'"exchange_id":"150"', b'"exchange_id"\x00"150"', 1))
+    assert len(repair(path, clock()).lost) == 1
 
 
 def test_the_damaged_file_is_kept_byte_for_byte(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from runner.app.why.shape import KEY, About, Decision, RuleStory
 from runner.base.errors import WorldError
 from runner.engine.commands import Trace
-from runner.store.past import read_only, read_traces
+from runner.store.past import UNREADABLE, read_only, read_traces
 
 _MOST = 1000
 """decisions read from the journal, the youngest"""
@@ -26,7 +26,7 @@ def read_stories(journal: Path, strategy: str) -> tuple[About, dict[str, RuleSto
     db = read_only(journal)
     try:
         return _read(db, strategy)
-    except (sqlite3.Error, msgspec.DecodeError) as error:
+    except UNREADABLE as error:
         raise WorldError(f"{journal} cannot be read: {error}") from error
     finally:
         db.close()
