@@ -258,6 +258,8 @@ class Verdict:
     broken: str
     unwritten: int = 0
     """decisions behind the last one that a run which was killed had written"""
+    unrecorded: int = 0
+    """decisions that were written, of the time behind the place where the recording is cut off"""
 
 
 def replay_run(
@@ -269,7 +271,7 @@ def replay_run(
     adopt: bool = False,
 ) -> Verdict:
     """Decide a recorded run again and compare each decision with the recorded line."""
-    text = decisions.read_text(encoding="utf-8") if decisions.exists() else ""
+    text = decisions.read_text("utf-8", errors="replace") if decisions.exists() else ""
     expected = text[: text.rfind("\n") + 1].splitlines()  # a run that was killed leaves half a line
     decided: list[str] = []
     parts = assemble(
@@ -290,10 +292,13 @@ def replay_run(
         elif isinstance(line, Open):
             reader.connect(line)  # its `Feed` event is in the recording
     killed = not recording.state.ended
-    unwritten = max(0, len(decided) - len(expected)) if killed else 0
-    difference = _first_difference(expected, decided[: len(decided) - unwritten])
-    compared = len(decided) - unwritten
-    return Verdict(host.handled, compared, difference, recording.state.broken, unwritten)
+    both = min(len(decided), len(expected)) if killed else max(len(decided), len(expected))
+    difference = _first_difference(expected[:both], decided[:both])
+    unwritten, unrecorded = max(0, len(decided) - both), max(0, len(expected) - both)
+    broken = recording.state.broken
+    return Verdict(
+        host.handled, len(decided) - unwritten, difference, broken, unwritten, unrecorded
+    )
 
 
 def _first_difference(recorded: list[str], decided: list[str]) -> Divergence | None:

@@ -55,8 +55,11 @@ def dry_run_over(plan: Plan, options: Options) -> int:
             [folder.decisions, folder.log],
             timed=True,
         )
-        replay.run(lines_of(options.replay, _warn), duration(options.run_for))
-        code, reason = _ending(replay)
+        cut: list[str] = []
+        replay.run(lines_of(options.replay, cut.append), duration(options.run_for))
+        code, reason = _ending(replay, cut)
+        for text in cut:
+            _warn(text)
         for kind, frames in replay.reader.ignored.items():
             _warn(f"{count(frames, 'frame')} of {kind} left out: the strategy does not use it")
         for market in replay.unseen():
@@ -69,11 +72,12 @@ def dry_run_over(plan: Plan, options: Options) -> int:
     return code
 
 
-def _ending(replay: MarketReplay) -> tuple[int, str]:
+def _ending(replay: MarketReplay, cut: list[str]) -> tuple[int, str]:
     engine = replay.parts.engine
+    end = "the recording, which is cut off" if cut else "the recording"
     if not engine.quiet:
-        return 5, "orders are unresolved at the end of the recording"
-    return 0, "end of recording"
+        return 5, f"orders are unresolved at the end of {end}"
+    return 0, f"end of {end}" if cut else "end of recording"
 
 
 def decide_again(run: Path, json: bool) -> int:
@@ -118,6 +122,7 @@ def _print(verdict: object, json: bool) -> None:
             "identical": difference is None,
             "broken": verdict.broken,
             "unwritten": verdict.unwritten,
+            "unrecorded": verdict.unrecorded,
         }
         if difference is not None:
             out["line"] = difference.line
@@ -128,6 +133,8 @@ def _print(verdict: object, json: bool) -> None:
         _warn(f"the recording is cut off: {verdict.broken}")
     if verdict.unwritten:
         _warn(f"the run was killed: {count(verdict.unwritten, 'decision')} it had not written yet")
+    if verdict.unrecorded:
+        _warn(f"{count(verdict.unrecorded, 'decision')} made after that cannot be decided again")
     if difference is None:
         decided, events = count(verdict.decisions, "decision"), count(verdict.events, "event")
         sys.stdout.write(f"identical: {decided} over {events}\n")

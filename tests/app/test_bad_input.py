@@ -357,6 +357,7 @@ def test_a_recording_that_was_cut_off_is_read_as_far_as_it_goes(
     assert done.returncode == 0, done.stderr
     assert "lines, then" in done.stderr and "Traceback" not in done.stderr
     report = json.loads(done.stdout)
+    assert report["exit"]["reason"].endswith("the recording, which is cut off")
     assert report["streams"]["bin.book"]["frames"] > 10
 
 

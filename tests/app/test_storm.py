@@ -196,6 +196,16 @@ def test_a_run_that_was_killed_is_compared_as_far_as_it_had_written(
     done = replay(storm, run)
     assert done.returncode == 0 and "identical" in done.stdout, done.stdout + done.stderr
     assert "the run was killed" in done.stderr and "cut off" in done.stderr
+    first = run / "recording" / segments[0].name
+    first.write_bytes(first.read_bytes()[: first.stat().st_size * 2 // 3])
+    for segment in segments[1:]:
+        (run / "recording" / segment.name).unlink()
+    (run / "decisions.jsonl").write_text(decisions)
+    done = replay(storm, run)
+    assert done.returncode == 0 and "identical" in done.stdout, done.stdout + done.stderr
+    assert "made after that cannot be decided again" in done.stderr
+    (run / "decisions.jsonl").write_bytes(b"\xff" + decisions.encode())
+    assert replay(storm, run).returncode == 1
     (run / "decisions.jsonl").write_text(decisions.replace('"side":"buy"', '"side":"sell"', 1))
     assert replay(storm, run).returncode == 1, "what it had written must still be decided again"
 
