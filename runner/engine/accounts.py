@@ -33,17 +33,14 @@ class ExchangeClock:
     stepped: int = 0
     """by how much the last reading moved against the one before"""
     ok: bool = False
+    """whether who measures relies on it: until the next reading that he does, nobody may"""
 
     def read(self, reading: ClockReading) -> None:
-        """Take a reading; a failed one leaves the last good time as it was."""
-        self.ok = reading.ok
-        if not reading.ok:
-            # Who measures judges a step too; the next reading is set against this one.
-            self.offset = reading.offset
-            return
-        known = self.at != NO_TIME
-        self.stepped = abs(reading.offset - self.offset) if known else 0
-        self.offset, self.uncertainty, self.at = reading.offset, reading.uncertainty, reading.t
+        """Take a reading; one that is not good leaves the time of the last good one as it was."""
+        self.stepped = abs(reading.offset - self.offset) if self.at != NO_TIME else 0
+        self.offset, self.uncertainty, self.ok = reading.offset, reading.uncertainty, reading.ok
+        if reading.ok:
+            self.at = reading.t
 
 
 @dataclass(slots=True)

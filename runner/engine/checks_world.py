@@ -175,6 +175,8 @@ def clock_refusal(venue: Venue, now: int) -> Refusal | None:
     if reading.stepped > CLOCK_STEP:
         text = f"clock of {venue.name} moved by {reading.stepped // MS}ms / 250ms"
         return Refusal(Why.CLOCK_STEPPED, text)
+    if not reading.ok:
+        return Refusal(Why.CLOCK_STEPPED, f"clock of {venue.name} was set, and is measured again")
     return None
 
 

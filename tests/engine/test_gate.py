@@ -437,11 +437,10 @@ def test_refusals_carry_value_and_limit() -> None:
     assert verdict.text == "max_position.bin: 0.024 BTC / 0.02 BTC"
 
 
-def test_a_stable_offset_is_fine_and_a_failed_sync_keeps_the_last_good_one() -> None:
+def test_a_stable_offset_is_fine_and_a_step_is_not() -> None:
     s = stage(loose())
     for offset in (0, 249 * MS, 249 * MS):
         s.push(ClockReading(exchange="binance", offset=offset, uncertainty=MS))
-    s.push(ClockReading(exchange="binance", offset=0, uncertainty=0, ok=False))
     s.run(1)
     assert judge(s) is None
     s.push(ClockReading(exchange="binance", offset=10 * SECOND, uncertainty=MS))
@@ -451,6 +450,26 @@ def test_a_stable_offset_is_fine_and_a_failed_sync_keeps_the_last_good_one() -> 
     s.run(1)
     venue = s.engine.desk.venues["binance"]
     assert checks_world.clock_refusal(venue, s.t) is None, "large but stable"
+
+
+@pytest.mark.parametrize(
+    ("offset", "uncertainty", "why"),
+    [
+        (0, MS, Why.CLOCK_STEPPED),  # our own clock was set: the offset is not known any more
+        (2 * SECOND, MS, Why.CLOCK_STEPPED),
+        (0, 101 * MS, Why.CLOCK_UNCERTAIN),
+    ],
+)
+def test_a_clock_that_is_not_good_takes_no_new_risk_until_it_is(
+    offset: int, uncertainty: int, why: Why
+) -> None:
+    s = stage(loose())
+    s.push(ClockReading(exchange="binance", offset=offset, uncertainty=uncertainty, ok=False))
+    s.run(1)
+    assert judge(s) is why
+    s.push(ClockReading(exchange="binance", offset=offset, uncertainty=MS))
+    s.run(1)
+    assert judge(s) is None
 
 
 def test_the_checks_stand_in_the_order_of_their_numbers() -> None:
