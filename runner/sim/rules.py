@@ -52,6 +52,6 @@ class Listener(Protocol):
         """Take an event of an order."""
         ...
 
-    def account(self, reason: str, symbol: str) -> None:
-        """Take a change of wallet or position."""
+    def account(self, reason: str, symbol: str, paid: int = 0) -> None:
+        """Take a change of wallet or position; `paid` is funding, negative when received."""
         ...

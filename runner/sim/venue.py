@@ -96,7 +96,7 @@ class Venue(Floor):
                 self.account.wallet -= paid
                 self.account.funding -= paid
                 for listener in self.listeners:
-                    listener.account("FUNDING_FEE", symbol)
+                    listener.account("FUNDING_FEE", symbol, paid)
 
     # -- orders
 

@@ -32,6 +32,7 @@ from runner.engine.events import (
     Done,
     End,
     Event,
+    External,
     Fill,
     OrderView,
 )
@@ -282,7 +283,7 @@ def test_the_life_of_orders_on_the_simulator(sim: Running, type: str, order_entr
                 await wire.open(spec)
             await rests_and_is_cancelled(wire)
             await is_changed_in_place(wire)
-            await fills_and_is_closed(wire)
+            await fills_and_is_closed(wire, sim)
             await refusals(wire)
             setup = orders.parse_setup(
                 [await wire.body(r) for r in orders.setup(["BTCUSDT"], now_ms())]
@@ -398,7 +399,7 @@ async def asked(wire: Wire, cid: str) -> tuple[Outcome, object]:
     return verdict
 
 
-async def fills_and_is_closed(wire: Wire) -> None:
+async def fills_and_is_closed(wire: Wire, sim: Running) -> None:
     orders, market = wire.orders, wire.binding
     lots = market.instrument.lots_for_base(300 / wire.book.last_ask)
     for n, side in ((2, Side.BUY), (3, Side.SELL)):
@@ -419,11 +420,25 @@ async def fills_and_is_closed(wire: Wire) -> None:
         assert usdt.total > 1_000 and account.equity is not None
         held = {p.symbol: p.lots for p in account.positions}.get("BTCUSDT", 0)
         assert held == (lots if side is Side.BUY else 0)
+        if held:
+            await pays_funding(wire, sim, held)
         history = orders.parse_fills(await wire.body(orders.fills("BTCUSDT", 0, now_ms())))
         assert {f.trade_id for f in history if f.cid == cid} == set(fills)
         since = orders.fills("BTCUSDT", now_ms() - 60_000, now_ms())
         assert {f.trade_id for f in orders.parse_fills(await wire.body(since))} >= set(fills)
     await wire.until(lambda: any(isinstance(e, Account) for e in wire.events), "account push")
+
+
+async def pays_funding(wire: Wire, sim: Running, lots: int) -> None:
+    """Of a cross position Binance names no market: the codec knows what is held."""
+    sim.market({"exchange": wire.type, "funding": True})
+    await wire.until(
+        lambda: any(isinstance(e, External) and e.what == "funding" for e in wire.events), "funding"
+    )
+    (paid,) = [e for e in wire.events if isinstance(e, External) and e.what == "funding"]
+    notional = wire.binding.instrument.base_qty(lots) * Decimal(wire.book.last_ask)
+    assert paid.market == wire.binding.market and paid.asset in ("USDT", "")
+    assert -paid.amount == pytest.approx(float(notional) * 1e-4, rel=0.05)
 
 
 async def refusals(wire: Wire) -> None:

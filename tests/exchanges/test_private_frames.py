@@ -159,6 +159,52 @@ def test_binance_account_updates_and_funding() -> None:
     assert (funding.what, funding.amount, funding.asset) == ("funding", -0.5, "USDT")
 
 
+def funded(*amounts: float, asset: str = "USDT", positions: Any = ()) -> dict[str, Any]:
+    return {
+        "e": "ACCOUNT_UPDATE", "E": 1564745798939, "T": 1564745798938,
+        "a": {"m": "FUNDING_FEE", "P": list(positions),
+              "B": [{"a": asset, "wb": "100", "cw": "100", "bc": str(x)} for x in amounts]},
+    }  # fmt: skip
+
+
+def test_funding_of_cross_positions_is_shared_by_what_is_held_in_its_asset() -> None:
+    markets = [binding("binance_usdm", "m", "BTCUSDT"), binding("binance_usdm", "n", "ETHUSDT")]
+    usdm = order_codec("binance_usdm", "live", markets, credentials(), exchange="x")
+
+    def told(update: dict[str, Any]) -> dict[str, float]:
+        events = [e for e in decoded(usdm, update).events if isinstance(e, External)]
+        assert len({(e.market, e.id) for e in events}) == len(events)
+        return {e.market: round(e.amount, 9) for e in events}
+
+    assert told(funded(-0.5)) == {"": -0.5}, "nothing is held that we know of"
+    account = {
+        "totalMarginBalance": "1", "totalMaintMargin": "0", "assets": [],
+        "positions": [
+            {"symbol": "BTCUSDT", "positionAmt": "-0.01", "notional": "-500"},
+            {"symbol": "XRPUSDT", "positionAmt": "9", "notional": "250"},
+            {"symbol": "BTCUSDC", "positionAmt": "1", "notional": "99999"},
+        ],
+    }  # fmt: skip
+    usdm.parse_account([json.dumps(account).encode()], 0, 0)
+    assert told(funded(-0.75)) == {"m": -0.5, "": -0.25}, "a part is of a market of others"
+    eth = {"s": "ETHUSDT", "pa": "0.5", "ep": "500", "ps": "BOTH"}
+    assert told(funded(0.4, positions=[eth])) == {"n": 0.4}, "an isolated position is named"
+    assert told(funded(-1.0)) == {"m": -0.5, "n": -0.25, "": -0.25}
+    gone = [{"s": s, "pa": "0", "ep": "0", "ps": "BOTH"} for s in ("BTCUSDT", "XRPUSDT")]
+    assert told(funded(0.0, positions=gone)) == {}
+    assert told(funded(-1.0)) == {"n": -1.0}
+
+
+def test_two_payments_of_one_moment_are_two() -> None:
+    ids = {
+        event.id
+        for amount in (-0.5, -0.25)
+        for event in decoded(codec("binance_usdm"), funded(amount)).events
+        if isinstance(event, External)
+    }
+    assert len(ids) == 2
+
+
 def test_binance_notices() -> None:
     usdm = codec("binance_usdm")
     assert decoded(usdm, {"e": "listenKeyExpired", "E": 1}).notices == ["listen_key_expired"]

@@ -23,7 +23,7 @@ class Heard:
     def order(self, order: Order, happening: Happening, fill: Fill | None) -> None:
         self.events.append((order.cid, happening, order.status))
 
-    def account(self, reason: str, symbol: str) -> None:
+    def account(self, reason: str, symbol: str, paid: int = 0) -> None:
         pass
 
 

@@ -178,6 +178,7 @@ def account(
     }
     amounts = {row.symbol: row.positionAmt for row in answer.positions if number(row.positionAmt)}
     amounts.update((row.symbol, row.positionAmt) for row in risks.values())
+    stream.hold({row.symbol: abs(row.notional) for row in answer.positions})
     equity = answer.totalMarginBalance
     return Account(
         exchange=exchange,

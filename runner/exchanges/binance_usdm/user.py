@@ -3,6 +3,9 @@
 TRADE_LITE is left out on purpose: it tells a trade some milliseconds before ORDER_TRADE_UPDATE, but
 without its fee, and a fill is booked once. Orders whose client id is not of this program are
 external: of them only what moves a position is told.
+
+Funding of a cross position comes without the position (Binance, Balance and Position Update): it is
+shared by notional among all that is held in its asset, on foreign symbols too.
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ class UserStream:
     """Decodes the events of one account."""
 
     __slots__ = (
-        "_account", "_algos", "_by_symbol", "_config", "_exchange", "_order", "_prefix",
+        "_account", "_algos", "_by_symbol", "_config", "_exchange", "_notional", "_order", "_prefix",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +74,12 @@ class UserStream:
         self._order = msgspec.json.Decoder(wire.OrderUpdate, strict=False)
         self._account = msgspec.json.Decoder(wire.AccountUpdate, strict=False)
         self._config = msgspec.json.Decoder(wire.ConfigUpdate, strict=False)
+        self._notional: dict[str, float] = {}
+        """symbol -> what is held there is worth, in quote"""
+
+    def hold(self, notional: Mapping[str, float]) -> None:
+        """Take over what is held, from a whole picture: symbol -> notional."""
+        self._notional = dict(notional)
 
     def order(
         self, frame: bytes, t: int, wall: int, out: Decoded, held: bool = False
@@ -124,6 +133,7 @@ class UserStream:
         """
         update = self._account.decode(frame)
         part = update.a
+        self._notional.update((p.s, abs(number(p.pa)) * p.ep) for p in part.P)
         events: list[Event] = [
             Account(
                 exchange=self._exchange,
@@ -139,13 +149,17 @@ class UserStream:
         what = "funding" if part.m == "FUNDING_FEE" else ""
         if part.m in _TRANSFERS:
             what = "transfer"
-        if what:
-            market = self._market(part.P[0].s) if part.P else ""
+        for change in part.B if what else ():
+            # Several of one moment differ in their amount at least.
+            name = f"{what}-{update.T}-{change.a}-{change.bc:.8f}"
+            whose = {self._market(part.P[0].s): 1.0} if part.P else {"": 1.0}
+            if what == "funding" and not part.P:
+                whose = self._shares(change.a)
             events.extend(
-                External(exchange=self._exchange, what=what, market=market, amount=b.bc,
-                         asset=b.a, id=f"{what}-{update.T}-{b.a}", t=t, wall=wall)
-                for b in part.B
-                if b.bc
+                External(exchange=self._exchange, what=what, market=market, id=name, asset=change.a,
+                         amount=change.bc * share, t=t, wall=wall)
+                for market, share in whose.items()
+                if change.bc
             )  # fmt: skip
         return events
 
@@ -184,6 +198,18 @@ class UserStream:
                      lots=size if part.S == "BUY" else -size, price=number(part.L),
                      amount=-number(part.n), asset=part.N, id=str(part.t), t=t, wall=wall)
         ]  # fmt: skip
+
+    def _shares(self, asset: str) -> dict[str, float]:
+        """Return market -> part of the notional held in an asset; "" stands for foreign symbols."""
+        found: dict[str, float] = {}
+        for symbol, notional in self._notional.items():
+            binding = self._by_symbol.get(symbol)
+            quote = binding.instrument.quote if binding is not None else ""
+            if quote == asset or (not quote and symbol.endswith(asset)):
+                market = self._market(symbol)
+                found[market] = found.get(market, 0.0) + notional
+        total = sum(found.values())
+        return {m: n / total for m, n in found.items() if n} if total else {"": 1.0}
 
     def _market(self, symbol: str) -> str:
         binding = self._by_symbol.get(symbol)

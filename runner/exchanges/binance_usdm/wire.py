@@ -201,6 +201,7 @@ class AccountPosition(msgspec.Struct):
 
     symbol: str
     positionAmt: str
+    notional: Signed = 0.0
     positionSide: str = "BOTH"
 
 

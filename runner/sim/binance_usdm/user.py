@@ -117,8 +117,8 @@ class UserData:
         if self.sessions:
             self._tell(update(algo, self._venue.now_ms()))
 
-    def account(self, reason: str, symbol: str) -> None:
-        """Tell a change of wallet and position."""
+    def account(self, reason: str, symbol: str, paid: int = 0) -> None:
+        """Tell a change of wallet and position; funding of a cross position without the latter."""
         if not self.sessions:
             return
         now = self._venue.now_ms()
@@ -127,8 +127,8 @@ class UserData:
         mark = self._venue.mark(symbol)
         change = {
             "m": reason,
-            "B": [{"a": "USDT", "wb": wallet, "cw": wallet, "bc": "0"}],
-            "P": [
+            "B": [{"a": "USDT", "wb": wallet, "cw": wallet, "bc": money_text(-paid)}],
+            "P": [] if reason == "FUNDING_FEE" and not position.isolated else [
                 {"s": symbol, "pa": position.instrument.qty(position.lots),
                  "ep": position.entry(), "bep": position.entry(),
                  "cr": money_text(position.realised),

@@ -18,6 +18,7 @@ from runner.sim.bybit.errors import RetError, bad_parameter
 from runner.sim.bybit.orders import cid_text, exec_id, execution_row, order_row
 from runner.sim.bybit.rest import Answer, Route, check_window, envelope, hmac_hex, spend
 from runner.sim.bybit.streams import encode
+from runner.sim.catalogue import money_text
 from runner.sim.limits import Rolling
 from runner.sim.orders import Fill, Happening, Order
 from runner.sim.venue import Venue
@@ -58,6 +59,7 @@ class PrivateTopics:
         self._sessions: set[Session] = set()
         self._orders: dict[int, Order] = {}
         self._fills: list[Fill] = []
+        self._paid: list[dict[str, Any]] = []
         self._symbols: set[str] = set()
         self._sent = 0
 
@@ -110,9 +112,22 @@ class PrivateTopics:
             self._fills.append(fill)
         self._symbols.add(order.instrument.symbol)
 
-    def account(self, reason: str, symbol: str) -> None:
-        """Keep a change of wallet and position until `flush`."""
+    def account(self, reason: str, symbol: str, paid: int = 0) -> None:
+        """Keep a change of wallet and position until `flush`, funding as an execution."""
         self._symbols.add(symbol)
+        if paid:
+            self._paid.append(self._funding(symbol, paid))
+
+    def _funding(self, symbol: str, paid: int) -> dict[str, Any]:
+        position, now = self._venue.account.positions[symbol], self._venue.now_ms()
+        instrument, mark = position.instrument, self._venue.mark(symbol)
+        return {
+            "category": "linear", "symbol": symbol, "execId": f"funding-{symbol}-{now}",
+            "orderId": "", "orderLinkId": "", "side": "Buy" if position.lots > 0 else "Sell",
+            "execFee": money_text(paid), "feeCurrency": "", "execPrice": instrument.price(mark),
+            "execQty": instrument.qty(abs(position.lots)), "execType": "Funding",
+            "execTime": str(now), "isMaker": False, "closedSize": "0", "extraFees": "",
+        }  # fmt: skip
 
     def flush(self) -> None:
         """Tell all that was kept."""
@@ -123,13 +138,15 @@ class PrivateTopics:
             rows = [execution_row(f, rules.maker_ppm, rules.taker_ppm) for f in self._fills]
             self._tell("execution.fast", [_fast(fill) for fill in self._fills])
             self._tell("execution", rows)
+        if self._paid:
+            self._tell("execution", self._paid)
         positions = venue.account.positions
         moved = [position_row(venue, positions[symbol]) for symbol in sorted(self._symbols)]
         self._tell("position", moved)
         if self._orders:
             self._tell("order", [order_row(order) for order in self._orders.values()])
         self._tell("wallet", [wallet_row(venue)])
-        self._orders, self._fills, self._symbols = {}, [], set()
+        self._orders, self._fills, self._symbols, self._paid = {}, [], set(), []
 
     def _tell(self, topic: str, rows: list[dict[str, Any]]) -> None:
         self._sent += 1
