@@ -8,10 +8,19 @@ a whole picture confirms makes the symbol REDUCING, and after `FREEZE_AFTER` fre
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from runner.engine.events import Account, Budget, ClockReading, Readiness, Ready
+from runner.engine.events import (
+    Account,
+    Balance,
+    Budget,
+    ClockReading,
+    Position,
+    Readiness,
+    Ready,
+)
 from runner.engine.timers import MS, SECOND
 from runner.lang.cells import AccountCell
 
@@ -53,6 +62,9 @@ class Held:
     liquidation: float = 0.0
 
 
+_NOTHING: Final = Held()
+
+
 @dataclass(slots=True)
 class Venue:
     """One exchange of the file."""
@@ -70,6 +82,8 @@ class Venue:
     """markets whose facts the exchange has told"""
     clock: ExchangeClock = field(default_factory=ExchangeClock)
     free: dict[str, float] = field(default_factory=dict)
+    bound: dict[str, float] = field(default_factory=dict)
+    """what of a balance was not free: margin, orders, open losses"""
     totals: dict[str, float] = field(default_factory=dict)
     """balances, what orders hold back included"""
     told_at: int = NO_TIME
@@ -98,30 +112,49 @@ class Venue:
         self.was_ready = self.was_ready or event.state is Readiness.READY
         self.state, self.reason = event.state, event.reason
 
-    def on_account(self, event: Account, at: int | None = None) -> None:
+    def on_account(
+        self, event: Account, margin: Callable[[Position], tuple[str, float]], at: int | None = None
+    ) -> None:
         """Take balances and positions; in a full picture what is absent is zero.
 
         `at` is when the question left, for an answer: what was filled since may not be in it.
+        `margin` gives (asset, what one lot of a position takes of it), for streams that do not tell
+        what is free of a balance.
         """
         at = event.t if at is None else at
         self.heard = True
         if event.full:
             self.full_at = at
             self.free.clear()
+            self.bound.clear()
             self.totals.clear()
             for symbol, held in self.held.items():
                 self.held[symbol] = Held(0, at, held.entry)
         self.told_at = max(self.told_at, at)
+        for told in [] if event.full else event.positions:
+            asset, each = margin(told)
+            more = abs(told.lots) - abs(self.held.get(told.symbol, _NOTHING).lots)
+            self.bound[asset] = self.bound.get(asset, 0.0) + more * each
         for balance in event.balances:
-            self.free[balance.asset] = balance.free
-            self.totals[balance.asset] = balance.total
-            self.spent.pop(balance.asset, None)
+            self._on_balance(balance)
         for told in event.positions:
             self.held[told.symbol] = Held(told.lots, at, told.entry, told.liquidation)
         if event.equity is not None:
             self.cell.equity = event.equity
         if event.margin_used is not None:
             self.cell.margin_used = event.margin_used
+
+    def _on_balance(self, balance: Balance) -> None:
+        """Take one balance. What was bound of it stays bound where the word does not say."""
+        asset, total = balance.asset, balance.total
+        self.totals[asset] = total
+        if balance.free is not None:
+            self.free[asset], self.bound[asset] = balance.free, total - balance.free
+        elif asset in self.free:
+            self.free[asset] = total - self.bound[asset]
+        else:
+            return  # never told: nothing is free
+        self.spent.pop(asset, None)
 
     def position(self, symbol: str) -> Held | None:
         """Return the exchange's last word on a position; None when it has not spoken yet."""

@@ -99,11 +99,11 @@ class Facts(Event, tag="facts", kw_only=True):
 
 
 class Balance(msgspec.Struct, kw_only=True, frozen=True):
-    """One asset of an account: all of it, and what is free for new orders."""
+    """One asset of an account: all of it, and what is free for new orders (None: not told)."""
 
     asset: str
     total: float
-    free: float
+    free: float | None = None
 
 
 class Position(msgspec.Struct, kw_only=True, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from runner.engine import cut_off, orderflow, setbacks
@@ -21,6 +22,7 @@ from runner.engine.events import (
     Host,
     Operator,
     OrderView,
+    Position,
     Readiness,
     Ready,
     Reconciled,
@@ -147,10 +149,20 @@ class World:
 
     def on_account(self, event: Account) -> None:
         """Balances and positions as the exchange tells them."""
-        self.desk.venues[event.exchange].on_account(event)
+        self.desk.venues[event.exchange].on_account(event, partial(self._margin, event.exchange))
         for name, listed in self.desk.markets.items():
             if listed.plan.exchange == event.exchange and self._differs(name):
                 self.desk.timers.at(self.desk.now + CONFIRM_AFTER, self._confirm, name)
+
+    def _margin(self, exchange: str, told: Position) -> tuple[str, float]:
+        """Return (asset, amount) that one lot of a position takes at the leverage of the file."""
+        for listed in self.desk.markets.values():
+            if (listed.plan.exchange, listed.instrument.symbol) == (exchange, told.symbol):
+                mid, instrument = listed.last_mid(), listed.instrument
+                price = mid if mid == mid else told.entry
+                leverage = max(self.desk.plan.exchanges[exchange].leverage, 1)
+                return instrument.quote, instrument.lot_base_f * price / leverage
+        return "", 0.0
 
     def on_reconciled(self, event: Reconciled) -> None:
         """Merge a whole picture of one exchange: fills, open orders, account, in this order."""
@@ -167,7 +179,7 @@ class World:
         venue.picture_at = event.started
         if event.account is not None:
             asked_at = event.started or event.t
-            venue.on_account(event.account, asked_at)
+            venue.on_account(event.account, partial(self._margin, event.exchange), asked_at)
             self._compare(event.exchange, asked_at, first)
 
     def _open_orders(self, exchange: str, shown: dict[str, OrderView], started: int) -> None:

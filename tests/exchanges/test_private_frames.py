@@ -153,7 +153,7 @@ def test_binance_account_updates_and_funding() -> None:
     }  # fmt: skip
     account, funding = decoded(codec("binance_usdm"), update).events
     assert isinstance(account, Account) and not account.full and account.exchange == "x"
-    assert account.balances == (Balance(asset="USDT", total=122624.12, free=100.12),)
+    assert account.balances == (Balance(asset="USDT", total=122624.12),)
     assert account.positions == (Position(symbol="BTCUSDT", lots=-5, entry=50000.1),)
     assert isinstance(funding, External)
     assert (funding.what, funding.amount, funding.asset) == ("funding", -0.5, "USDT")
@@ -203,6 +203,18 @@ def test_two_payments_of_one_moment_are_two() -> None:
         if isinstance(event, External)
     }
     assert len(ids) == 2
+
+
+@pytest.mark.parametrize(
+    ("pnl", "free"), [("-450", 250.0), ("300", 700.0), ("", 700.0), ("-900", 0.0)]
+)
+def test_open_losses_are_not_free_on_bybit(pnl: str, free: float) -> None:
+    row = {"coin": "USDT", "walletBalance": "1000", "locked": "0", "totalOrderIM": "100",
+           "totalPositionIM": "200", "unrealisedPnl": pnl}  # fmt: skip
+    push = {"topic": "wallet", "creationTime": 1, "data": [{"coin": [row]}]}
+    (account,) = decoded(codec("bybit_linear"), push).events
+    assert isinstance(account, Account)
+    assert account.balances == (Balance(asset="USDT", total=1000.0, free=free),)
 
 
 def test_binance_notices() -> None:

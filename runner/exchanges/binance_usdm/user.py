@@ -129,7 +129,7 @@ class UserStream:
     def account(self, frame: bytes, t: int, wall: int) -> list[Event]:
         """Decode ACCOUNT_UPDATE: what changed, and what was paid or moved.
 
-        `free` is the cross wallet balance: the stream does not tell the margin in use.
+        What is free of a balance is not told: the stream does not know the margin in use.
         """
         update = self._account.decode(frame)
         part = update.a
@@ -137,7 +137,7 @@ class UserStream:
         events: list[Event] = [
             Account(
                 exchange=self._exchange,
-                balances=tuple(Balance(asset=b.a, total=b.wb, free=b.cw) for b in part.B),
+                balances=tuple(Balance(asset=b.a, total=b.wb) for b in part.B),
                 positions=tuple(
                     Position(symbol=p.s, lots=self.position_lots(p.s, p.pa), entry=p.ep)
                     for p in part.P

@@ -127,7 +127,6 @@ class BalancePart(msgspec.Struct):
 
     a: str
     wb: Signed
-    cw: Signed = 0.0
     bc: Signed = 0.0
 
 

@@ -225,8 +225,10 @@ class Reader:
 
 
 def _balance(coin: private.Coin) -> Balance:
+    """Read one asset; open losses are not free, open profits are not counted."""
     total = number(coin.walletBalance)
     bound = number(coin.locked) + number(coin.totalOrderIM) + number(coin.totalPositionIM)
+    bound -= min(number(coin.unrealisedPnl), 0.0)
     return Balance(asset=coin.coin, total=total, free=max(total - bound, 0.0))
 
 

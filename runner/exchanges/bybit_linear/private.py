@@ -91,6 +91,7 @@ class Coin(msgspec.Struct):
 
     coin: str
     walletBalance: str | None = ""
+    unrealisedPnl: str | None = ""
     locked: str | None = ""
     totalOrderIM: str | None = ""
     totalPositionIM: str | None = ""
