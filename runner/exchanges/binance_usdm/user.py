@@ -61,7 +61,8 @@ class UserStream:
     """Decodes the events of one account."""
 
     __slots__ = (
-        "_account", "_algos", "_by_symbol", "_config", "_exchange", "_notional", "_order", "_prefix",
+        "_account", "_algos", "_by_symbol", "_config", "_exchange", "_notional", "_order",
+        "_prefix",
     )  # fmt: skip
 
     def __init__(
