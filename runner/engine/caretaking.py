@@ -1,8 +1,9 @@
 """Caretakers: rules that look after open trades which no rule of the file goes on with (`orphans`).
 
 A caretaker enters nothing. It closes its trade as soon as the exchanges of its legs are there, or
-keeps it until a limit, its stop at the exchange or the operator says otherwise. While one has to
-close, the run is REDUCING: no rule enters before.
+keeps it until a limit, its stop at the exchange or the operator says otherwise. When the exchange
+takes a part of one leg, the others are trimmed to match it (R-79), by what the trade's row tells of
+its hedge. While one has to close, the run is REDUCING: no rule enters before.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from runner.spec.rule_plan import (
     ClosePlan,
     GuardKind,
     GuardPlan,
+    HedgePlan,
     LegPlan,
     OrderPlan,
     RulePlan,
@@ -107,7 +109,7 @@ def _caretaker(plan: Plan, each: Settled, row: Row) -> RulePlan:
         trade=TradePlan(
             SizePlan(size, quote),
             legs,
-            None,
+            _hedge(row),
             close,
             guard=_guard(row, size, GuardKind.STOP),
             target=_guard(row, size, GuardKind.TARGET),
@@ -119,6 +121,17 @@ def _caretaker(plan: Plan, each: Settled, row: Row) -> RulePlan:
         net=any(r.net and names & {leg.market for leg in r.legs} for r in plan.rules.values()),
         orphan=Care(each.how),
     )
+
+
+def _hedge(row: Row) -> HedgePlan | None:
+    """Return by what the legs of a trade belong together: what parts them later is only trimmed.
+
+    Older rows do not say.
+    """
+    saved = row.get("trade", {}).get("hedge")
+    if saved is None:
+        return None
+    return replace(msgspec.convert(saved, HedgePlan), repair="unwind", on_failure="keep")
 
 
 def _guard(row: Row, price: Number, kind: GuardKind) -> GuardPlan | None:

@@ -6,7 +6,8 @@ leaves otherwise than when the trade began. A start with one is refused, unless 
 
     adopt   OLD=NEW: rule NEW, whose legs must be the same, goes on with it by its own words
     close   it is closed, all legs together (R-76), before any rule may enter
-    hold    it is kept: no condition touches it, only limits, its stop at the exchange, `flatten`
+    hold    it is kept: no condition touches it, only limits, its stop at the exchange, `flatten`;
+            its legs are trimmed to match when one is shrunk, or was never filled
 
 For the last two it gets a *caretaker*: a rule with the legs of the trade whose `when` is never
 true. So it stays what any trade is: counted against limits, valued, shown, closed in matched
@@ -248,7 +249,7 @@ def _free_name(name: str, plan: Plan, rows: Mapping[str, Row]) -> str:
 
 
 def _in_care(row: Row) -> Row:
-    """Let a row's trade be one that nothing but its caretaker knows: not led, not evened."""
+    """Let a row's trade be one that nothing but its caretaker knows: not led, never completed."""
     for key in ("inbox", "outbox", "quotes"):
         row.pop(key, None)
     row["disabled"], row["armed"] = "", True

@@ -175,6 +175,8 @@ def _trade(trade: Trade) -> dict[str, Any]:
             for leg in trade.legs
         ],
     }
+    if trade.rule.trade is not None and trade.rule.trade.hedge is not None:
+        row["hedge"] = trade.rule.trade.hedge  # for a caretaker: the legs belong together
     if trade.incompletable:
         row["incompletable"] = True
     if trade.refused:

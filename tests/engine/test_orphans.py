@@ -11,7 +11,7 @@ import pytest
 from runner.base.errors import UsageError, WorldError
 from runner.engine.caretaking import with_care
 from runner.engine.commands import Notify, Purpose, Record
-from runner.engine.events import Operator
+from runner.engine.events import External, Operator
 from runner.engine.orphans import settle
 from runner.engine.saved import Saved
 from runner.engine.scenario import Fate, Scenario
@@ -151,6 +151,55 @@ def test_held_it_is_the_old_rule_s_again_when_that_is_back() -> None:
     assert truth(back) == (0, 0), "max_hold counts from the entry"
 
 
+@pytest.mark.parametrize("generations", [1, 2])
+@pytest.mark.parametrize(("taken", "left"), [(3, 5), (8, 0)])
+def test_held_legs_belong_together_when_the_exchange_takes_of_one(
+    generations: int, taken: int, left: int
+) -> None:
+    new, saved = holding(), None
+    narrow(new)
+    for n in range(generations):
+        run_id = f"run000000{n + 2}"
+        new = newborn(new, [rule("other", PAIR)], care=Care.HOLD, saved=saved, run_id=run_id)
+        new.run(5 * SECOND)
+        saved = later(new)
+    assert truth(new) == (-8, 8)
+    new.exchanges["binance"].positions["BTCUSDT"] += taken
+    adl = External(exchange="binance", what="adl", market="bin", lots=taken, price=60_300.0)
+    new.push(adl)
+    new.run(500 * MS)
+    assert truth(new) == (-left, left) == (new.lots("bin"), new.lots("byb"))
+    assert [i.purpose for i in new.sent] == [Purpose.REPAIR]
+    assert new.state(R1) == ("active" if left else "done")
+
+
+def test_held_legs_that_cannot_be_matched_are_told_and_kept() -> None:
+    s = holding()
+    narrow(s)
+    new = newborn(s, [rule("other", PAIR)], care=Care.HOLD)
+    new.run(5 * SECOND)
+    new.exchanges["bybit"].default = Fate.REJECTED
+    new.exchanges["binance"].positions["BTCUSDT"] = -5
+    new.push(External(exchange="binance", what="adl", market="bin", lots=3, price=60_300.0))
+    new.run(5 * SECOND)
+    assert (new.lots("bin"), new.lots("byb")) == (-5, 8) and new.state(R1) == "active"
+    assert any("apart" in n.text and n.level == "page" for n in new.commands(Notify))
+    assert {i.market for i in new.sent} == {"byb"}, "nothing is bought back where it was taken"
+
+
+def test_a_row_without_a_hedge_is_held_as_before() -> None:
+    s = holding()
+    narrow(s)
+    saved = journal(s)
+    row = msgspec.json.decode(saved.rules[R1])
+    del row["trade"]["hedge"]
+    rules = saved.rules | {R1: msgspec.json.encode(row).decode()}
+    old = msgspec.structs.replace(saved, rules=rules)
+    new = newborn(s, [rule("other", PAIR)], care=Care.HOLD, saved=old)
+    new.run(5 * SECOND)
+    assert new.state(R1) == "active" and truth(new) == (-8, 8) and new.sent == []
+
+
 def test_the_loss_limit_closes_what_is_held() -> None:
     s = holding()
     new = newborn(s, [rule("other", PAIR)], care=Care.HOLD)
@@ -199,7 +248,7 @@ def test_a_trade_in_flight_is_resolved_before_it_is_held_or_closed(care: Care) -
     new = newborn(s, [rule("other", OTHER)], care=care)
     new.run(30 * SECOND)
     assert (new.lots("bin"), new.lots("byb")) == truth(new)
-    assert truth(new) == ((-8, 0) if care is Care.HOLD else (0, 0))
+    assert truth(new) == (0, 0), "one leg alone is not a trade: held, it is trimmed away"
     assert new.engine.desk.limits.mode == "active"
 
 
