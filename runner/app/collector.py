@@ -29,6 +29,7 @@ from runner.engine.commands import (
     Trace,
 )
 from runner.engine.events import (
+    FORCED,
     Ack,
     ClockReading,
     Done,
@@ -297,7 +298,7 @@ class Collector:
 
     def _external(self, event: External) -> None:
         """Share funding among the holders of a market, by what they hold; book what was taken."""
-        if event.what in ("liquidation", "adl"):
+        if event.what in FORCED:
             self._taken(event)
         if event.what != "funding":
             return

@@ -8,7 +8,7 @@ a whole picture confirms makes the symbol REDUCING, and after `FREEZE_AFTER` fre
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -96,6 +96,8 @@ class Venue:
     """an account picture has come"""
     full_at: int = NO_TIME
     """when the last whole picture of the account was asked for: what it did not name is zero"""
+    others_wait: Mapping[str, int] = field(default_factory=dict)
+    """symbol -> stops and targets of others, in the last whole picture"""
     budgets: dict[str, Budget] = field(default_factory=dict)
     picture_at: int = NO_TIME
     """when the last whole picture (`Reconciled`) was begun"""

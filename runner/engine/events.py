@@ -201,6 +201,8 @@ class OrderView(msgspec.Struct, kw_only=True, frozen=True):
     avg_price: float = 0.0
     reduce_only: bool = False
     ts: int = 0
+    waits: bool = False
+    """for its trigger: it takes one of the places for stops and targets"""
 
 
 class Found(OrderEvent, tag="found", kw_only=True):
@@ -219,6 +221,10 @@ class Reconciled(Event, tag="reconciled", kw_only=True):
     account: Account | None
     started: int = 0
     """monotonic ns when the first query left: orders younger than this are not judged by it"""
+
+
+FORCED: Final = frozenset({"liquidation", "adl", "settlement"})
+"""what an exchange itself takes of a position"""
 
 
 class External(Event, tag="external", kw_only=True):

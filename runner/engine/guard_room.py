@@ -3,7 +3,8 @@
 One that is refused for their number would leave a trade without it, so an entry that would need
 more than there is room for is not sent. An open trade counts with all that it was entered with,
 standing or not yet, or lost; what has not ended yet counts with it. Entries leave a place free, in
-which one that is too large is replaced before it is cancelled. What others have there is not known.
+which one that is too large is replaced before it is cancelled. What others have there counts as the
+last picture of the account showed it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def full(desk: Desk, market: str) -> bool:
 
 
 def taken(desk: Desk, market: str) -> int:
-    """Return the places that are taken on a market, or owed to a trade that is open."""
+    """Return the places that are taken on a market, by others too, or owed to an open trade."""
     places = Counter(
         o.intent.rule for o in desk.orders.guards.values() if o.intent.market == market
     )
@@ -45,7 +46,8 @@ def taken(desk: Desk, market: str) -> int:
         trade = run.trade
         if trade is not None and trade.guards and trade.legs[0].market == market:
             places[name] = max(places[name], len(trade.guards))
-    return places.total()
+    symbol = desk.markets[market].instrument.symbol
+    return places.total() + desk.venue_of(market).others_wait.get(symbol, 0)
 
 
 def _most(desk: Desk, market: str) -> int | None:

@@ -129,6 +129,8 @@ class ScriptedExchange:
         self.key = True
         """whether it accepts our key; without it its stream talks on"""
         self.free = 1_000_000.0
+        self.others: list[OrderView] = []
+        """open orders that are not ours"""
         self.free_base: dict[str, float] = {}
         self._count = 0
 
@@ -283,7 +285,7 @@ class ScriptedExchange:
         fills = [fill for t in self.orders.values() for fill in t.fills]
         return Reconciled(
             exchange=self.name,
-            open_orders=tuple(views),
+            open_orders=(*views, *self.others),
             fills=tuple(fills),
             account=self.account(),
             started=started,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -14,6 +15,7 @@ from runner.engine.cancels import still_open
 from runner.engine.checks_world import clock_refusal
 from runner.engine.commands import Reconcile, Topic
 from runner.engine.events import (
+    FORCED,
     Account,
     Budget,
     ClockReading,
@@ -68,7 +70,7 @@ class World:
         self._adopt = adopt
         self.differences: dict[str, Difference] = {}
         self.foreign_orders: dict[str, OrderView] = {}
-        """open orders at the exchanges that are not ours, by client id"""
+        """open orders at the exchanges that are not ours, by client id, or the exchange's"""
         self._different_since: dict[str, int] = {}
         self._externals: dict[tuple[str, str, str, str], None] = {}
         """what others did and was booked, in its order"""
@@ -169,7 +171,8 @@ class World:
         desk = self.desk
         for fill in event.fills:
             orderflow.on_fill(desk, fill)
-        shown = {view.cid: view for view in event.open_orders}
+        # Those placed by hand may have no client id: none may hide another.
+        shown = {view.cid or view.exchange_id: view for view in event.open_orders}
         self._open_orders(event.exchange, shown, event.started)
         for order in desk.orders.prove_lost(event.exchange, event.started):
             if order.intent.cid not in shown:
@@ -183,13 +186,15 @@ class World:
             self._compare(event.exchange, asked_at, first)
 
     def _open_orders(self, exchange: str, shown: dict[str, OrderView], started: int) -> None:
-        desk = self.desk
+        desk, others = self.desk, Counter[str]()
         for cid, view in shown.items():
             order = desk.orders.all.get(cid)
             if order is None:
-                self._foreign(exchange, view)
+                self._foreign(exchange, cid, view)
+                others[view.symbol] += view.waits
             else:
                 self._seen_open(order, view, started)
+        desk.venues[exchange].others_wait = others
         for order in desk.orders.unsettled(exchange):
             gone = order.intent.cid not in shown
             if gone and order.sent_at < started and not order.terminal:
@@ -204,16 +209,16 @@ class World:
             orderflow.undead(desk, order)
         still_open(desk, order)
 
-    def _foreign(self, exchange: str, view: OrderView) -> None:
-        if view.cid in self.foreign_orders:
+    def _foreign(self, exchange: str, cid: str, view: OrderView) -> None:
+        if cid in self.foreign_orders:
             return
-        self.foreign_orders[view.cid] = view
+        self.foreign_orders[cid] = view
         ours = view.cid.startswith(self.desk.prefixes[exchange])
         self.desk.record(
-            "foreign_order", exchange=exchange, cid=view.cid, symbol=view.symbol, ours=ours,
+            "foreign_order", exchange=exchange, cid=cid, symbol=view.symbol, ours=ours,
             lots=view.lots, side=view.side,
         )  # fmt: skip
-        text = f"{exchange} shows an order that is not in our journal: {view.cid}"
+        text = f"{exchange} shows an order that is not in our journal: {cid}"
         self.desk.tell("warn", text, Topic.ACCOUNT)
 
     def _compare(self, exchange: str, asked_at: int, first: bool) -> None:
@@ -317,7 +322,7 @@ class World:
         elif event.what == "leverage":
             text = f"somebody set the leverage of {event.market} to {event.amount:g}"
             desk.tell("page", text, Topic.ACCOUNT)
-        elif event.what in ("liquidation", "adl") and event.market:
+        elif event.what in FORCED and event.market and event.lots:
             text = f"{event.what} of {event.lots} lots {event.market}"
             desk.tell("page", text, Topic.ACCOUNT)
             self._shrink(event)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from runner.engine.commands import Notify, Purpose, Topic, Trace
-from runner.engine.events import Operator
+from runner.engine.events import Operator, OrderView
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import SECOND
 from runner.market.instruments import Side
@@ -34,7 +34,7 @@ def guarded(name: str, target: bool) -> RulePlan:
     return replace(one, trade=trade, max_skew_ns=None, when_streams=("byb.book",))
 
 
-def crowd(stops: int, pairs: int) -> Scenario:
+def crowd(stops: int, pairs: int, *, warm: bool = True) -> Scenario:
     """Rules with a stop, and rules with a stop and a target, all on one symbol of Bybit."""
     rules = [guarded(f"pair{i}", True) for i in range(pairs)]
     rules += [guarded(f"stop{i}", False) for i in range(stops)]
@@ -49,7 +49,7 @@ def crowd(stops: int, pairs: int) -> Scenario:
     for each in rules:
         knobs.when[each.name] = lambda _now: True
         knobs.until[each.name] = lambda _now: False
-    return stage(plan, knobs)
+    return stage(plan, knobs, warm=warm)
 
 
 def standing(s: Scenario) -> int:
@@ -78,6 +78,29 @@ def test_what_finds_no_place_for_its_stop_and_target_does_not_enter(
     entered = [i for i in s.sent if i.purpose is Purpose.ENTRY]
     trades = [r for r in s.engine.desk.rules.runs.values() if r.trade is not None]
     assert len(entered) == len(trades) < 10 or not why
+
+
+def by_hand(n: int, *, waits: bool = True, symbol: str = "BTCUSDT") -> OrderView:
+    """An order that the exchange's own app placed: it has no client id."""
+    return OrderView(
+        cid="", exchange_id=f"hand{n}{symbol}", symbol=symbol, side="sell", lots=1, filled_lots=0,
+        status="open", waits=waits,
+    )  # fmt: skip
+
+
+def test_stops_of_others_take_places_too_until_they_are_gone() -> None:
+    s = crowd(9, 0, warm=False)
+    bybit = s.exchanges["bybit"]
+    bybit.others = [by_hand(n) for n in range(4)]
+    bybit.others += [by_hand(n, waits=False) for n in range(4, 8)]  # plain orders take none
+    bybit.others += [by_hand(n, symbol="ETHUSDT") for n in range(3)]
+    s.run(10 * SECOND)
+    assert standing(s) == 5 and refusals(s) == {"stops and targets of BTCUSDT: 10 / 9"}
+    assert len(s.engine.world.foreign_orders) == 11, "none without a client id hides another"
+    bybit.others = bybit.others[2:]
+    bybit.reconcile()
+    s.run(10 * SECOND)
+    assert standing(s) == 7
 
 
 def test_a_place_that_is_free_again_is_taken() -> None:

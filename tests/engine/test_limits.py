@@ -269,10 +269,11 @@ def test_a_manual_trade_is_booked_as_external_and_disturbs_nothing() -> None:
     assert s.lots("bin") == -8
 
 
-def test_a_leg_shrunk_by_the_exchange_is_matched_by_its_partner() -> None:
+@pytest.mark.parametrize("what", ["adl", "liquidation", "settlement"])
+def test_a_leg_shrunk_by_the_exchange_is_matched_by_its_partner(what: str) -> None:
     s = holding()
     s.exchanges["binance"].positions["BTCUSDT"] = -3
-    s.push(External(exchange="binance", what="adl", market="bin", lots=5, price=60_300.0))
+    s.push(External(exchange="binance", what=what, market="bin", lots=5, price=60_300.0))
     s.run(1 * SECOND)
     assert (s.lots("bin"), s.lots("byb")) == (-3, 3)
     assert s.truth("byb") == 3

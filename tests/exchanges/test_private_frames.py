@@ -479,6 +479,8 @@ def test_bybit_executions() -> None:
         ({"orderLinkId": ""}, "fill", -2),
         ({"orderLinkId": "", "execType": "AdlTrade"}, "adl", -2),
         ({"orderLinkId": "", "execType": "BustTrade"}, "liquidation", -2),
+        ({"orderLinkId": "", "execType": "Settle"}, "settlement", -2),
+        ({"orderLinkId": "", "execType": "SessionSettlePnL"}, "settlement", 0),
         ({"orderLinkId": "", "execType": "Funding"}, "funding", 0),
     ):
         (event,) = decoded(bybit, bybit_execution(**part)).events

@@ -173,6 +173,7 @@ class Algos:
             status=status,
             reduce_only=algo.reduceOnly,
             ts=algo.updateTime * MS,
+            waits=status == "open",
         )
 
     def _note(self, cid: str, symbol: str, status: str, order_id: str) -> None:

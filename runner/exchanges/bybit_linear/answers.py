@@ -63,6 +63,8 @@ _FORCED: Final[Mapping[str, str]] = {
     "Delivery": "settlement",
     "SessionSettlePnL": "settlement",
 }
+_OF_MONEY: Final = frozenset(("Funding", "SessionSettlePnL"))
+"""kinds that move money and no position"""
 
 
 def is_known(row: private.Order | private.Execution) -> bool:
@@ -122,9 +124,12 @@ class Reader:
         if binding is not None and own and not forced:
             return [self.fill(row, binding, "stream", t, wall)]
         if row.execType == "Funding":
-            what, size = "funding", 0
+            what = "funding"
         else:
             what = _FORCED.get(row.execType, "fill")
+        if row.execType in _OF_MONEY:
+            size = 0
+        else:
             size = lots(binding.instrument, row.execQty) if binding is not None else 1
         asset = row.feeCurrency or (binding.instrument.quote if binding is not None else "")
         return [
@@ -206,6 +211,7 @@ class Reader:
             avg_price=number(row.avgPrice),
             reduce_only=row.reduceOnly,
             ts=row.updatedTime * MS,
+            waits=row.orderStatus == "Untriggered",
         )
 
     def _position(self, row: private.PositionRow) -> Position:
