@@ -94,7 +94,7 @@ class AccountReader:
         started, started_ms = self._clock.mono(), self._sync.now_ms()
         orders: list[OrderView] = []
         for step in range(len(codec.open_orders(started_ms))):
-            orders += await self._read(self._nth(step, codec.open_orders), codec.parse_open_orders)
+            orders += await self._open_orders(self._nth(step, codec.open_orders))
         crash_point("reconcile_middle")
         fills: list[Fill] = []
         for symbol in self._symbols:
@@ -109,6 +109,21 @@ class AccountReader:
             account=account,
             started=started,
         )
+
+    async def _open_orders(self, make: Make) -> list[OrderView]:
+        """Read open orders page after page: what is left out of a picture looks ended."""
+        codec, orders = self._codec, list[OrderView]()
+        for _ in range(_MOST_PAGES):
+            body, page = await self._read(make, self._page_of_orders)
+            orders += page
+            more = partial(codec.more_open_orders, body)
+            if more(self._sync.now_ms()) is None:
+                return orders
+            make = partial(lambda more: _needed(more(self._sync.now_ms())), more)
+        raise ExchangeError(f"{self._name}: the open orders have no end")
+
+    def _page_of_orders(self, body: bytes) -> tuple[bytes, list[OrderView]]:
+        return body, self._codec.parse_open_orders(body)
 
     async def _account(self, requests: int) -> Account:
         answers = [

@@ -85,6 +85,35 @@ def test_after_three_weeks_of_rest_every_week_is_read(kind: str) -> None:
     assert sorted(ids) == ["0", "1", "2"]
 
 
+def test_more_than_a_page_of_open_orders_is_read_whole() -> None:
+    """What a page leaves out would look ended, and the stops of others would not be counted."""
+    asked: list[dict[str, list[str]]] = []
+
+    def page(request: HttpRequest) -> str:
+        given = parse_qs(urlsplit(request.url).query)
+        asked.append(given)
+        first, most = int(given.get("cursor", ["p:0"])[0].split(":")[1]), int(given["limit"][0])
+        rows = [
+            {"symbol": "BTCUSDT", "orderId": f"o{n}", "orderLinkId": "", "side": "Sell",
+             "orderStatus": "Untriggered" if n % 2 else "New", "qty": "0.001"}
+            for n in range(117)
+        ]  # fmt: skip
+        cursor = f"p%3A{first + most}" if first + most < len(rows) else ""
+        return ok({"list": rows[first : first + most], "nextPageCursor": cursor})
+
+    async def run() -> Reconciled:
+        lab = Lab(BYBIT)
+        lab.http.says["GET /v5/order/realtime"] = page
+        async with lab.running(ready=False):
+            await lab.until(lambda: bool(lab.all(Reconciled)))
+            return lab.all(Reconciled)[0]
+
+    picture = asyncio.run(run())
+    assert [view.exchange_id for view in picture.open_orders] == [f"o{n}" for n in range(117)]
+    assert [view.waits for view in picture.open_orders[:3]] == [False, True, False]
+    assert [each.get("cursor") for each in asked[:3]] == [None, ["p:50"], ["p:100"]]
+
+
 def test_reading_begins_a_minute_before_the_last_picture_and_a_failed_one_does_not_count() -> None:
     async def run() -> None:
         lab = Lab(BYBIT)

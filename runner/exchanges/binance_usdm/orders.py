@@ -296,6 +296,9 @@ class BinanceUsdmOrders(Settings):
         plain = self._of_each("/fapi/v1/openOrders", self._by_symbol, now_ms, 1)
         return plain + self._of_each("/fapi/v1/openAlgoOrders", self._by_symbol, now_ms, 1)
 
+    def more_open_orders(self, body: bytes, now_ms: int) -> HttpRequest | None:
+        """Return None: an answer holds all of them."""
+
     def parse_open_orders(self, body: bytes) -> list[OrderView]:
         """Return open orders or stops, ours and others'; ExchangeError on nonsense."""
         if algo.is_algo(body):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -59,6 +60,7 @@ _OPERATIONS: Final[Mapping[str, str]] = {
 _NAMED: Final = {"order.create": "place", "order.amend": "amend", "order.cancel": "cancel"}
 _SYMBOL: Final = re.compile(r"[A-Z0-9-]{2,32}")
 _PAGE: Final = 100
+_OPEN_PAGE: Final = 50
 _TOPICS: Final = (
     b'{"req_id":"subscribe","op":"subscribe","args":["order","execution","position","wallet"]}'
 )
@@ -292,10 +294,20 @@ class BybitLinearOrders(Settings):
 
     def open_orders(self, now_ms: int) -> list[HttpRequest]:
         """Return one request for each bound symbol."""
-        return [
-            self._signer.get("/v5/order/realtime", f"category=linear&symbol={symbol}", now_ms)
-            for symbol in self._by_symbol
-        ]
+        return [self._open_of(symbol, now_ms) for symbol in self._by_symbol]
+
+    def more_open_orders(self, body: bytes, now_ms: int) -> HttpRequest | None:
+        """Return the request for what comes after a full page (50 at most)."""
+        page = answers.result(body, wire.Listing[private.Order], "order/realtime")
+        if len(page.rows) < _OPEN_PAGE or not page.nextPageCursor:
+            return None
+        return self._open_of(page.rows[-1].symbol, now_ms, page.nextPageCursor)
+
+    def _open_of(self, symbol: str, now_ms: int, cursor: str = "") -> HttpRequest:
+        query = f"category=linear&symbol={symbol}&limit={_OPEN_PAGE}"
+        if cursor:
+            query += f"&cursor={quote(cursor, safe='%')}"  # it comes encoded
+        return self._signer.get("/v5/order/realtime", query, now_ms)
 
     def parse_open_orders(self, body: bytes) -> list[OrderView]:
         """Return open orders, ours and others'; ExchangeError on nonsense."""
