@@ -11,7 +11,7 @@ of the same read wait behind this one: state and timers move, but no order leave
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
