@@ -94,7 +94,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8791)
     options = parser.parse_args()
     try:
-        web.run_app(application(StandIn()), host="127.0.0.1", port=options.port)
+        web.run_app(
+            application(StandIn()),
+            host="127.0.0.1",
+            port=options.port,
+            handler_cancellation=True,  # Ctrl-C does not wait for a reader that is gone
+        )
     except OSError as error:
         parser.error(f"port {options.port}: {error.strerror}; --port takes another")
 

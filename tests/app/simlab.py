@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -10,16 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from runner.app.control import ask
 from runner.base.errors import WorldError
-from runner.cli.main import main
 from runner.sim.launch import Running
+from tests.inprocess import called
 from tests.patience import PATIENCE_S
 
 CHILDREN: list[subprocess.Popen[str]] = []
@@ -200,20 +198,7 @@ class Lab:
 
     def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of the operator's commands, in this process but with the lab's environment."""
-        line = ["runner", *arguments, "--state", str(self.folder / "state")]
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            patch.dict(os.environ, self.env(), clear=True),
-            patch.object(sys, "argv", line),
-            redirect_stdout(out),
-            redirect_stderr(err),
-        ):
-            try:
-                main()
-                code = 0
-            except SystemExit as left:
-                code = int(left.code or 0)
-        return subprocess.CompletedProcess(line, code, out.getvalue(), err.getvalue())
+        return called(*arguments, "--state", str(self.folder / "state"), environment=self.env())
 
     def ask(self, command: str, name: str = "churn", **fields: Any) -> dict[str, Any]:
         """Speak to the running strategy itself; {} when it does not listen (yet)."""

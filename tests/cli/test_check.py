@@ -19,6 +19,7 @@ from runner.engine.rule import RuleState
 from runner.lang.functions import FUNCTIONS
 from runner.lang.pages import pages as code_pages
 from runner.spec import schema
+from tests.inprocess import called
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -52,10 +53,11 @@ def test_a_broken_file_is_exit_1_with_diagnostics_on_standard_error() -> None:
     assert done.stderr.decode() == Path(BROKEN).with_suffix(".out").read_text()
 
 
-def test_without_arguments_it_checks_strategies() -> None:
-    done = runner("validate")
+def test_without_arguments_it_checks_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    done = called("validate")
     assert done.returncode == 0
-    assert done.stdout.count(b": ok") == len(list((ROOT / "strategies").glob("*.yaml")))
+    assert done.stdout.count(": ok") == len(list((ROOT / "strategies").glob("*.yaml")))
 
 
 def test_time_zones_are_known_on_a_machine_that_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,12 +71,12 @@ def test_time_zones_are_known_on_a_machine_that_has_none(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("option", ["--at", "--before", "--every"])
 def test_a_span_that_cannot_be_read_names_its_option(option: str) -> None:
-    done = runner("test", ARB, "--from", "tests", option, "noon")
-    assert done.returncode == 2 and f"{option} noon: write a duration".encode() in done.stderr
+    done = called("test", ARB, "--from", "tests", option, "noon")
+    assert done.returncode == 2 and f"{option} noon: write a duration" in done.stderr
 
 
 def test_pages_name_only_commands_that_there_are() -> None:
-    there = set(re.findall(r"^  ([a-z-]+)  ", runner("--help").stdout.decode(), re.MULTILINE))
+    there = set(re.findall(r"^  ([a-z-]+)  ", called("--help").stdout, re.MULTILINE))
     texts = [schema.file().read_text(), *(str(page) for page in code_pages().values())]
     named = set(re.findall(r"`runner ([a-z-]+)", " ".join(texts)))
     assert len(there) > 20 and named and named <= there
@@ -114,8 +116,8 @@ def test_a_dash_reads_standard_input() -> None:
     ],
 )
 def test_a_wrong_command_line_is_exit_2(args: tuple[str, ...]) -> None:
-    done = runner("validate", *args)
-    assert done.returncode == 2 and done.stderr and b"Traceback" not in done.stderr
+    done = called("validate", *args)
+    assert done.returncode == 2 and done.stderr and "Traceback" not in done.stderr
 
 
 def test_warnings_fail_only_when_denied(capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,9 +227,9 @@ def test_every_state_that_status_shows_is_explained(state: str) -> None:
 
 
 def test_the_overview_names_only_topics_that_have_a_page() -> None:
-    done = runner("explain")
+    done = called("explain")
     assert done.returncode == 0
-    rows = re.split(r"\n  (?=\w+  )", done.stdout.decode())[1:]
+    rows = re.split(r"\n  (?=\w+  )", done.stdout)[1:]
     named = [word for row in rows for word in re.split(r"[,;:]\s+|\s{2,}|\n", row)]
     topics = {w for w in named if re.fullmatch(r"[a-zA-Z_0-9.]+|\w+ -?\d+", w)}
     topics -= {"keys", "functions", "values", "refusals", "codes"}
@@ -274,8 +276,8 @@ def test_topics(topic: str, says: str) -> None:
 
 @pytest.mark.parametrize("args", [("binance", "-2019"), ("bybit_linear", "110007")])
 def test_codes_of_exchanges(args: tuple[str, ...]) -> None:
-    done = runner("explain", *args)
-    assert done.returncode == 0 and b"what to do:" in done.stdout
+    done = called("explain", *args)
+    assert done.returncode == 0 and "what to do:" in done.stdout
 
 
 def test_an_unknown_topic_names_the_nearest() -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-import runner
 from runner.engine import checks_order, checks_risk, checks_world
 from runner.engine.accounts import CLOCK_MAX_AGE, CLOCK_STEP, CLOCK_UNCERTAINTY, Held
 from runner.engine.codes import Refusal, Why
@@ -486,19 +483,6 @@ def test_the_checks_stand_in_the_order_of_their_numbers() -> None:
 
 def test_there_are_at_least_thirty_codes() -> None:
     assert len({case.code for case in CASES}) >= 30
-
-
-@pytest.mark.parametrize(("name", "home"), [("_approve", "engine/gate.py")])
-def test_a_proof_is_made_in_one_place(name: str, home: str) -> None:
-    root = Path(runner.__file__).parent
-    calls = []
-    for path in sorted(root.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name:
-                calls.append(path.relative_to(root).as_posix())
-            if isinstance(node, ast.Attribute) and node.attr == name:
-                calls.append(f"attribute in {path}")
-    assert calls == [home]
 
 
 def test_only_the_gate_can_make_an_approval() -> None:

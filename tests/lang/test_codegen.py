@@ -160,7 +160,7 @@ def fill(world: World, program: Program, random: Random) -> int:
 
 
 @settings(
-    max_examples=400, deadline=None, suppress_health_check=list(HealthCheck),
+    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate],
 )  # fmt: skip
 @given(seed=st.integers(0, 2**64))

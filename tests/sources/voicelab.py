@@ -104,7 +104,7 @@ def example(name: str) -> ModuleType:
 @asynccontextmanager
 async def served(app: web.Application) -> AsyncIterator[str]:
     """Serve an application on a free port of loopback; yields its base URL."""
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True)  # who hung up is not waited for
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import signal
 import sqlite3
@@ -84,15 +83,6 @@ def test_a_commit_takes_the_buffer_along_in_the_order_of_happening(tmp_path: Pat
     assert rows == [(1, "denial"), (2, "host")]
     assert intent_seq == 3
     journal.close()
-
-
-def test_only_the_journal_makes_an_order_sendable() -> None:
-    calls = []
-    for path in (ROOT / "runner").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and "_journaled" in ast.unparse(node.func).split("."):
-                calls.append(path.relative_to(ROOT).as_posix())
-    assert calls == ["runner/store/journal.py"]
 
 
 def test_open_intents_are_those_without_a_terminal_state(tmp_path: Path) -> None:
