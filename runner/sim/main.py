@@ -107,7 +107,13 @@ async def _serve(options: Options, faults: list[FaultSpec]) -> int:
     control = Control(simulation)
     try:
         endpoints = await simulation.open()
-        first = {"control": await control.open(options.port), "exchanges": endpoints}
+        try:
+            url = await control.open(options.port)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)
+            sys.stderr.write(f"runner sim: --port {options.port}: {why}\n")
+            return 3
+        first = {"control": url, "exchanges": endpoints}
         if _say(msgspec.json.encode(first).decode()):
             await stop.wait()
     finally:

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from runner.sim.launch import Running, SimulatorFailed, launch
+from runner.sim.main import Options, run
 from runner.sim.simulation import make_key
 from tests.patience import PATIENCE_S
 
@@ -143,3 +145,10 @@ def test_a_fault_on_the_command_line_that_does_not_exist_is_one_clear_message() 
     done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 2
     assert "earthquake" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run(Options(port=port, exchanges=("binance_spot",))) == 3
+    assert f"--port {port}" in capsys.readouterr().err
