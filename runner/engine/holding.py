@@ -8,15 +8,18 @@ from runner.engine.commands import Topic
 from runner.engine.desk import Desk
 from runner.engine.limits import CLOSES, Mode
 from runner.engine.losses import LOOK
+from runner.engine.reading import cell_streams
 from runner.engine.rule import RuleRun
 from runner.engine.setbacks import moved_outside
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Trade
+from runner.market.streams import StreamState
 
 BEAT: Final = 10 * MS
 """how often a condition that changes by time alone is looked at"""
 MISSING_LOOK: Final = 10 * SECOND
 MISSING_AFTER: Final = 300 * SECOND
+TELL_MISSING_AFTER: Final = 30 * SECOND
 
 
 class Holding:
@@ -24,6 +27,8 @@ class Holding:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self._told: dict[str, int] = {}
+        """rule -> since when its `until` was missing when that was told"""
 
     def start_beat(self) -> None:
         """Look regularly at the rules whose conditions change by time alone."""
@@ -106,4 +111,20 @@ class Holding:
             else:
                 self.desk.trades.leave(run, "missing")
             return
+        elif now - run.missing_since >= TELL_MISSING_AFTER:
+            self._tell_missing(run)
         self.desk.timers.at(now + MISSING_LOOK, self._look_missing, subject)
+
+    def _tell_missing(self, run: RuleRun) -> None:
+        """Tell, once per outage, that nobody can say whether a trade is to be left."""
+        if self._told.get(run.plan.name) == run.missing_since:
+            return
+        self._told[run.plan.name] = run.missing_since
+        streams = self.desk.rules.streams
+        keys = (*run.program.until_streams, *cell_streams(self.desk.plan, run.plan))
+        away = [f"{k} {streams[k].state}" for k in dict.fromkeys(keys)
+                if streams[k].state is not StreamState.LIVE]  # fmt: skip
+        why = ", ".join(away) or "a value is missing"
+        seconds = TELL_MISSING_AFTER // SECOND
+        text = f"{run.plan.name} holds a trade and its `until` is not known for {seconds}s: {why}"
+        self.desk.tell("warn", text, Topic.MARKET)

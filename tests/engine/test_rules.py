@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner.base.errors import FileError
-from runner.engine.commands import Cancel, Purpose, Record, Send, Trace
+from runner.engine.commands import Cancel, Notify, Purpose, Record, Send, Trace
 from runner.engine.events import Readiness, Ready, Top
 from runner.engine.scenario import Fate, Scenario
 from runner.engine.timers import MS, SECOND
@@ -170,6 +170,25 @@ def test_until_missing_for_five_minutes_does_what_on_missing_says() -> None:
     assert s.state(R1) == "active"
     s.run(30 * SECOND)
     assert (s.truth("bin"), s.truth("byb")) == (0, 0)
+
+
+def test_until_missing_for_half_a_minute_is_told_once_per_outage() -> None:
+    known: list[bool | None] = [None]
+    s = stage(arb_plan(rule(R1, PAIR)), Knobs(until={R1: lambda _now: known[0]}))
+    widen(s)
+    s.run(28 * SECOND)
+
+    def told() -> list[str]:
+        return [n.text for n in s.commands(Notify) if "`until` is not known" in n.text]
+
+    assert told() == []
+    s.run(200 * SECOND)
+    assert len(told()) == 1 and R1 in told()[0]
+    known[0] = False
+    s.run(20 * SECOND)
+    known[0] = None
+    s.run(50 * SECOND)
+    assert len(told()) == 2 and s.state(R1) == "active"
 
 
 def test_every_transition_but_idle_and_pending_is_traced_with_its_values() -> None:
