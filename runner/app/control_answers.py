@@ -18,6 +18,7 @@ from runner.engine.blocking import Kind
 from runner.engine.limits import STICKY, Mode
 from runner.engine.order import Order
 from runner.engine.trade import Trade
+from runner.market.streams import NEVER as LONG_AGO
 
 if TYPE_CHECKING:
     from runner.app.live import LiveRun
@@ -182,7 +183,8 @@ def _source(run: LiveRun, name: str, now: int) -> dict[str, Any]:
         "type": stream.plan.type.value,
         "state": str(stream.state),
         "down": stream.down,
-        "age_ms": round(stream.age(now) / 1e6, 1) if stream.seq else None,
+        "age_ms": round(stream.age(now) / 1e6, 1) if stream.t != LONG_AGO else None,
+        "fields": len(stream.cells),
         "port": doors.ports.get(name),
         "accepted": told.accepted,
         "late": told.late,

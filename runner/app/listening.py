@@ -23,6 +23,7 @@ from runner.base.rng import seeded
 from runner.base.secret import Secret
 from runner.engine.codes import Refusal
 from runner.engine.events import Event, Pulse, Signal
+from runner.market.streams import StreamState
 from runner.net.backoff import Backoff
 from runner.sources.door import Accepted, Refused
 from runner.spec.source_plan import (
@@ -36,6 +37,7 @@ from runner.spec.source_plan import (
 
 if TYPE_CHECKING:
     from runner.engine.core import Engine
+    from runner.engine.sources import SourceStream
     from runner.sources.model import Model
     from runner.sources.webhook import Hook, HookServer
     from runner.spec.parts import SecretRef
@@ -191,8 +193,8 @@ class Listening:
     # -- what a language model is told of
 
     def items_of(self, source: str) -> Sequence[object]:
-        """Return the items a poll brought last, the newest last."""
-        return self.kept.get(source, ())
+        """Return the items a poll brought last, the newest last; none once it is silent."""
+        return self.kept.get(source, ()) if self._stream(source) is not None else ()
 
     def value_of(self, name: str) -> object:
         """Return a signal's value, or what a source said last; None when missing."""
@@ -200,9 +202,14 @@ class Listening:
             return None
         if name in self.plan.signals:
             return self.engine.desk.program.signal(name, self.clock.mono())
-        stream = self.engine.sources.streams.get(name)
+        stream = self._stream(name)
         said = None if stream is None else {k: v for k, v in stream.said.items() if v is not None}
         return said or None
+
+    def _stream(self, name: str) -> SourceStream | None:
+        """Return a source that is live: what an old one said is told to nobody."""
+        stream = None if self.engine is None else self.engine.sources.streams.get(name)
+        return stream if stream is not None and stream.state is StreamState.LIVE else None
 
     # -- opening and closing
 

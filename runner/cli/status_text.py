@@ -60,9 +60,11 @@ def _sources(answer: _Answer) -> list[str]:
         age = "-" if each["age_ms"] is None else f"{each['age_ms'] / 1000:.1f}s old"
         port = f"  port {each['port']}" if each["port"] else ""
         refused = sum(each["refused"].values())
+        came = (
+            f"accepted {each['accepted']}  lost {each['lost']}" if each["fields"] else "for a model"
+        )
         lines.append(
-            f"  {name:<20} {each['state']}  {age}  {each['type']}{port}  accepted "
-            f"{each['accepted']}  lost {each['lost']}  refused {refused}"
+            f"  {name:<20} {each['state']}  {age}  {each['type']}{port}  {came}  refused {refused}"
             + (f"  {each['down']}" if each["down"] else "")
             + (f"  last refused: {each['last_refusal']}" if each["last_refusal"] else "")
             + (f"  spent {spending_text(each['spent'])}" if each["spent"] else "")

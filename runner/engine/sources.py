@@ -9,7 +9,8 @@ The fields of a *state* stand until the message is `max_age` old; those of an *e
 the instant (`show`) and hidden again before the next event of the engine, once its traces are
 written. A source has a state like a stream: LIVE, STALE by a timer (its message, or its heartbeat,
 is too old), DOWN when its host says so, WAITING before the first message of a state. An event
-source is LIVE while nothing speaks against it.
+source is LIVE while nothing speaks against it. Of a poll without fields, whose items a language
+model is told of, every answer is a message.
 """
 
 from __future__ import annotations
@@ -241,6 +242,8 @@ class Sources:
             return
         if pulse.ok:
             stream.alive_at = self.desk.now
+            if not stream.event and not stream.cells:
+                stream.t = self.desk.now
         before, stream.down = stream.down, "" if pulse.ok else pulse.reason or "down"
         if bool(before) != bool(stream.down):
             self.desk.record("source", source=pulse.source, ok=pulse.ok, why=pulse.reason)

@@ -2,9 +2,11 @@
 
 Theory of operation. `run` looks every second whether a question is due: something that was not yet
 asked about is there and the last question is `at_most_every` ago, or `refresh` is over since the
-last answer. Each headline is asked about once, in a batch with the others that are new; at a
-refresh the last batch is asked about again. Before a call the purse is asked; what a call cost is
-counted, whatever came of it. The same question within the time an answer stands is not asked twice.
+last answer. Each headline is asked about once, in a batch with the others that are new; one that
+no answer came to is new still. At a refresh the last batch is asked about again, unless the poll
+that brought it is silent: what is old news is not judged as if it were new. Before a call the purse
+is asked; what a call cost is counted, whatever came of it. The same question within half the time
+an answer stands, and within `refresh`, is not asked twice.
 
 An answer is typed by the file like any other message; one that does not fit gets one chance to be
 put right, then the source has nothing new to say. An error, a time-out or an empty purse makes it
@@ -71,7 +73,10 @@ class Model:
         self.purse = purse
         self._known: OrderedDict[str, None] = OrderedDict()
         """headlines that were asked about"""
-        self._batch: list[object] = []
+        self._batch: list[tuple[str, object]] = []
+        """(poll, headline) of the last question"""
+        self._fresh: list[object] = []
+        """what that question leaves behind it: its headlines, and what was older than them"""
         self._asked_at: int | None = None
         self._answered_at: int | None = None
         self._not_before = 0
@@ -93,6 +98,9 @@ class Model:
             return
         material = self._told()
         if not material:
+            if self._answered_at is not None:
+                silent = f"nothing to be told of: no word of {', '.join(self._options.about)}"
+                self._listener.pulse(self._plan.name, False, silent)
             return
         empty = self.purse.allows(self._listener.clock.wall())
         if empty:
@@ -101,12 +109,14 @@ class Model:
         self._asked_at = now
         try:
             await self._ask(session, material)
+            self._asked()
             self._backoff.reset()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._not_before = now + round(self._backoff.next() * 1e9)
             reason = redact(f"{type(error).__name__}: {error}")[:200]
             self._listener.pulse(self._plan.name, False, reason)
         except Refused as flaw:
+            self._asked()
             self._listener.flawed(self._plan.name, flaw)
             self._listener.pulse(self._plan.name, False, f"no usable answer: {flaw}"[:200])
 
@@ -130,33 +140,34 @@ class Model:
         return [name for name in self._options.about if self._material.items_of(name)]
 
     def _news(self) -> list[tuple[str, object]]:
-        """Return (name, item) of what was not yet asked about, the newest `BATCH`."""
-        fresh = [
-            (name, item)
-            for name in self._polls()
-            for item in self._material.items_of(name)
-            if _name_of(item) not in self._known
-        ]
-        return fresh[-BATCH:]
+        """Return (name, item) of what was not yet asked about, the newest last."""
+        fresh: dict[str, tuple[str, object]] = {}  # what several polls brought counts once
+        for name in self._polls():
+            for item in self._material.items_of(name):
+                if (called := _name_of(item)) not in self._known:
+                    fresh.setdefault(called, (name, item))
+        return list(fresh.values())
 
     def _told(self) -> dict[str, object]:
         """Return what the model is told of: new headlines or the last ones, and values."""
         told: dict[str, object] = {}
         news = self._news()
         if news:
-            self._batch = [item for _, item in news]
-            for _, item in news:
-                self._know(item)
-        if self._batch:
-            told["items"] = [question.cut(item) for item in self._batch]
+            self._batch, self._fresh = news[-BATCH:], [item for _, item in news]
+        live = self._polls()
+        items = [question.cut(item) for name, item in self._batch if name in live]
+        if items:
+            told["items"] = items
         for name in self._options.about:
             value = self._material.value_of(name)
             if value is not None:
                 told[name] = value
         return told
 
-    def _know(self, item: object) -> None:
-        self._known[_name_of(item)] = None
+    def _asked(self) -> None:
+        """Take the headlines for asked about: they got an answer, or one that nobody can use."""
+        for item in self._fresh:
+            self._known[_name_of(item)] = None
         while len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
 
@@ -165,7 +176,9 @@ class Model:
     async def _ask(self, session: aiohttp.ClientSession, material: Mapping[str, object]) -> None:
         began = self._listener.clock.wall()
         key = msgspec.json.encode(material)
-        standing = self._plan.max_age_ns // 2
+        standing = min(
+            self._plan.max_age_ns // 2, self._options.refresh_ns or self._plan.max_age_ns
+        )
         if self._last is not None and self._last[0] == key and began - self._last[1] < standing:
             return
         asked = question.messages(self._plan, self._options, self._market, material)
@@ -173,6 +186,8 @@ class Model:
         try:
             found = self._read(text, began)
         except Refused as flaw:
+            if self.purse.allows(began):
+                raise
             again = question.repaired(asked, text, str(flaw))
             found = self._read(await self._call(session, again), began)
         self._last = (key, began)

@@ -140,4 +140,6 @@ def _property(plan: FieldPlan) -> dict[str, Any]:
         found["description"] = plan.about
     if plan.optional:
         found["type"] = [found["type"], "null"]
+        if "enum" in found:
+            found["enum"] = [*found["enum"], None]
     return found

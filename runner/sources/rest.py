@@ -69,10 +69,12 @@ class Poll:
             if answer.status != 200:
                 raise aiohttp.ClientError(f"status {answer.status}")
             body = await _body(answer)
-            self._tag = answer.headers.get("ETag", "")[:200]
+            tag = answer.headers.get("ETag", "")[:200]
         found = self._items(body)[:MOST_ITEMS]
+        self._tag = tag  # of what could be read: the rest is asked for again, and refused again
         self._listener.pulse(self._plan.name, True)
-        self._listener.items(self._plan.name, found)
+        newest_last = found[::-1] if self._options.format == "rss" else found
+        self._listener.items(self._plan.name, newest_last)
         if self._plan.fields:
             self._intake.take(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any, cast
 
 import pytest
@@ -16,6 +17,8 @@ from runner.engine.core import Engine
 from runner.engine.events import Event, Pulse, Signal
 from runner.sources.door import Accepted, Flaw, Refused
 from tests.app.test_calendar_replay import STRATEGY
+from tests.engine import sourcelab
+from tests.engine.test_sources import NEWS
 
 SECOND = 1_000_000_000
 
@@ -107,6 +110,22 @@ def test_refusals_are_all_counted_and_written_down_now_and_then() -> None:
     run.clock.advance(10 * SECOND)
     run.listening.refused("voc", "token", "no")
     assert len(run.notices) == 2 and run.listening.counts["voc"].last_refusal == "token: no"
+
+
+def test_a_model_is_told_of_nothing_that_is_old() -> None:
+    s, run = sourcelab.listening(NEWS), Run()
+    doors = run.listening
+    doors.engine = s.engine
+    doors.kept["headlines"] = deque(["x"])
+    assert not doors.items_of("headlines"), "no answer was told of yet"
+    sourcelab.pulse(s, "headlines", True)
+    sourcelab.say(s, "mood", "m1", score=0.5)
+    assert list(doors.items_of("headlines")) == ["x"]
+    assert doors.value_of("mood") == {"score": 0.5}
+    s.run(301 * SECOND)
+    assert not doors.items_of("headlines") and doors.value_of("mood") == {"score": 0.5}
+    s.run(1500 * SECOND)
+    assert doors.value_of("mood") is None
 
 
 def test_secrets_are_named_by_their_place() -> None:

@@ -303,3 +303,28 @@ def test_a_target_is_the_wanted_position_repeats_change_nothing_a_lost_one_is_he
     s.run(3600 * SECOND)
     assert str(s.engine.sources.streams["tv"].state) == "stale"
     assert s.truth("btc") < 0, "a silent source does not close"
+
+
+NEWS = SIGNAL.replace(
+    "sources:",
+    """sources:
+  headlines: {type: rest, url: "https://news.example.org", every: 60s, max_age: 5m}
+  mood:
+    {type: llm, base_url: "https://llm.example.org/v1", model: m, about: headlines, max_age: 30m,
+     prompt: Judge., answer: {score: {type: number, range: [-1, 1]}}}""",
+).replace("    until: ", "    until: mood.score < -0.5 or ")
+
+
+def test_a_poll_without_fields_lives_by_its_answers() -> None:
+    s = listening(NEWS)
+    stream = s.engine.sources.streams["headlines"]
+    assert str(stream.state) == "waiting"
+    pulse(s, "headlines", True)
+    assert str(stream.state) == "live"
+    s.run(299 * SECOND)
+    pulse(s, "headlines", True)
+    s.run(299 * SECOND)
+    assert str(stream.state) == "live" and stream.age(s.engine.desk.now) > 298 * SECOND
+    pulse(s, "headlines", False, "status 500")
+    s.run(2 * SECOND)
+    assert str(stream.state) == "stale"

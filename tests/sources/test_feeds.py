@@ -115,6 +115,39 @@ def test_a_poll_keeps_to_what_is_new_and_tells_when_it_fails() -> None:
     asyncio.run(_poll())
 
 
+async def _unreadable() -> None:
+    heard, tags = Heard(), []
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        tags.append(request.headers.get("If-None-Match"))
+        if tags[-1] is not None:
+            return web.Response(status=304)
+        return web.Response(text="<html>soon", headers={"ETag": '"1"'})
+
+    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.01)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    plan = source(
+        f"type: rest\n    url: 'http://127.0.0.1:{port}/'\n    every: 1s\n    as: event", FIELDS
+    )
+    poll = Poll(plan, None, heard, quick())
+    poll.pause = 0.02
+    task = asyncio.create_task(poll.run())
+    try:
+        await until(lambda: len(tags) >= 3)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await runner.cleanup()
+    assert heard.pulses == [], "what was not modified since it could not be read is no sign of life"
+    assert set(heard.no) == {"not_json"}
+
+
+def test_an_answer_that_cannot_be_read_is_asked_for_again() -> None:
+    asyncio.run(_unreadable())
+
+
 RSS = b"""<?xml version="1.0"?><rss><channel><title>News</title>
 <item><title>Up &amp; away</title><link>https://e.invalid/1</link><guid>1</guid>
 <pubDate>Mon, 23 Nov 2026 10:00:00 GMT</pubDate><description>x</description></item>

@@ -31,13 +31,14 @@ TEXT = """
     model: sentiment-small
     key: {{env: LLM_KEY}}
     about: headlines
-    refresh: 15m
+    refresh: {refresh}
     at_most_every: 5m
     json_mode: {mode}
     prompt: Score the mood of these headlines for {{market}} from -1 (dire) to 1 (elated).
     answer:
       score: {{type: number, range: [-1, 1]}}
       confidence: {{type: number, range: [0, 1]}}
+      {answer}
     timeout: 8s
     max_age: 30m
     {more}
@@ -45,8 +46,9 @@ TEXT = """
 WHEN = "when: gap(btc.mid, fast) > 0 and news.score > 0.2"
 
 
-def plan_of(url: str = "http://127.0.0.1:1", mode: str = "schema", more: str = "") -> SourcePlan:
-    return source(TEXT.format(url=url, mode=mode, more=more), WHEN, "news")
+def plan_of(url: str = "http://127.0.0.1:1", **text: str) -> SourcePlan:
+    whole = {"mode": "schema", "more": "", "refresh": "15m", "answer": ""} | text
+    return source(TEXT.format(url=url, **whole), WHEN, "news")
 
 
 class Lab:
@@ -71,6 +73,11 @@ class Lab:
     def news(self, *titles: str) -> None:
         self.ear.items("headlines", [{"id": t, "title": t} for t in titles])
 
+    def told(self) -> list[str]:
+        """Return the headlines of the last question."""
+        material = json.loads(self.stand_in.questions[-1])
+        return [item["title"] for item in material["items"]]
+
     async def look(self, after_s: int = 0) -> None:
         self.ear.clock.advance(after_s * S)
         await self.model.look(self._session)
@@ -80,13 +87,29 @@ class Lab:
         return [message.fields["score"] for message, _ in self.ear.heard]
 
 
+def _overhear(stand_in: Any) -> Any:
+    """Keep what the stand-in is asked, and let it fail when it is told to."""
+
+    @web.middleware
+    async def keep(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        stand_in.questions.append((await request.json())["messages"][1]["content"])
+        return web.Response(status=503) if stand_in.broken else await handler(request)
+
+    return keep
+
+
 def use(act: Callable[[Lab], Awaitable[None]], say: str = "", **text: str) -> Lab:
     async def run() -> Lab:
         module = example("llm_stand_in")
         stand_in = module.StandIn(say)
+        stand_in.questions, stand_in.broken = [], False
+        app = module.application(stand_in)
+        app.middlewares.append(_overhear(stand_in))
         timeout = aiohttp.ClientTimeout(total=20)
         async with (
-            served(module.application(stand_in)) as url,
+            served(app) as url,
             aiohttp.ClientSession(timeout=timeout) as session,
         ):
             lab = Lab(url, stand_in, session, **text)
@@ -252,6 +275,69 @@ def test_a_model_that_is_not_there_is_down() -> None:
     asyncio.run(run())
 
 
+def test_a_headline_whose_question_failed_is_asked_about_again() -> None:
+    async def act(lab: Lab) -> None:
+        lab.news("record inflows")
+        await lab.look()
+        lab.news("exchange hack")
+        lab.stand_in.broken = True
+        await lab.look(301)
+        assert lab.scores == [1.0] and lab.ear.pulses[-1][0] is False
+        lab.stand_in.broken = False
+        await lab.look(301)
+        assert lab.scores == [1.0, -1.0] and lab.told() == ["exchange hack"]
+
+    use(act)
+
+
+def test_what_several_polls_brought_is_one_headline() -> None:
+    async def act(lab: Lab) -> None:
+        for _ in range(BATCH + 1):
+            lab.news("a quiet day", "exchange hack")
+        await lab.look()
+        assert lab.told() == ["a quiet day", "exchange hack"]
+
+    use(act)
+
+
+def test_old_news_is_not_judged_again_when_their_poll_is_silent() -> None:
+    async def act(lab: Lab) -> None:
+        lab.news("record inflows")
+        await lab.look()
+        lab.ear.kept.clear()  # as a run answers for a poll that is stale
+        await lab.look(901)
+        assert lab.stand_in.asked == 1
+        assert lab.ear.pulses[-1] == (False, "nothing to be told of: no word of headlines")
+
+    use(act)
+
+
+def test_a_refresh_that_is_short_is_kept() -> None:
+    async def act(lab: Lab) -> None:
+        lab.news("record inflows")
+        await lab.look()
+        await lab.look(301)
+        assert lab.stand_in.asked == 2
+
+    use(act, refresh="5m")
+
+
+def test_a_repair_that_the_budget_does_not_pay_is_not_asked_for() -> None:
+    async def act(lab: Lab) -> None:
+        lab.news("x")
+        await lab.look()
+        assert lab.stand_in.asked == 1 and lab.ear.pulses[-1][0] is False
+
+    use(act, say="I cannot judge this.", more="budget: {calls: 1, per: 1d}")
+
+
+def test_an_optional_word_may_be_left_out_in_the_schema_too() -> None:
+    plan = plan_of(answer="mood: {type: enum, values: [good, bad], optional: true}")
+    assert question.schema_of(plan.fields)["properties"]["mood"] == {
+        "type": ["string", "null"], "enum": ["good", "bad", None]
+    }  # fmt: skip
+
+
 def test_a_spent_budget_ends_the_calls_until_the_window_is_over() -> None:
     async def act(lab: Lab) -> None:
         for i in range(3):
@@ -289,8 +375,10 @@ def test_a_batch_is_bounded_and_the_newest_count() -> None:
         lab.news("record gains")
         await lab.look()
         assert lab.scores == [1.0]
-        told = lab.model._batch
-        assert len(told) == BATCH and told[-1] == {"id": "record gains", "title": "record gains"}
+        told = lab.told()
+        assert len(told) == BATCH and told[-1] == "record gains"
+        await lab.look(301)
+        assert lab.stand_in.asked == 1, "what was older than those is no news after them"
 
     use(act)
 
