@@ -223,6 +223,7 @@ def _untriggered(desk: Desk, run: RuleRun, refusal: Refusal | None) -> list[Bloc
         last = "its last one came"
     else:
         text = f"waits for {trigger.source}, which is {stream.state}"
+        text += f" ({stream.down})" if stream.down else ""
         last = "its last message was sent"
     if stream.seq:
         text += f"; {last} {stream.age(desk.now) / 1e9:.1f}s ago"
@@ -247,17 +248,22 @@ def _part(reading: Reading, now: int) -> list[Block]:
     if reading.verdict is None:
         lacks = [_lack(each) for each in probe.lacks(now)]
         return lacks or [Block(Kind.MISSING, probe.source, partial(probe.figures, values))]
+    hidden = "".join(f"; {each.text}" for each in probe.lacks(now)) if probe.hides else ""
     if probe.chain:
         missed = ((link, link.missed_by(values)) for link in probe.links)
         links = [
-            Block(Kind.FALSE, link.source, partial(_short, probe, values, link, by))
+            Block(Kind.FALSE, link.source, partial(_short, probe, values, link, by, hidden))
             for link, by in missed
             if by is not None
         ]
         if links:
             return links
-    return [Block(Kind.FALSE, probe.source, partial(probe.figures, values))]
+    return [Block(Kind.FALSE, probe.source, partial(_figures, probe, values, hidden))]
 
 
-def _short(probe: ProbeApi, values: list[Value], link: LinkApi, by: float) -> str:
-    return f"{probe.figures(values)}, {link.shown(by)} short"
+def _figures(probe: ProbeApi, values: list[Value], hidden: str) -> str:
+    return f"{probe.figures(values)}{hidden}"
+
+
+def _short(probe: ProbeApi, values: list[Value], link: LinkApi, by: float, hidden: str) -> str:
+    return f"{probe.figures(values)}, {link.shown(by)} short{hidden}"

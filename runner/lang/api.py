@@ -78,6 +78,11 @@ class ProbeApi(Protocol):
         """it is one comparison: each of its links must hold"""
         ...
 
+    @property
+    def hides(self) -> bool:
+        """it says itself what a missing value counts for (`default`, `known`)"""
+        ...
+
     def verdict(self, now: int) -> bool | None:
         """Return whether it is definitely true or definitely false; None when it is missing."""
         ...

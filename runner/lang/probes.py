@@ -75,6 +75,8 @@ class Probe:
     """the orderings in it; behind `or` each of them would do"""
     chain: bool
     """it is one comparison, and each of its links must hold"""
+    hides: bool
+    """it says itself what a missing value counts for"""
     _operands: tuple[Expr, ...]
     _shapes: tuple[tuple[str, ...], ...]
     _reads: _Reads
@@ -116,10 +118,11 @@ class _Reads:
 
     def lacks(self, now: int) -> list[Lack]:
         """Return what is not live, not warm or not known, each once."""
+        silent = {key for key, stream in self._streams if str(stream.state) != "live"}
         found = [
-            Lack(LackKind.STREAM, key, str(stream.state), _stale_for(stream, now))
+            Lack(LackKind.STREAM, key, str(stream.state), _since(stream, now))
             for key, stream in self._streams
-            if str(stream.state) != "live"
+            if key in silent
         ]
         found += [
             Lack(LackKind.WINDOW, name, "warming", f"{min(99, int(window.progress * 100))}%")
@@ -135,7 +138,7 @@ class _Reads:
         found += [
             Lack(LackKind.CELL, field.source, "not said", "")
             for field in self._said
-            if treewalk.evaluate(field, env) is None
+            if field.key not in silent and treewalk.evaluate(field, env) is None
         ]
         return found
 
@@ -175,6 +178,7 @@ def probes(
             functions[f"values_{i}"],
             _links(found[i]),
             isinstance(tree.unwrap(part), Compare),
+            any(call.function in ("default", "known") for call in tree.find(part, Call)),
             _operands(found[i]),
             tuple(_shape(node) for node, _ in found[i]),
             _Reads([part], sources, env),
@@ -254,8 +258,10 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _stale_for(stream: Any, now: int) -> str:
-    if str(stream.state) != "stale":
-        return ""
-
-    return format_duration(max(0, stream.age(now)) // 1_000_000 * 1_000_000)
+def _since(stream: Any, now: int) -> str:
+    """Say for how long a stream is stale, and of a source what its host says of it."""
+    since = ""
+    if str(stream.state) == "stale":
+        since = format_duration(max(0, stream.age(now)) // 1_000_000 * 1_000_000)
+    silenced = stream.down if isinstance(stream.down, str) else ""
+    return f"{since} ({silenced})".lstrip() if silenced else since

@@ -460,6 +460,59 @@ def test_a_message_that_waits_says_what_for() -> None:
     assert "voc c1: missing btc.book stale" in told["now"][0]["text"]
 
 
+VETOED = """
+version: 1
+name: vetoed
+exchanges: {bybit: {type: bybit_linear, network: testnet}}
+markets: {btc: {exchange: bybit, symbol: BTCUSDT, streams: {book: {max_age: 1s}}}}
+sources:
+  mood:
+    {type: llm, base_url: "https://llm.example.org/v1", model: m, about: load, max_age: 1m,
+     prompt: Judge., answer: {score: {type: number, range: [-1, 1]}}}
+signals: {load: btc.book.imbalance}
+rules:
+  r:
+    when: WHEN
+    max_hold: 1h
+    trade: {size: 300 USDT, legs: [{market: btc, side: buy}]}
+risk:
+  max_order: 450 USDT
+  max_position: {btc: 0.5 BTC}
+  max_daily_loss: 20 USDT
+  max_orders: {count: 6, per: 1m}
+"""
+SPENT = "the budget is spent: 3 calls / 3"
+
+
+@pytest.mark.parametrize(
+    ("when", "said", "reason", "text"),
+    [
+        ("mood.score > 0", {"score": -0.5}, "stream mood stale", f"mood stale 90s ({SPENT})"),
+        ("mood.score > 0", None, "stream mood down", f"mood down ({SPENT})"),
+        (
+            "default(mood.score, -1) > 0",
+            {"score": -0.5},
+            "false default(mood.score, -1) > 0",
+            f"-1 > 0, 1 short; mood stale 90s ({SPENT})",
+        ),
+    ],
+)
+def test_a_source_that_fell_silent_is_named_with_what_silenced_it(
+    when: str, said: dict[str, float] | None, reason: str, text: str
+) -> None:
+    s = sourcelab.listening(VETOED.replace("WHEN", when))
+    if said is not None:
+        sourcelab.say(s, "mood", "m1", **said)
+    sourcelab.pulse(s, "mood", False, SPENT)
+    s.run(90 * SECOND)
+    told = ask(s, "r")
+    (only,) = told["now"]
+    assert only["reason"] == reason and only["text"] == text
+    first = next(row for row in told["blocked"] if row["reason"] == reason)
+    assert first["alone"] == first["whole"] > 0, "nothing else stood in its way"
+    assert "symbol" not in first["change"], "a source has no symbol"
+
+
 def test_a_look_decides_nothing() -> None:
     """A run that is watched sends exactly what one that is not does."""
     sent = []

@@ -31,6 +31,11 @@ _BY_STREAM: Final[Mapping[str, str]] = {
     "crossed": "a book whose bid is below its ask; a snapshot is asked for by itself",
     "down": "the connection; it is opened again by itself",
 }
+_BY_SOURCE: Final[Mapping[str, str]] = {
+    "stale": "messages that come sooner, or a larger `max_age`: see the source in `runner status`",
+    "waiting": "its first message: does its sender run, does it arrive? See `runner status`",
+    "down": "its other end: see the source in `runner status`; it is tried again by itself",
+}
 _BY_CODE: Final[Mapping[Why, str]] = {
     Why.HALTED: "`runner resume --yes`",
     Why.FROZEN: "`runner resume --yes`, once the cause is understood",
@@ -117,6 +122,7 @@ def all_hints() -> list[tuple[str, str]]:
     return [
         *((kind.value, hint) for kind, hint in _BY_KIND.items()),
         *((f"stream {state}", hint) for state, hint in _BY_STREAM.items()),
+        *((f"stream {state} (a source)", hint) for state, hint in _BY_SOURCE.items()),
         *((f"refused {code}", hint) for code, hint in _BY_CODE.items()),
     ]
 
@@ -129,7 +135,8 @@ def change(kind: str, subject: str, missed_by: str = "") -> str:
     if kind == Kind.FALSE and missed_by:
         return f"a market that comes {missed_by} nearer than it did, or a number so much looser"
     if kind == Kind.STREAM:
-        return _BY_STREAM.get(subject.rsplit(" ", 1)[-1], "")
+        stream, _, state = subject.rpartition(" ")
+        return (_BY_STREAM if "." in stream else _BY_SOURCE).get(state, "")
     if kind == Kind.REFUSED:
         code = next((why for why in _BY_CODE if why == subject), None)
         return _BY_CODE[code] if code is not None else ""
