@@ -408,7 +408,7 @@ class LiveRun:
 
     def _end(self) -> None:
         engine = self.parts.engine
-        gather.keep(engine, self.folder.journal, whole=True)
+        gather.keep(engine, self.folder.journal, self.host.paths, whole=True)
         self.parts.collector.end(self.clock.mono(), self.clock.wall())
         ledgers = engine.desk.ledgers
         self.parts.collector.notes += compare(self.parts.collector, ledgers, ledgers.external)

@@ -104,8 +104,8 @@ def _check(source: Source, given: Given, findings: Findings, folder: Path | None
         message = "a strategy file is a mapping of keys"
         findings.add(Diagnostic("E0203", message, node.mark))
         return Checked(None, findings, source)
+    several = write_out(node, findings)  # before the blueprints, which are given markets of it
     source = join(node, source, folder, findings)
-    several = write_out(node, findings)
     mask_literals(node, findings)
     check_shape(node, findings)
     strategy = _Strategy(node, given, findings)

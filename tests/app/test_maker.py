@@ -100,7 +100,9 @@ def test_it_leaves_when_the_market_runs_and_when_its_inventory_is_old(
     rule = report["rules"]["make"]
     assert rule["entries"] >= 2 and rule["exits"] >= 2 and rule["round_trips"] >= 1
     told = lab.operate("why", "make", "--last", "99", "--format", "json")
-    causes = {d["cause"] for d in json.loads(told.stdout)["decisions"] if d["after"] == "leaving"}
+    decisions = json.loads(told.stdout)["decisions"]
+    causes = {d["cause"] for d in decisions if d["after"] == "leaving"}
+    assert any("sent" in d.get("path_us", {}) for d in decisions), "stage times outlive the run"
     assert causes >= {"until", "inventory max_age"}
     decided = next((tmp_path / "state").rglob("decisions.jsonl")).read_text()
     rows = (json.loads(line) for line in decided.splitlines())

@@ -152,3 +152,14 @@ def test_a_text_alone_has_no_folder() -> None:
 def test_a_line_that_divides_files_is_not_for_files(tmp_path: Path) -> None:
     found = checked(tmp_path, blueprint=BLUEPRINT + "# -- blueprint x\n")
     assert any("divides files" in d.message for d in found.findings)
+
+
+def test_a_market_of_for_each_may_be_given(tmp_path: Path) -> None:
+    markets = STRATEGY[STRATEGY.index("markets:") : STRATEGY.index("use:")]
+    one = markets.splitlines()[1].replace("btc:", '"p_{base}":').replace("BTCUSDT", '"{base}USDT"')
+    alike = STRATEGY.replace(markets, f"for_each: {{base: [BTC, ETH]}}\nmarkets:\n{one}\n")
+    for base in ("btc", "eth"):
+        alike = alike.replace(f"m: {base}", f"m: p_{base}").replace(f"{base}: ", f"p_{base}: ")
+    found = checked(tmp_path, alike)
+    assert found.plan is not None, [d.message for d in found.findings.items]
+    assert [found.plan.rules[f"{p}_up"].legs[0].market for p in "be"] == ["p_btc", "p_eth"]

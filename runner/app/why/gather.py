@@ -58,10 +58,10 @@ def gather(
     )
 
 
-def keep(engine: Engine, journal: Keeps, *, whole: bool) -> None:
+def keep(engine: Engine, journal: Keeps, paths: Paths | None = None, *, whole: bool) -> None:
     """Keep every rule's story in the journal; without `whole` its decisions stay out."""
     for rule in engine.desk.rules.runs:
-        story = gather(engine, rule, decisions=whole)
+        story = gather(engine, rule, paths, decisions=whole)
         journal.save(KEY + rule, msgspec.json.encode(story), engine.desk.wall)
 
 
