@@ -19,7 +19,6 @@ from runner.app.why.shape import Decision
 from runner.engine.commands import Command
 from runner.engine.core import Engine
 from runner.engine.events import Event
-from runner.lang import tree
 from runner.lang.display import show
 from runner.lang.functions import FIELDS
 
@@ -130,15 +129,9 @@ def _of_stream(engine: Engine, name: str) -> Look:
 
 def _of_signal(engine: Engine, name: str) -> Look:
     expr = engine.plan.signals[name]
-    streams = [engine.streams[key] for key in tree.streams_of(expr)]
-    seen: list[Any] = []
     last: list[Any] = [object()]
 
     def look() -> list[Row]:
-        now = [(stream.seq, stream.state) for stream in streams]
-        if now == seen:
-            return []
-        seen[:] = now
         value = engine.desk.program.signal(name, engine.desk.now)
         if value == last[0]:
             return []
@@ -168,6 +161,9 @@ def _of_rule(engine: Engine, host: Host, name: str) -> Look:
 
 
 def _said(source: Any) -> dict[str, Any]:
+    """Return what a source says: an event is over when this is asked, so what it said."""
+    if source.event:
+        return {field: source.last.get(field) for field in source.cells}
     return {field: cell.value for field, cell in source.cells.items()}
 
 

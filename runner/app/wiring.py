@@ -19,6 +19,7 @@ from runner.lang import tree
 from runner.lang.tree import Call, Expr
 from runner.spec.plan import Plan
 from runner.spec.rule_plan import DeedPlan, RulePlan
+from runner.spec.source_plan import LlmPlan
 
 
 class Kind(StrEnum):
@@ -59,7 +60,7 @@ _DOT: Final = {
 
 def edges(plan: Plan) -> list[Edge]:
     """Return who feeds whom, each once, sorted."""
-    found: set[Edge] = set()
+    found = set(_told(plan))
     for name, expr in plan.signals.items():
         found |= {(node, Node(name, Kind.SIGNAL)) for node in _reads(plan, expr)}
     for name, rule in plan.rules.items():
@@ -112,6 +113,15 @@ def svg(plan: Plan) -> str:
     if done.returncode:
         raise WorldError(f"{program} did not draw: {done.stderr.strip()}")
     return done.stdout
+
+
+def _told(plan: Plan) -> Iterator[Edge]:
+    """Yield what language models are told of."""
+    for source in plan.sources.values():
+        if isinstance(source.options, LlmPlan):
+            for name in source.options.about:
+                kind = Kind.SIGNAL if name in plan.signals else Kind.SOURCE
+                yield Node(name, kind), Node(source.name, Kind.SOURCE)
 
 
 def _exprs(rule: RulePlan) -> Iterator[Expr]:

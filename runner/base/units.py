@@ -34,6 +34,17 @@ def format_duration(ns: int) -> str:
     return f"{sign}{ns / 1_000_000_000:g}s"
 
 
+def format_age(ns: int) -> str:
+    """Write how long ago something was, rounded down to what is read: 412ms, 20.4s, 12m, 330d."""
+    ns = max(0, ns)
+    if ns < DURATIONS["s"]:
+        return format_duration(ns // DURATIONS["ms"] * DURATIONS["ms"])
+    if ns < 100 * DURATIONS["s"]:
+        return f"{ns // 100_000_000 / 10:g}s"
+    unit = "m" if ns < 100 * DURATIONS["m"] else "h" if ns < 2 * DURATIONS["d"] else "d"
+    return f"{ns // DURATIONS[unit]}{unit}"
+
+
 def format_ratio(value: float) -> str:
     """Write a ratio as a reader of spreads does: in bps below 1 %, else in per cent."""
     if math.isnan(value):

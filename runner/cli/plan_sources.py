@@ -9,7 +9,9 @@ from runner.spec.plan import Plan
 from runner.spec.rule_plan import RulePlan
 from runner.spec.source_plan import (
     HmacPlan,
+    LlmBudget,
     LlmPlan,
+    LlmPrice,
     RestPlan,
     SchedulePlan,
     SourcePlan,
@@ -55,6 +57,9 @@ def _source(source: SourcePlan) -> str:
     parts = [f"{source.name}: {_way(source)}"]
     kind = "an event" if source.event else "a state"
     parts.append(f"{kind}, old after {format_duration(source.max_age_ns)}")
+    if source.target is not None:
+        words = ", ".join(f"{word} {n:g}" for word, n in source.target.positions.items())
+        parts.append(f"the position it wants: {words}")
     if source.late is not None:
         parts.append(f"some still end trades until {format_duration(source.late.max_age_ns)}")
     if source.dedupe is not None:
@@ -78,10 +83,24 @@ def _way(source: SourcePlan) -> str:
             return f"{url.split('?')[0]} every {format_duration(every)}"
         case TelegramPlan(chats=chats):
             return f"Telegram, chats {', '.join(chats)}"
-        case LlmPlan(model=model, about=about):
-            return f"model {model}, told of {', '.join(about)}"
+        case LlmPlan(model=model, about=about, budget=budget, price=price):
+            told = f"model {model}, told of {', '.join(about)}"
+            return told + (f", {_budget(budget, price)}" if budget is not None else "")
         case SchedulePlan():
             return _calendar(source.options)
+
+
+def _budget(budget: LlmBudget, price: LlmPrice | None) -> str:
+    most = [
+        f"{n:g} {what}"
+        for n, what in (
+            (budget.calls, "questions"),
+            (budget.tokens, "tokens"),
+            (budget.money, price.currency if price is not None else "of money"),
+        )
+        if n is not None
+    ]
+    return f"at most {' and '.join(most)} in {format_duration(budget.per_ns)}"
 
 
 def _calendar(plan: SchedulePlan) -> str:

@@ -16,7 +16,15 @@ from runner.exchanges.registry import market_codec
 from runner.market.instruments import Kind
 from runner.spec.market_plan import ExchangePlan, MarketPlan, Network
 from runner.spec.plan import Plan
-from runner.spec.rule_plan import ClosePlan, Deed, DeedPlan, QuotePlan, RulePlan, excludes
+from runner.spec.rule_plan import (
+    ClosePlan,
+    Deed,
+    DeedPlan,
+    OrderPlan,
+    QuotePlan,
+    RulePlan,
+    excludes,
+)
 
 _WIDTH = 110
 _COLUMN = 12
@@ -135,6 +143,12 @@ def _rule(plan: Plan, rule: RulePlan) -> str:
         parts += _resting(rule, rule.trade.close)
         if rule.trade.stop_loss is not None:
             parts.append("its stop is watched here: it needs this process")
+    if rule.order is not None:
+        if rule.order.key:
+            parts.append(f"once for each key {rule.order.key}")
+        parts.append(f"{'left alone' if rule.order.keep else 'closed'} by halts and flatten")
+    if rule.once:
+        parts.append("once, then it is done")
     if rule.cooldown_ns:
         parts.append(f"rests {format_duration(rule.cooldown_ns)}")
     others = [r.name for r in plan.rules.values() if excludes(rule, r)]
@@ -222,7 +236,7 @@ def _costs(plan: Plan) -> Iterator[str]:
             rests = posts and i == 0
             closing = (rate.maker if rests else rate.taker) if rule.trade is not None else 0.0
             fees[leg.market] = fees.get(leg.market, 0.0) + opening + closing
-            collars += leg.order.collar or 0.0
+            collars += _collar(leg.order)
             if rests:
                 given_up += rate.taker - rate.maker
             elif rule.trade is not None:
@@ -230,11 +244,17 @@ def _costs(plan: Plan) -> Iterator[str]:
         detail = " + ".join(f"{format_ratio(v)} {n}" for n, v in fees.items())
         total = format_ratio(sum(fees.values()))
         trip = "round trip" if rule.trade is not None else "one order"
-        more = f"collars may take {format_ratio(collars)} more"
+        more = f"collars may take {format_ratio(collars)} more" if collars else ""
         if posts and rule.trade is not None:
             more += f"; an exit that takes after all costs {format_ratio(given_up)} more in fees"
             more += f", and up to its collar of {format_ratio(rule.trade.close.collar)}"
-        yield f"{rule.name}: {trip} {detail} = {total}; {more}"
+        yield f"{rule.name}: {trip} {detail} = {total}; {more}".rstrip("; ")
+
+
+def _collar(order: OrderPlan) -> float:
+    """Return how far past the touch an order may go, in the end."""
+    given_up = order.give_up.then if order.give_up is not None else None
+    return max(order.collar or 0.0, 0.0 if given_up is None else given_up.collar or 0.0)
 
 
 def _death(plan: Plan) -> Iterator[str]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from runner.base.units import format_duration
+from runner.base.units import format_age, format_duration
 from runner.engine.codes import Refusal, Why
 from runner.engine.commands import Topic
 from runner.engine.events import Pulse, Signal, SignalValue
@@ -59,8 +59,8 @@ class SourceStream:
     """A source as rules see it; it has what the engine reads of any stream."""
 
     __slots__ = (
-        "alive_at", "cells", "down", "event", "exchange", "heartbeat", "key", "lag", "market",
-        "max_age", "plan", "said", "seq", "state", "t", "ts", "watched_until",
+        "alive_at", "cells", "down", "event", "exchange", "heartbeat", "key", "lag", "last",
+        "market", "max_age", "plan", "said", "seq", "state", "t", "ts", "watched_until",
     )  # fmt: skip
 
     def __init__(self, plan: SourcePlan) -> None:
@@ -73,6 +73,8 @@ class SourceStream:
         self.cells = {name: FieldCell(each) for name, each in plan.fields.items()}
         self.said: dict[str, SignalValue] = {}
         """the fields of the last message of a state"""
+        self.last: Mapping[str, SignalValue] = {}
+        """those of the last message of any kind, for who looks on"""
         self.lag = self.ts = self.seq = 0
         self.t = LONG_AGO
         """when the last message was sent, on our monotonic clock"""
@@ -186,11 +188,11 @@ class Sources:
             return known, False
         age = signal.wall - signal.sent_at
         if age < -FUTURE:
-            text = f"{plan.name} {signal.id} was sent {format_duration(-age)} from now"
+            text = f"{plan.name} {signal.id} was sent {format_age(-age)} from now"
             return Refusal(Why.FUTURE, text), False
         if age <= self._tried_for(plan):
             return None, False
-        text = f"{plan.name} {signal.id} {format_duration(age)} / {_shown_age(plan)}"
+        text = f"{plan.name} {signal.id} {format_age(age)} / {_shown_age(plan)}"
         if plan.late is not None and age <= plan.late.max_age_ns and self._late(stream, signal):
             return None, True
         return Refusal(Why.LATE, text), False
@@ -220,6 +222,7 @@ class Sources:
         ends = base + (longest if longest and self._late(stream, signal) else plan.max_age_ns)
         pending = Pending(plan.name, signal.id, values, base, base + plan.max_age_ns, ends)
         stream.t = base
+        stream.last = values
         if not plan.event:
             stream.said = values
         stream.settle(desk.now)
@@ -324,7 +327,7 @@ class Sources:
     def _repeated(self, plan: SourcePlan, signal: Signal) -> Refusal | None:
         seen = self._seen[plan.name].get(signal.id) if signal.id else None
         if seen is not None and signal.wall - seen <= _remembered(plan):
-            ago = format_duration(max(0, signal.wall - seen))
+            ago = format_age(signal.wall - seen)
             return Refusal(Why.DUPLICATE, f"{plan.name} {signal.id} was accepted {ago} ago")
         sent = self._sent_at.get(plan.name, 0)
         if plan.type is SourceType.SCHEDULE and signal.sent_at <= sent:

@@ -242,7 +242,7 @@ class Traces:
 
     def _changed(self, rule: str, state: str, first: Block) -> None:
         """Something else stands first in a rule's way, as a look found."""
-        moment = self._moment(rule, first.text, None, state, state, None)
+        moment = self._moment(rule, first.text or first.key, None, state, state, None)
         self._keep(moment, first.key)
 
     def _moment(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from runner.base.units import format_duration
+from runner.base.units import format_age
 from runner.lang import tree, treewalk
 from runner.lang.api import Lack, LackKind, Test, Value
 from runner.lang.codegen import Generator
@@ -262,6 +262,6 @@ def _since(stream: Any, now: int) -> str:
     """Say for how long a stream is stale, and of a source what its host says of it."""
     since = ""
     if str(stream.state) == "stale":
-        since = format_duration(max(0, stream.age(now)) // 1_000_000 * 1_000_000)
+        since = format_age(stream.age(now))
     silenced = stream.down if isinstance(stream.down, str) else ""
     return f"{since} ({silenced})".lstrip() if silenced else since

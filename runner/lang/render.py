@@ -25,9 +25,10 @@ FORMAT = "1.0"
 
 _SECRET = re.compile(
     r"(?i)((?<![\w.])(?:[a-z_]*(?:api|private|access)_?key|key|[a-z_]*secret|passphrase|password)"
-    r"['\"]?\s*:\s*)([^\s{},\[\]*]+)"
+    r"['\"]?\s*:\s*)(?!['\"]?[\w-]*\{(?:rule|month|week|day|hour)\})([^\s{},\[\]*]+)"
 )
-"""a value beside a key that names a secret: the file may not have been read far enough to know"""
+"""a value beside a key that names a secret: the file may not have been read far enough to know.
+The `key` of an order is none: it holds `{rule}` or a time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,7 +250,9 @@ class _Shape:
         entry.value.bad = True
         message = f"`{_cut(entry.key.text)}` cannot be a name here"
         notes = (_rule_of_names(pattern),)
-        self._add("E0203", message, entry.key.mark, "", path, notes=notes)
+        small = entry.key.text.lower()
+        label = f"did you mean `{_cut(small)}`?" if re.search(pattern, small) else ""
+        self._add("E0203", message, entry.key.mark, label, path, notes=notes)
         return False
 
     def _unknown(self, entry: Entry, known: Dict[str, Any], path: str) -> None:

@@ -265,6 +265,8 @@ class Reader:
         per = self._ctx.duration(at, "per", path)
         if per is None:
             return None
+        if not any(key in at for key in ("calls", "tokens", "money")):
+            self._fault("`budget` limits nothing: it needs `calls`, `tokens` or `money`", "budget")
         return LlmBudget(per, integer(at, "calls"), integer(at, "tokens"), _number(at, "money"))
 
     def _price(self) -> LlmPrice | None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,6 +21,7 @@ from runner.app.taps import MOST_WAITING, Tap
 from runner.base.clock import SystemClock
 from runner.cli.top_text import screen
 from runner.engine.events import Top
+from tests.engine import sourcelab
 
 GOLDEN = Path(__file__).parent / "golden" / "top.txt"
 WALL = 1_760_000_000_000_000_000
@@ -183,3 +184,17 @@ def test_the_screen_of_top_is_this() -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.write_text(found)
     assert found == GOLDEN.read_text()
+
+
+def test_an_event_is_told_with_what_it_said_and_a_signal_of_cells_when_they_move() -> None:
+    text = sourcelab.SIGNAL.replace("rules:", "signals: {load: position.btc.qty}\nrules:")
+    s = sourcelab.listening(text)
+    said, load = (Tap(cast(Host, None), s.engine, name)._look for name in ("voc", "load"))
+    assert [row["value"] for row in load()] == [0] and load() == [] and said() == []
+    sourcelab.voc(s, "a1", "long")
+    (row,) = said()
+    assert row["values"]["action"] == "long" and row["values"]["stop"] == 59_400.0
+    assert row["values"]["target"] is None
+    s.run(100 * MS)
+    (row,) = load()
+    assert row["value"] > 0 and row["shown"].endswith("BTC")

@@ -32,6 +32,10 @@ def test_the_drawing_is_this(name: str) -> None:
     assert found == golden.read_text()
 
 
+def test_what_a_model_is_told_of_leads_to_it() -> None:
+    assert ("headlines", "news") in {(a.name, b.name) for a, b in wiring.edges(plan("sentiment"))}
+
+
 def test_everything_a_rule_reads_leads_to_it() -> None:
     """Walking back from each rule reaches all streams of its `when` and `until`."""
     for name in ("arb", "pairs", "maker", "carry", "signal"):

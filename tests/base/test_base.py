@@ -20,7 +20,7 @@ from runner.base.errors import UsageError
 from runner.base.ids import CLIENT_ID_LENGTH, base36, client_id, new_run_id, owner_prefix
 from runner.base.rng import seeded
 from runner.base.secret import Secret, redact
-from runner.base.units import format_duration, format_ratio, plain
+from runner.base.units import format_age, format_duration, format_ratio, plain
 
 
 def test_a_virtual_clock_moves_only_forward() -> None:
@@ -84,6 +84,17 @@ def test_the_same_seed_gives_the_same_numbers_in_another_process() -> None:
 )
 def test_durations_read_as_written(ns: int, text: str) -> None:
     assert format_duration(ns) == text
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (-5, "0s"), (412_300_000, "412ms"), (20_396_000_000, "20.3s"), (90_000_000_000, "90s"),
+        (725_000_000_000, "12m"), (90_000_000_000_000, "25h"), (28_538_500_000_000_000, "330d"),
+    ],
+)  # fmt: skip
+def test_ages_are_no_finer_than_anyone_reads_them(ns: int, text: str) -> None:
+    assert format_age(ns) == text
 
 
 def test_ratios_and_decimals_read_as_the_field_writes_them() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from runner.cli.plan_text import as_text
 from runner.spec import load
+from tests.engine.test_sources import TARGET
 from tests.spec.test_resting import TAKES, swung
 
 
@@ -43,3 +44,25 @@ def test_a_quote_is_told_with_its_ends_and_what_its_fills_cost() -> None:
     assert "make: a fill 2bps btc, a round trip of the inventory 4bps" in said
     assert "what is closed at once pays 5.5bps and up to its collar" in said
     assert "unmatched" not in said, "one market has nothing to match"
+
+
+def shipped(name: str, text: str = "") -> str:
+    path = Path(__file__).parents[2] / "strategies" / f"{name}.yaml"
+    plan = load(path.read_text().replace(*text.split("=>")) if text else path, environ={}).plan
+    assert plan is not None
+    return " ".join(as_text(plan).split())
+
+
+def test_an_order_is_told_with_its_key_and_what_it_may_cost_when_it_is_given_up() -> None:
+    said = shipped("dca")
+    assert "then buy btc; once for each key {rule}-{week}; left alone by halts and flatten" in said
+    assert "one order 10bps btc = 10bps; collars may take 10bps more" in said
+
+
+def test_what_a_model_may_cost_and_what_a_target_asks_for_is_said() -> None:
+    said = shipped("sentiment", "{calls: 300, per=>{calls: 300, tokens: 9000, per")
+    assert "told of headlines, at most 300 questions and 9000 tokens in 1d;" in said
+    found = load(TARGET, environ={})
+    assert found.plan is not None, [d.message for d in found.findings.items]
+    said = " ".join(as_text(found.plan).split())
+    assert "the position it wants: long 1, short -1, flat 0" in said

@@ -135,6 +135,13 @@ def test_a_value_beside_a_secret_key_is_masked_even_when_the_file_could_not_be_r
     assert "hunter2" not in shown and "{env: K}" in shown
 
 
+def test_the_key_of_an_order_is_no_secret_and_is_shown() -> None:
+    text = '  key: "{rule}-{fortnight}", other: {key: "weekly-{week}"}, key: hunter2'
+    shown = render.as_text(file(text, Diagnostic("E0203", "no field", Mark(1, 8, 28))))
+    assert '"{rule}-{fortnight}"' in shown and '"weekly-{week}"' in shown
+    assert "hunter2" not in shown
+
+
 def test_a_very_long_line_is_cut_around_the_mark() -> None:
     line = "x" * 500_000 + "HERE" + "y" * 500_000
     found = Diagnostic("E0201", "m", Mark(1, 500_001, 500_005))
