@@ -64,7 +64,9 @@ OWN: dict[str, dict[str, Mutation]] = {
         "a failed leg is undone": sub(r"repair: cheaper", "repair: unwind"),
     },
     "carry": {
-        "the guard sleeps": sub(r"margin_used > 50%", "margin_used > 74%"),
+        "the guard sleeps": sub(r"50% < account", "74% < account"),
+        "the alarm sleeps": sub(r"margin_used > 75%", "margin_used > 95%"),
+        "the guard takes the alarm's turn": sub(r"margin_used <= 75%", "margin_used <= 95%"),
         "paid once is enough": sub(r"(pays:.*default: )2,", r"\g<1>1.5,"),
         "the basis does not matter": sub(r" and basis > -5bps", ""),
         "the next payment does not matter": sub(r" and p.funding.next_in > params.early", ""),
