@@ -23,7 +23,7 @@ import msgspec
 from runner.base.clock import Clock
 from runner.base.secret import redact
 from runner.engine.commands import Command, Notify, RunState, Trace
-from runner.engine.events import Event, Feed, Ready, SocketState
+from runner.engine.events import Event, Feed, Readiness, Ready, SocketState
 from runner.engine.rule import RuleState
 
 
@@ -67,6 +67,8 @@ class RunLog:
         self._clock = clock
         self._threshold = threshold
         self._out = out
+        self._ready: dict[str, tuple[Readiness, str]] = {}
+        """what was noted last of each exchange: each reading of an account tells it again"""
         self._fd: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def tell(self, level: Level, source: str, text: str) -> None:
@@ -104,7 +106,11 @@ class RunLog:
         if isinstance(event, Feed) and event.state is not SocketState.RESYNC:
             why = f": {event.reason}" if event.reason else ""
             self.tell(Level.INFO, event.exchange, f"socket {event.socket} {event.state}{why}")
-        elif isinstance(event, Ready):
+        elif isinstance(event, Ready) and self._ready.get(event.exchange) != (
+            event.state,
+            event.reason,
+        ):
+            self._ready[event.exchange] = (event.state, event.reason)
             why = f": {event.reason}" if event.reason else ""
             self.tell(Level.INFO, event.exchange, f"{event.state}{why}")
 

@@ -92,8 +92,9 @@ def value_of(plan: FieldPlan, message: object) -> SignalValue:
         raise Refused(Flaw.ABSENT, f"`{plan.name}` is absent")
     value = _typed(plan, raw)
     if not fits(plan, value):
-        flaw = Flaw.NOT_A_WORD if plan.kind is FieldKind.ENUM else Flaw.OUT_OF_RANGE
-        raise Refused(flaw, f"`{plan.name}` is not one of its values")
+        if plan.kind is FieldKind.ENUM:
+            raise Refused(Flaw.NOT_A_WORD, f"`{plan.name}` is not one of its values")
+        raise Refused(Flaw.OUT_OF_RANGE, f"`{plan.name}` is out of its range")
     return value
 
 

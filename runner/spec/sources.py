@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import inf
 
+from runner.base.units import format_duration
 from runner.lang import types
 from runner.lang.check import CONDITION
 from runner.lang.diagnostics import Mark
@@ -22,6 +23,7 @@ from runner.spec.source_plan import (
     FieldKind,
     FieldPlan,
     LatePlan,
+    LlmPlan,
     Options,
     SentAt,
     SourcePlan,
@@ -179,6 +181,8 @@ class _Rest:
             max_age = SCHEDULE_AGE
         if options is None or max_age is None:
             return None
+        if isinstance(options, LlmPlan):
+            self._renewed(options, max_age)
         plan = SourcePlan(
             draft.name,
             draft.type,
@@ -195,6 +199,20 @@ class _Rest:
             line=draft.key.line,
         )
         return plan if rate is None else _with_rate(plan, rate)
+
+    def _renewed(self, options: LlmPlan, max_age: int) -> None:
+        """Refuse a model that may not be asked again before its answer is old."""
+        for key, span, longest in (
+            ("refresh", options.refresh_ns or 0, max_age - 1),
+            ("at_most_every", options.at_most_every_ns, max_age),
+        ):
+            if span <= longest:
+                continue
+            written = self._node.get(key)
+            at = self._node.key("max_age") if written is None else written.mark
+            said = format_duration(span) + ("" if written is not None else " (its default)")
+            message = f"`{key}` {said} is not before `max_age`: in between the answer is missing"
+            self._ctx.add("E0203", message, at, "", f"{self._path}.{key}")
 
     def _age(self, node: Mapping, key: str, path: str) -> int | None:
         found = self._ctx.duration(node, key, path)
@@ -243,7 +261,8 @@ class _Rest:
         limit = self._age(at, "max_age", path)
         if not draft.event:
             message = "`late` is for events; a state that is late is missing"
-            self._ctx.add("E0203", message, self._node.key("late"), "", path)
+            help = "a longer `max_age`, or `on_missing: flatten` in the rule that holds by it"
+            self._ctx.add("E0203", message, self._node.key("late"), "", path, help=(help,))
         if when is None or limit is None or is_broken(when):
             return None
         others = [f for f in find(when, Field) if f.key != draft.name]

@@ -53,10 +53,13 @@ def test_sockets_readiness_and_the_run_s_state_are_written_as_info(tmp_path: Pat
         Feed(exchange="bin", socket="trade", kind="trade", state=SocketState.DOWN, reason="reset")
     )
     log.event(Feed(exchange="bin", socket="", kind="public", state=SocketState.RESYNC))
-    log.event(Ready(exchange="bin", state=Readiness.READY))
+    for _ in range(3):  # each picture of an account tells it again
+        log.event(Ready(exchange="bin", state=Readiness.READY))
+    log.event(Ready(exchange="bin", state=Readiness.RECONCILING, reason="lost"))
     log.command(RunState(state="reducing", code="stop", text="stopping"), 1)
     assert [line["text"] for line in lines(log)] == [
-        "socket trade up", "socket trade down: reset", "ready", "the run is reducing: stopping",
+        "socket trade up", "socket trade down: reset", "ready", "reconciling: lost",
+        "the run is reducing: stopping",
     ]  # fmt: skip
     assert said == []
 

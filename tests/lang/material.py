@@ -79,6 +79,7 @@ class FakeStream:
         self.closed = 0
         self.next_at = self.interval = 0
         self.aged = 0
+        self.down = False
         self.depth = inf
         self.slope = 0.0
 

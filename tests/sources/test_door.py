@@ -120,3 +120,12 @@ def test_times_of_senders() -> None:
     for wrong in ("", "now", "nan", "1e99", "-5", "9" * 30):
         assert stamp_of(wrong) is None
     assert time_of(True, TimeFormat.UNIX) is None and time_of(None, TimeFormat.ISO) is None
+
+
+def test_a_refusal_says_whether_it_was_a_word_or_a_bound() -> None:
+    for body, words in (
+        (changed(signal="hold"), "`action` is not one of its values"),
+        (changed(confidence=7), "`confidence` is out of its range"),
+    ):
+        with pytest.raises(Refused, match=words):
+            read(PLAN, parse(body))

@@ -123,14 +123,22 @@ HOOK = "{type: webhook, listen: {port: 80, path: /x}, auth: {token: {env: T}}, m
 N = "fields: {n: {type: number}}, dedupe: {by: n, within: 1h}"
 
 
+MODEL = (
+    "{type: llm, base_url: 'http://127.0.0.1:1/v1', model: m, about: x, max_age: 1m,"
+    " prompt: p, answer: {n: {type: number}}"
+)
+
+
 @pytest.mark.parametrize(
     ("source", "code", "words"),
     [
         (HOOK + "fields: {n: {type: number}}}", "E0203", "lacks `dedupe`"),
         (HOOK + N + ", url: 'https://a'}", "E0201", "a `webhook` has no key `url`"),
         (HOOK + N + ", seq: m}", "E0204", "has no field `m`"),
-        ("{type: llm, base_url: 'http://127.0.0.1:1/v1', model: m, about: fast, max_age: 1m,"
-         " prompt: p, answer: {n: {type: number}}, budget: {per: 1d}}", "E0203", "limits nothing"),
+        (MODEL + ", refresh: 1m}", "E0203", "`refresh` 1m is not before `max_age`"),
+        (MODEL.replace("1m", "59s") + "}", "E0203", "`at_most_every` 1m (its default)"),
+        (HOOK + N + ", as: state, late: {when: x.n > 1, max_age: 5m}}", "E0203", "is for events"),
+        (MODEL + ", budget: {per: 1d}}", "E0203", "limits nothing"),
         (HOOK + "fields: {n: {type: number, optional: true}}, dedupe: {by: n, within: 1h}}",
          "E0203", "cannot be optional"),
         (HOOK + N + ", late: {when: btc.book.imbalance > 0.1, max_age: 5m}}",
