@@ -197,6 +197,7 @@ def open_folder(
             clock,
         )  # fmt: skip
         journal.checkpoint_in_background()
+        journal.write_ahead()
         directory = state.run(run_id)
         log = RunLog(directory.log, clock, threshold, to_standard_error)
         for text in mended:

@@ -6,10 +6,19 @@ sender takes (R-64, I-4). Everything else is appended to a list (`event`, `recor
 written by the host's `flush` within 20 ms. A row gets its number when it is given, so the file
 shows the order in which things happened.
 
+A run on sockets calls `write_ahead`. Then a commit is one record of the tail, a file beside the
+database (`tail`), and the next flush brings it into the database: an order waits a tenth as long.
+Rows are in one of three places, and `open` brings the second into the third:
+
+    given                 `_pending`, `_states`, `_once`: lost by a kill, and asked of the exchange
+    bound, in the tail    `_bound[:_ahead]`: survives a kill
+    in the database
+
 When a write fails, nothing is lost and nothing is half written: the transaction is rolled back, the
 buffer stays in memory, `fault` is set and JournalError is raised. Entries are then not sent. A
 group that only closes or repairs is still released (trading.md, section 6: exits go on, kept in
-memory); its intents join the buffer and reach the file with the next write that succeeds.
+memory, and in the tail where that can be written); its intents join the buffer and reach the
+database with the next write that succeeds. A tail that cannot be written is not used again.
 """
 
 from __future__ import annotations
@@ -18,7 +27,8 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -28,12 +38,12 @@ from runner.base.clock import Clock
 from runner.base.crash import crash_point
 from runner.base.secret import redact
 from runner.engine.commands import Intent, Purpose
-from runner.engine.events import Done, Event, Fill, Found, OrderEvent, Reconciled, Reject
+from runner.engine.events import Event
 from runner.engine.proof import Approved, Journaled, _journaled
 from runner.store.checkpoint import Checkpointer
 from runner.store.past import UNREADABLE, Past, read_past
+from runner.store.rows import AGAIN, INTENTS, SQL, Put, Record, Rows, Scalar, Statement, intent_row
 from runner.store.schema import (
-    INTENT_ROW,
     DuplicateIntent,
     Durability,
     JournalError,
@@ -41,34 +51,10 @@ from runner.store.schema import (
     journal_error,
     settle,
 )
+from runner.store.tail import Tail, left_in, put_aside
 
-Scalar = str | int | float | bool | None
-Row = tuple[object, ...]
-Statement = tuple[str, Row]
-
-_GUARD: Final = f"INSERT INTO intents VALUES ({','.join('?' * 23)},NULL,?,?,?)"
-"""of a stop or a target: what it waits for comes last"""
-_EVENT: Final = "INSERT INTO events VALUES (?,?,?,?,?,?,?)"
-_ENDED: Final = "UPDATE intents SET ended=? WHERE cid=? AND ended IS NULL"
-_FILL: Final = (
-    "INSERT INTO fills VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (cid, trade_id) DO UPDATE "
-    "SET fee=excluded.fee, fee_asset=excluded.fee_asset, maker=excluded.maker WHERE fee IS NULL"
-)
-_ONCE: Final = "INSERT OR IGNORE INTO once VALUES (?,?,?)"
-_STATE: Final = (
-    "INSERT INTO state VALUES (?,?,?,?,?) ON CONFLICT (key) DO UPDATE SET run=excluded.run, "
-    "seq=excluded.seq, wall=excluded.wall, value=excluded.value"
-)
-_RUN: Final = "INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,NULL,NULL,NULL)"
-_RUN_ENDED: Final = "UPDATE runs SET ended=?, exit_code=?, reason=? WHERE run=?"
-
-ENDING_RECORDS: Final = frozenset({"done", "reject", "never_arrived"})
-"""Records whose `cid` is known to be terminal, besides the events Done, Reject and Found."""
-_TERMINAL_STATUS: Final = frozenset({"filled", "canceled", "expired", "rejected"})
 _BUSY_S: Final = 0.25
 _WRITE_ERRORS: Final = (sqlite3.Error, OverflowError, UnicodeEncodeError)
-
-_encode = msgspec.json.Encoder().encode
 
 
 class RunHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,35 +70,6 @@ class RunHeader(msgspec.Struct, frozen=True, kw_only=True):
     """the strategy's text with parameters, redacted when written"""
 
 
-class _Record(msgspec.Struct, frozen=True):
-    kind: str
-    cid: str
-    t: int
-    wall: int
-    fields: Mapping[str, Scalar]
-
-
-class _Tags(dict[type[Event], str]):
-    """The name of each kind of event, looked up once."""
-
-    def __missing__(self, kind: type[Event]) -> str:
-        self[kind] = tag = str(kind.__struct_config__.tag)
-        return tag
-
-
-_TAGS: Final = _Tags()
-
-
-@dataclass(slots=True)
-class _Rows:
-    """Rows of one transaction, by statement."""
-
-    kept: list[Statement] = field(default_factory=list)
-    events: list[Row] = field(default_factory=list)
-    fills: list[Row] = field(default_factory=list)
-    ended: list[Row] = field(default_factory=list)
-
-
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S, cached_statements=64)
 
@@ -121,23 +78,40 @@ class Journal:
     """The open journal of one strategy. Not thread-safe; made by `Journal.open`."""
 
     __slots__ = (
+        "_ahead",
+        "_bound",
         "_checkpointer",
+        "_claimed",
         "_db",
+        "_durability",
+        "_group",
         "_once",
         "_pending",
         "_run",
         "_seq",
         "_states",
+        "_tail",
         "before_write",
         "fault",
         "path",
     )
 
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, path: Path, durability: Durability = Durability.NORMAL
+    ) -> None:
         self._db = db
+        self._durability = durability
         self.path = path
         self._run = ""
-        self._pending: list[tuple[int, Event | Intent | _Record]] = []
+        self._pending: list[tuple[int, Event | Record]] = []
+        self._bound: list[Statement] = []
+        """rows that the database has not got, in their order; the tail has the first `_ahead`"""
+        self._ahead = 0
+        self._tail: Tail | None = None
+        self._group = 0
+        """the highest group of this run that was committed"""
+        self._claimed: set[str] = set()
+        """once-keys that the database has not got"""
         self._states: dict[str, tuple[int, int, bytes]] = {}
         self._once: dict[str, int] = {}
         self._checkpointer: Checkpointer | None = None
@@ -175,7 +149,9 @@ class Journal:
             db.execute(f"PRAGMA synchronous={durability.upper()}")
             db.execute("PRAGMA wal_autocheckpoint=0")
             settle(db, path)
-            return cls(db, path)
+            journal = cls(db, path, durability)
+            journal._catch_up()
+            return journal
         except _WRITE_ERRORS as error:
             db.close()
             raise journal_error(path, "opening", error) from error
@@ -202,13 +178,17 @@ class Journal:
         versions = json.dumps(dict(header.versions), sort_keys=True)
         row = (header.run, clock.wall(), header.mode, header.strategy, header.sha)
         rest = (header.limits_sha, versions, redact(header.config))
-        self._write([(_RUN, row + rest)])
+        self._write([(Put.RUN, row + rest)])
         self._run = header.run
+
+    def write_ahead(self) -> None:
+        """Commit by the tail from now on; after `begin_run`. JournalError without a disk for it."""
+        self._tail = Tail(self.path, self._run, self._durability)
 
     def end_run(self, code: int, reason: str, clock: Clock) -> None:
         """Write all that is buffered, and how the run ended."""
         self.before_write()
-        self._write([(_RUN_ENDED, (clock.wall(), code, redact(reason), self._run))])
+        self._write([(Put.RUN_ENDED, (clock.wall(), code, redact(reason), self._run))])
 
     def commit(self, approved: Sequence[Approved]) -> list[Journaled]:
         """Commit the intents of a group with all that is buffered, then release them.
@@ -218,16 +198,8 @@ class Journal:
         """
         crash_point("before_intent")
         intents = [each.intent for each in approved]
-        rows = [self._statement(self._seq + 1 + i, intent) for i, intent in enumerate(intents)]
-        try:
-            self._write(rows)
-            self._seq += len(rows)
-        except DuplicateIntent:
-            raise
-        except JournalError:
-            if any(each.purpose is Purpose.ENTRY or each.revision for each in intents):
-                raise
-            self._keep(intents)
+        if not self._in_tail(intents):
+            self._in_database(intents)
         crash_point("after_intent")
         return [_journaled(each) for each in approved]
 
@@ -237,7 +209,7 @@ class Journal:
 
     def record(self, kind: str, fields: Mapping[str, Scalar], t: int, wall: int) -> None:
         """Buffer a row of any other kind; a field `cid` links it to its order."""
-        self._append(_Record(kind, str(fields.get("cid") or ""), t, wall, dict(fields)))
+        self._append(Record(kind, str(fields.get("cid") or ""), t, wall, dict(fields)))
 
     def save(self, key: str, value: bytes, wall: int) -> None:
         """Buffer a value (JSON) to be found again after a restart; the last one of a key counts."""
@@ -248,7 +220,7 @@ class Journal:
 
         It reaches the file with the next write, hence before any order that depends on it.
         """
-        if key in self._once:
+        if key in self._claimed:
             return False
         try:
             found = self._db.execute("SELECT 1 FROM once WHERE key=?", (key,)).fetchone()
@@ -257,6 +229,7 @@ class Journal:
         if found is not None:
             return False
         self._once[key] = wall
+        self._claimed.add(key)
         return True
 
     def rest(self, quiet: bool) -> None:
@@ -266,17 +239,19 @@ class Journal:
 
     @property
     def pending(self) -> int:
-        """Rows given and not yet written."""
-        return len(self._pending) + len(self._states) + len(self._once)
+        """Rows that the database has not got yet."""
+        return len(self._bound) + len(self._pending) + len(self._states) + len(self._once)
 
     def flush(self) -> None:
         """Write all that is buffered in one transaction; JournalError keeps it buffered."""
         self.before_write()
-        if self._pending or self._states or self._once:
+        if self.pending:
             self._write([])
 
     def past(self) -> Past:
-        """Read back what a restart needs (open intents, fills, states)."""
+        """Read back what a restart needs (open intents, states), as far as it is written."""
+        if self._ahead:
+            self._write([])
         try:
             return read_past(self._db)
         except UNREADABLE as error:
@@ -289,27 +264,86 @@ class Journal:
         finally:
             if self._checkpointer is not None:
                 self._checkpointer.stop()
+            if self._tail is not None:
+                self._tail.close(empty=not self.pending)
             self._db.close()
 
-    def _statement(self, seq: int, intent: Intent) -> Statement:
-        """Return the row of an intent; a change of an order is a row of its events."""
-        if not intent.revision:
-            row = self._intent_row(seq, intent)
-            if not intent.trigger_ticks:
-                return INTENT_ROW, row
-            waits = (intent.trigger._value_, intent.trigger_ticks, intent.trigger_text)
-            return _GUARD, row + waits
-        data = _encode(intent).decode()
-        return _EVENT, (seq, self._run, intent.t, intent.wall, "amend", intent.cid, data)
+    def _catch_up(self) -> None:
+        """Bring into the database what a kill left in the tail."""
+        run, records = left_in(self.path)
+        if not self._db.execute("SELECT 1 FROM runs WHERE run=?", (run,)).fetchone():
+            if records:
+                put_aside(self.path, run)
+            return
+        for seq, rows in records:
+            if seq > self._seq:
+                self._bound += [(AGAIN.get(put, put), row) for put, row in rows]
+        if self._bound:
+            self._write([])
+            self._seq = self._last_seq()
 
-    def _keep(self, intents: list[Intent]) -> None:
-        """Hold the intents of exits in memory while the file cannot be written."""
-        kept = {thing.cid for _, thing in self._pending if isinstance(thing, Intent)}
+    def _in_tail(self, intents: Sequence[Intent]) -> bool:
+        """Commit a group by the tail; False when the database has to do it.
+
+        That is so without a tail or room in it, after a failure, and where a client id may have
+        been used before: the database's key knows. Within a run ids differ as their groups do.
+        """
+        if self._tail is None or self.fault is not None or not self._newer(intents):
+            return False
+        self._bind()
+        start, run = self._seq + 1, self._run
+        rows = [intent_row(start + i, run, intent) for i, intent in enumerate(intents)]
+        if not self._to_tail(start + len(rows) - 1, [*self._bound[self._ahead :], *rows]):
+            return False
+        self._bound += rows
+        self._ahead = len(self._bound)
+        self._seq += len(rows)
+        self._group = max(self._group, intents[0].group)
+        return True
+
+    def _newer(self, intents: Sequence[Intent]) -> bool:
+        """Whether no id of a group can have been journaled; a change of an order brings no id."""
+        if len(intents) > 1 and len({each.cid for each in intents}) < len(intents):
+            return False
+        return all(each.revision or each.group > self._group for each in intents)
+
+    def _to_tail(self, seq: int, rows: Sequence[Statement]) -> bool:
+        """Append to the tail, and give it up when that fails."""
+        assert self._tail is not None
+        try:
+            return self._tail.append(seq, rows)
+        except (JournalError, *_WRITE_ERRORS):
+            self._tail.close(empty=False)
+            self._tail = None
+            return False
+
+    def _in_database(self, intents: Sequence[Intent]) -> None:
+        """Commit a group in a transaction; exits are kept in memory when it fails."""
+        start, run = self._seq + 1, self._run
+        rows = [intent_row(start + i, run, intent) for i, intent in enumerate(intents)]
+        try:
+            self._write(rows)
+            self._seq += len(rows)
+            self._group = max(self._group, *(each.group for each in intents))
+        except DuplicateIntent:
+            raise
+        except JournalError:
+            if any(each.purpose is Purpose.ENTRY or each.revision for each in intents):
+                raise
+            self._keep(intents)
+
+    def _keep(self, intents: Sequence[Intent]) -> None:
+        """Hold the intents of exits in memory, and in the tail, while there is no database."""
+        kept = {row[0] for put, row in self._bound if put in INTENTS}
         for intent in intents:
             if intent.cid in kept or self._known(intent.cid):
                 raise DuplicateIntent(f"{self.path}: {intent.cid} was used before", self.path)
         for intent in intents:
-            self._append(intent)
+            self._seq += 1
+            put, row = intent_row(self._seq, self._run, intent)
+            self._bound.append((AGAIN[put], row))
+        if self._tail is not None and self._to_tail(self._seq, self._bound[self._ahead :]):
+            self._ahead = len(self._bound)
 
     def _known(self, cid: str) -> bool:
         try:
@@ -319,7 +353,7 @@ class Journal:
             return False
         return row is not None
 
-    def _append(self, thing: Event | Intent | _Record) -> None:
+    def _append(self, thing: Event | Record) -> None:
         self._seq += 1
         self._pending.append((self._seq, thing))
 
@@ -330,51 +364,58 @@ class Journal:
         ).fetchone()
         return int(last)
 
-    def _write(self, last: list[Statement]) -> None:
-        """Write the buffer and then `last` in one transaction; all of it or nothing."""
-        execute = self._db.execute
-        fills = False
-        try:
-            execute("BEGIN IMMEDIATE")
-            if self._pending:
-                fills = self._write_pending()
-            for key, wall in self._once.items():
-                execute(_ONCE, (key, self._run, wall))
+    def _bind(self) -> None:
+        """Make rows of all that was given."""
+        if self._pending:
+            rows = Rows(self._run)
+            for seq, thing in self._pending:
+                rows.add(seq, thing)
+            self._pending.clear()
+            self._bound += rows.events
+            self._bound += rows.fills
+            self._bound += rows.ended
+        if self._once:
+            self._bound += [(Put.ONCE, (key, self._run, t)) for key, t in self._once.items()]
+            self._once.clear()
+        if self._states:
+            run = self._run
             for key, (seq, wall, value) in self._states.items():
-                execute(_STATE, (key, self._run, seq, wall, value))
-            for statement, row in last:
-                execute(statement, row)
+                self._bound.append((Put.STATE, (key, run, seq, wall, value)))
+            self._states.clear()
+
+    def _write(self, last: list[Statement]) -> None:
+        """Bring all rows and then `last` into the database in one transaction, or none of them."""
+        self._bind()
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            fills = self._put([*self._bound, *last])
             if fills:
                 crash_point("before_fill_journaled")
-            execute("COMMIT")
+            self._db.execute("COMMIT")
         except _WRITE_ERRORS as error:
             self._roll_back()
             mapped = journal_error(self.path, "writing", error)
             if not isinstance(error, sqlite3.IntegrityError):
                 self.fault = mapped
             raise mapped from error
-        self._pending.clear()
-        self._once.clear()
-        self._states.clear()
+        self._bound.clear()
+        self._ahead = 0
+        self._claimed.clear()
         self.fault = None
+        if self._tail is not None:
+            self._tail.restart()
         if fills:
             crash_point("after_fill_journaled")
 
-    def _write_pending(self) -> bool:
-        """Write the buffered rows, table by table; return whether fills were among them."""
-        rows = _Rows()
-        for seq, thing in self._pending:
-            self._bind(seq, thing, rows)
-        many = self._db.executemany
-        for statement, row in rows.kept:
-            self._db.execute(statement.replace("INSERT", "INSERT OR IGNORE"), row)
-        many(_EVENT, rows.events)
-        if rows.fills:
-            crash_point("mid_fill_batch")
-            many(_FILL, rows.fills)
-        if rows.ended:
-            many(_ENDED, rows.ended)
-        return bool(rows.fills)
+    def _put(self, rows: Sequence[Statement]) -> bool:
+        """Execute statements in their order; return whether fills were among them."""
+        fills = False
+        for put, same in groupby(rows, key=itemgetter(0)):
+            if put == Put.FILL:
+                fills = True
+                crash_point("mid_fill_batch")
+            self._db.executemany(SQL[put], [row for _, row in same])
+        return fills
 
     def _roll_back(self) -> None:
         try:
@@ -384,54 +425,3 @@ class Journal:
             # SQLite has rolled back by itself after a full disk or an I/O error; the next write
             # begins anew and reports what is still wrong.
             return
-
-    def _intent_row(self, seq: int, i: Intent) -> tuple[object, ...]:
-        # `_value_`, because `value` is a property in Python and this row is on the way of an order
-        return (
-            i.cid, seq, self._run, i.rule, i.group, i.leg, i.attempt, i.purpose._value_,
-            i.exchange, i.market, i.symbol, i.side._value_, i.type._value_, i.tif._value_,
-            i.lots, i.ticks, i.qty_text, i.price_text, i.reduce_only, i.window_ns, i.t, i.wall,
-            _encode(i.refs).decode(),
-        )  # fmt: skip
-
-    def _bind(self, seq: int, thing: Event | Intent | _Record, rows: _Rows) -> None:
-        if isinstance(thing, _Record):
-            data = _text(thing.fields)
-            rows.events.append((seq, self._run, thing.t, thing.wall, thing.kind, thing.cid, data))
-            if thing.cid and thing.kind in ENDING_RECORDS:
-                rows.ended.append((seq, thing.cid))
-            return
-        if isinstance(thing, Intent):
-            rows.kept.append(self._statement(seq, thing))
-            return
-        cid = thing.cid if isinstance(thing, OrderEvent) else ""
-        kind = _TAGS[type(thing)]
-        rows.events.append((seq, self._run, thing.t, thing.wall, kind, cid, _text(thing)))
-        for fill in _fills_in(thing):
-            rows.fills.append(self._fill_row(seq, fill))
-        if _ends(thing):
-            rows.ended.append((seq, cid))
-
-    def _fill_row(self, seq: int, f: Fill) -> tuple[object, ...]:
-        head = (f.cid, f.trade_id, seq, self._run, f.lots, f.price, f.fee, f.fee_asset)
-        return (*head, f.maker, f.ts, f.source, f.t, f.wall)
-
-
-def _fills_in(event: Event) -> Sequence[Fill]:
-    if isinstance(event, Fill):
-        return (event,)
-    return event.fills if isinstance(event, Reconciled) else ()
-
-
-def _ends(event: Event) -> bool:
-    if isinstance(event, Found):
-        return event.order is not None and event.order.status in _TERMINAL_STATUS
-    return isinstance(event, Done | Reject)
-
-
-def _text(value: object) -> str:
-    """Encode a row's payload, redacted; what cannot be encoded is kept as its repr."""
-    try:
-        return redact(_encode(value).decode())
-    except (TypeError, ValueError):
-        return redact(_encode({"unencodable": ascii(value)}).decode())

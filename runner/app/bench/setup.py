@@ -118,6 +118,7 @@ def scratch_journal(clock: SystemClock, plan: Plan, run_id: str) -> Iterator[Jou
         )
         journal.begin_run(header, clock)
         journal.checkpoint_in_background()
+        journal.write_ahead()
         try:
             yield journal
         finally:
