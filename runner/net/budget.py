@@ -75,12 +75,12 @@ def cost_of(
 class _Window:
     """The use of one rule. Times are the exchange's wall clock in ns."""
 
-    __slots__ = ("_guard", "_log", "_start", "limit", "rule", "used")
+    __slots__ = ("_guard", "_log", "_shares", "_start", "limit", "rule", "used")
 
     def __init__(self, rule: BudgetRule, guard: int) -> None:
         self.rule = rule
-        self.limit = rule.limit
         self.used = 0
+        self.allow(rule.limit)
         self._guard = min(guard, rule.window_ns // 4)
         self._log: deque[tuple[int, int]] = deque()
         self._start = -1
@@ -97,13 +97,14 @@ class _Window:
             self._start = start
             self._forget(start - self._guard)
 
-    def share(self, priority: Priority) -> int:
-        """Return how much a priority may fill: never less than 1."""
-        return max(1, math.floor(self.limit * SHARES[priority] + 1e-9))
+    def allow(self, limit: int) -> None:
+        """Set the limit; each priority may fill a share of it, and never less than 1."""
+        self.limit = limit
+        self._shares = [max(1, math.floor(limit * SHARES[each] + 1e-9)) for each in Priority]
 
     def wait(self, cost: int, priority: Priority, now: int) -> int:
         """Return how long (ns) until `cost` fits; 0: now."""
-        room = self.share(priority) - self.used - cost
+        room = self._shares[priority] - self.used - cost
         if room >= 0:
             return 0
         if not self.rule.rolling:
@@ -183,7 +184,7 @@ class RateBudget:
                 continue
             window.turn(now)
             if limit > 0:
-                window.limit = limit
+                window.allow(limit)
             if used > window.used:
                 window.add(used - window.used, now)
 

@@ -1,10 +1,11 @@
 """The journal's tail: rows that are committed and have not reached the database yet.
 
 Theory of operation. An order waits until its intent is written, and a transaction of a database
-costs many times what one write to a file does. So a commit appends its rows to this file, beside
-the database, as one record in one write; the next flush, some milliseconds later, brings them into
-the database, and the file is begun anew from its start. A kill leaves what the kernel was given:
-the next start first carries out what the file holds beyond the database's last row.
+costs many times what writing to a file does. So a commit appends its rows to this file, beside the
+database, as one record; the next flush, some milliseconds later, brings them into the database, and
+the file is begun anew from its start. A kill leaves what the kernel has: the next start first
+carries out what the file holds beyond the database's last row. What a power failure may take is as
+with the database: with durability `normal` the youngest rows, with `full` nothing.
 
 A record is its length, a checksum, the number of its last row and the rows. Records are read as
 long as they are whole and their numbers ascend: what follows is older, or was cut short. The head
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from mmap import mmap
 from pathlib import Path
 from struct import Struct
 from typing import Final
@@ -31,16 +33,19 @@ SIZE: Final = 256 * 1024
 _MAGIC: Final = b"runtail1"
 _HEAD: Final = Struct("<8s24s")
 _RECORD: Final = Struct("<IIQ")
-_NOTHING: Final = bytes(_RECORD.size)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[int, list[object]]]).decode
 
 
 class Tail:
-    """The open tail of one run; one writer, which also owns the database."""
+    """The open tail of one run; one writer, which also owns the database.
 
-    __slots__ = ("_at", "_fd", "_path", "_sync")
+    The file is mapped: a record is copied into the kernel's pages without a call. It is filled with
+    zeros first, so that all of it has its place on the disk and no copy can fail.
+    """
+
+    __slots__ = ("_at", "_fd", "_map", "_path", "_sync")
 
     def __init__(self, journal: Path, run: str, durability: Durability) -> None:
         """Begin the tail of a run; what an earlier one left must be in the database by now.
@@ -54,9 +59,11 @@ class Tail:
         try:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             os.fchmod(self._fd, 0o600)
-            # zeros, not a hole: a record that fits has its place on the disk
-            self._write(bytes(SIZE), 0)
-            self._write(_HEAD.pack(_MAGIC, run.encode()), 0)
+            if os.pwrite(self._fd, bytes(SIZE), 0) != SIZE:
+                text = f"{self._path}: written in part only: is the disk full?"
+                raise JournalError(text, self._path)
+            self._map = mmap(self._fd, SIZE)
+            self._map[: _HEAD.size] = _HEAD.pack(_MAGIC, run.encode())
         except OSError as error:
             self._shut()
             raise self._failed(error) from error
@@ -67,20 +74,20 @@ class Tail:
     def append(self, seq: int, rows: Sequence[Statement]) -> bool:
         """Write rows as one record; False when there is no room. `seq`: the last row's number.
 
-        JournalError when the file cannot be written; OverflowError and UnicodeEncodeError for
-        values that no row can hold. Nothing counts as written then.
+        JournalError when the disk does not take it (`full`); OverflowError and UnicodeEncodeError
+        for values that no row can hold. Nothing counts as written then.
         """
         body = _encode(rows)
-        size = _RECORD.size + len(body)
-        if self._at + size > SIZE:
+        end = self._at + _RECORD.size + len(body)
+        if end > SIZE:
             return False
-        try:
-            self._write(_RECORD.pack(len(body), _sum(seq, body), seq) + body, self._at)
-            if self._sync:
+        self._map[self._at : end] = _RECORD.pack(len(body), _sum(seq, body), seq) + body
+        if self._sync:
+            try:
                 os.fdatasync(self._fd)
-        except OSError as error:
-            raise self._failed(error) from error
-        self._at += size
+            except OSError as error:
+                raise self._failed(error) from error
+        self._at = end
         return True
 
     def restart(self) -> None:
@@ -90,16 +97,9 @@ class Tail:
     def close(self, empty: bool) -> None:
         """Close the file; `empty`: all is in the database, nothing needs to be found here."""
         if empty:
-            try:
-                self._write(_NOTHING, _HEAD.size)
-            except (OSError, JournalError):
-                # what it still shows is in the database, which the next start sees by its numbers
-                empty = False
+            self._map[_HEAD.size : _HEAD.size + _RECORD.size] = bytes(_RECORD.size)
+        self._map.close()
         self._shut()
-
-    def _write(self, data: bytes, at: int) -> None:
-        if os.pwrite(self._fd, data, at) != len(data):
-            raise JournalError(f"{self._path}: written in part only: is the disk full?", self._path)
 
     def _failed(self, error: OSError) -> JournalError:
         return JournalError(f"{self._path}: {error.strerror}", self._path)
@@ -163,4 +163,4 @@ def _records(raw: bytes) -> Iterator[tuple[int, list[Statement]]]:
 
 
 def _sum(seq: int, body: bytes) -> int:
-    return crc32(body, seq & 0xFFFFFFFF)
+    return crc32(body, (seq ^ seq >> 32) & 0xFFFFFFFF)

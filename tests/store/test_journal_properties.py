@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -64,14 +66,27 @@ def on_file(path: Path) -> list[str]:
     return [cid for _, cid in rows]
 
 
+def after_a_kill(path: Path) -> list[str]:
+    """Return what a start would find if the process were killed now."""
+    with TemporaryDirectory() as folder:
+        for part in path.parent.glob("journal.db*"):
+            shutil.copy(part, folder)
+        copy = Path(folder) / path.name
+        Journal.open(copy).close()
+        return on_file(copy)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
 @settings(max_examples=60, deadline=None)
-@given(STEPS)
+@given(steps=STEPS)
 def test_the_file_is_always_a_prefix_of_what_was_released(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[Step]
+    tmp_path_factory: pytest.TempPathFactory, ahead: bool, steps: list[Step]
 ) -> None:
     path = tmp_path_factory.mktemp("model") / "journal.db"
     journal = Journal.open(path, connect=failing)
     journal.begin_run(header(), clock())
+    if ahead:
+        journal.write_ahead()
     db = journal._db
     assert isinstance(db, Failing)
     happened: list[str] = []
@@ -84,7 +99,7 @@ def test_the_file_is_always_a_prefix_of_what_was_released(
             assert step in ("entry", "flush"), "exits and events never wait for the disk"
         if step == "save":
             saved = str(number).encode()
-        found = on_file(path)
+        found = after_a_kill(path) if ahead else on_file(path)
         assert found == happened[: len(found)]
         if step == "entry" and happened[-1:] == [intent(number, 1).cid]:
             assert found == happened, "an entry is released only when all is on file"
@@ -110,6 +125,8 @@ rng = seeded("kill", run)
 journal = Journal.open(path)
 journal.begin_run(header(run), clock())
 journal.checkpoint_in_background(Checkpointer(path, every_s=0.001))
+if sys.argv[3:]:
+    journal.write_ahead()
 group = 0
 while True:
     group += 1
@@ -122,7 +139,7 @@ while True:
 """
 
 
-def kill_campaign(folder: Path, kills: int) -> None:
+def kill_campaign(folder: Path, kills: int, *ahead: str) -> None:
     """Kill the same journal's writer again and again; nothing released may ever be missing."""
     path = folder / "journal.db"
     rng = seeded("campaign")
@@ -131,7 +148,7 @@ def kill_campaign(folder: Path, kills: int) -> None:
     for kill in range(kills):
         run = f"{kill:010d}"
         with subprocess.Popen(
-            [sys.executable, "-c", RANDOM_KILL, str(path), run],
+            [sys.executable, "-c", RANDOM_KILL, str(path), run, *ahead],
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
@@ -151,10 +168,17 @@ def kill_campaign(folder: Path, kills: int) -> None:
     assert len(found) - len(released) <= 2 * kills, "more than the last group of a run is unsaid"
 
 
-def test_twenty_kills_of_one_journal_forget_nothing(tmp_path: Path) -> None:
-    kill_campaign(tmp_path, 20)
+WAYS = pytest.mark.parametrize("ahead", [(), ("ahead",)], ids=["database", "tail"])
+
+
+@WAYS
+def test_ten_kills_of_one_journal_forget_nothing(tmp_path: Path, ahead: tuple[str, ...]) -> None:
+    kill_campaign(tmp_path, 10, *ahead)
 
 
 @pytest.mark.campaign
-def test_three_hundred_kills_of_one_journal_forget_nothing(tmp_path: Path) -> None:
-    kill_campaign(tmp_path, 300)
+@WAYS
+def test_three_hundred_kills_of_one_journal_forget_nothing(
+    tmp_path: Path, ahead: tuple[str, ...]
+) -> None:
+    kill_campaign(tmp_path, 300, *ahead)
