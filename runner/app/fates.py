@@ -12,6 +12,7 @@ from runner.engine.saved import Saved
 from runner.spec.plan import Plan
 from runner.spec.rule_plan import Care
 from runner.store.past import UNREADABLE, read_only, read_past
+from runner.store.settled import settle_tail
 from runner.store.state_dir import StateDir
 
 
@@ -37,9 +38,11 @@ def left_behind(root: Path, name: str) -> Saved | None:
 
     None when there is nothing, or it cannot be read: opening it will say why.
     """
-    path = StateDir.at(root, name, paper=False).journal
+    state = StateDir.at(root, name, paper=False)
+    path = state.journal
     if not path.exists():
         return None
+    settle_tail(state)
     try:
         db = read_only(path)
         try:

@@ -14,6 +14,7 @@ from runner.app.why.text import lines_of, text
 from runner.base.errors import UsageError
 from runner.cli.operate import Found, find
 from runner.cli.spans import at_least, span
+from runner.store.settled import settle_tail
 from runner.store.state_dir import PAPER, StateDir
 
 
@@ -52,6 +53,7 @@ def _live(found: Found, rule: str | None, since_ns: int | None, last: int) -> li
 def _past(
     place: StateDir, rule: str | None, since_ns: int | None, last: int
 ) -> list[dict[str, Any]]:
+    settle_tail(place)
     about, stories = read_stories(place.journal, place.name.removesuffix(PAPER))
     if rule is not None and rule not in stories:
         raise UsageError(f"no rule is named {rule!r}; there are {', '.join(stories)}")

@@ -16,9 +16,12 @@ from runner.engine.commands import Purpose
 from runner.engine.events import Ack, Done, End
 from runner.store import tail as tails
 from runner.store.journal import Journal
+from runner.store.lock import Lock
 from runner.store.past import read_fills, read_intents, read_only
 from runner.store.repair import repair
 from runner.store.schema import DuplicateIntent, Durability, JournalError
+from runner.store.settled import settle_tail
+from runner.store.state_dir import StateDir
 from runner.store.tail import left_in, path_of
 from tests.store.orders import RUN, approved, clock, header, intent
 from tests.store.test_journal import RUN_2, Failing, failing, fill
@@ -268,6 +271,22 @@ def test_a_disk_without_room_for_it_is_said(
     journal.commit(approved(intent(1)))
     assert len(legs(journal.path)) == 1
     journal.close()
+
+
+def test_a_reader_of_a_killed_run_brings_its_tail_in_unless_somebody_holds_it(
+    tmp_path: Path,
+) -> None:
+    journal = opened(tmp_path / "journal.db")
+    everything(journal)
+    path = killed(journal, tmp_path / "arb")
+    journal.close()
+    state = StateDir.at(tmp_path, "arb", paper=False)
+    assert state.journal == path
+    with Lock(state.lock, "strategy arb"):
+        settle_tail(state)
+        assert legs(path) == []
+    settle_tail(state)
+    assert legs(path) == [(1, 0), (1, 1), (2, 0)]
 
 
 def test_the_tail_is_private(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 picows, msgspec, a bytes template, a prepared HMAC. It does the same visible work as ours: parses
 the frame, compares, names and prices the order, commits the same row of the same table (with a
 journal), signs and sends the same message. It knows no freshness, no limits, no rates, no states
-and no second market, and it does not write down what its trade is for a restart: ours commits that
-as a second row in the same transaction. It fires on each heavy top. It is measured, never traded
-with.
+and no second market, and it does not write down what its trade is for a restart, as ours does in a
+second row. It commits in the table itself, where ours commits to the journal's tail. It fires on
+each heavy top. It is measured, never traded with.
 """
 
 from __future__ import annotations
