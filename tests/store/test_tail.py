@@ -56,7 +56,7 @@ def everything(journal: Journal) -> None:
     journal.record("denial", {"code": "stale"}, t=1, wall=1)
     journal.event(fill(intent(1).cid, "t1"))
     journal.event(Done(cid=intent(1).cid, end=End.FILLED, filled_lots=7))
-    journal.save("rule.gap", b"active", wall=1)
+    journal.save("rule.gap", b'"active"', wall=1)
     assert journal.claim("signal-7", wall=1)
     journal.commit(approved(intent(2)))
 
@@ -86,7 +86,7 @@ def test_a_start_after_a_kill_finds_all_of_it_once(tmp_path: Path) -> None:
         again = Journal.open(path)
         past = again.past()
         assert [(row.intent.group, row.intent.leg) for row in past.open] == [(1, 1), (2, 0)]
-        assert past.states["rule.gap"].value == b"active" and past.last_seq == 6
+        assert past.states["rule.gap"].value == b'"active"' and past.last_seq == 6
         assert [f.fill.trade_id for f in read_fills(again._db)] == ["t1"]
         assert again._db.execute("SELECT count(*) FROM events").fetchone() == (3,)
         assert not again.claim("signal-7", wall=9)
@@ -171,7 +171,7 @@ def test_a_full_tail_and_a_record_too_long_go_to_the_database(
         in_database.append(len(legs(journal.path)))
     assert in_database[0] == 0 and in_database[-1] >= 10
     assert set(in_database) < set(range(1, 20)) | {0}, "group after group, all at once"
-    journal.save("big", b"x" * 3_000, wall=1)
+    journal.save("big", b'"' + b"x" * 3_000 + b'"', wall=1)
     journal.commit(approved(intent(20)))
     assert len(legs(journal.path)) == 20
     journal.close()
