@@ -74,8 +74,12 @@ class Fault:
 
 @dataclass(slots=True)
 class Faults:
-    """All active faults of a simulator; `on_add` sees each new one (for faults at once)."""
+    """All active faults of a simulator; `on_add` sees each new one (for faults at once).
 
+    `exchanges` are the names a fault may have; empty: any.
+    """
+
+    exchanges: tuple[str, ...] = ()
     active: dict[str, Fault] = field(default_factory=dict)
     on_add: list[Callable[[Fault], None]] = field(default_factory=list)
     on_remove: list[Callable[[Fault], None]] = field(default_factory=list)
@@ -85,6 +89,9 @@ class Faults:
         """Activate a fault; returns its id. Raises UnknownFault."""
         if spec.name not in NAMES:
             raise UnknownFault(f"no fault {spec.name!r}; there are {', '.join(NAMES)}")
+        if self.exchanges and spec.exchange not in (None, *self.exchanges):
+            known = ", ".join(self.exchanges)
+            raise UnknownFault(f"no exchange {spec.exchange!r} here; there are {known}")
         self._made += 1
         key = f"f{self._made}"
         fault = Fault(spec, seeded("sim-fault", spec.seed, self._made))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from runner.base.clock import NS_PER_MS, Clock
@@ -63,7 +63,7 @@ class Simulation:
         self,
         clock: Clock,
         seed: int = 7,
-        exchanges: Iterable[str] = EXCHANGES,
+        exchanges: Sequence[str] = EXCHANGES,
         dislocations: bool = True,
         terms: Terms = STANDARD,
     ) -> None:
@@ -71,7 +71,7 @@ class Simulation:
         self.seed = seed
         self.skew_ms = 0
         self._clock = clock
-        self.faults = Faults()
+        self.faults = Faults(tuple(exchanges))
         self.market = Market(seed, self.now_ms() // 1000, dislocations)
         self.exchanges: dict[str, Exchange] = {name: self._make(name) for name in exchanges}
         self.urls: dict[str, dict[str, str]] = {}

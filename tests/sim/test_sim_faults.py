@@ -24,6 +24,8 @@ CREATE = "/v5/order/create"
 def test_an_unknown_fault_is_refused_by_name() -> None:
     with pytest.raises(UnknownFault, match="earthquake"):
         Faults().add(FaultSpec(name="earthquake"))
+    with pytest.raises(UnknownFault, match="there are binance_usdm"):
+        Faults(("binance_usdm",)).add(FaultSpec(name="stall", exchange="binance"))
 
 
 def test_after_count_and_probability_decide_which_matches_are_hit() -> None:
