@@ -74,6 +74,8 @@ class World:
         self._different_since: dict[str, int] = {}
         self._externals: dict[tuple[str, str, str, str], None] = {}
         """what others did and was booked, in its order"""
+        self._strangers: set[str] = set()
+        """markets of which it was told that others trade there"""
         desk.orders.doubted = lambda order: orderflow.silent(desk, order)
 
     # -- exchanges
@@ -330,6 +332,16 @@ class World:
             external = desk.ledgers.external
             external[event.market] = external.get(event.market, 0) + event.lots
             desk.rules.touch_run()
+            self._tell_stranger(event)
+
+    def _tell_stranger(self, event: External) -> None:
+        """Tell, once per market, that others trade on the account what we trade."""
+        if event.market in self._strangers:
+            return
+        self._strangers.add(event.market)
+        done = "bought" if event.lots > 0 else "sold"
+        text = f"somebody else {done} {abs(event.lots)} lots of {event.market} on the account"
+        self.desk.tell("warn", f"{text}; more of that is not told in this run", Topic.ACCOUNT)
 
     def _shrink(self, event: External) -> None:
         """Take what the exchange took out of the ledgers that held it; partners follow (R-79)."""

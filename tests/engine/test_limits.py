@@ -264,9 +264,13 @@ def test_a_manual_trade_is_booked_as_external_and_disturbs_nothing() -> None:
     s = holding()
     s.exchanges["binance"].positions["BTCUSDT"] = -3
     s.push(External(exchange="binance", what="fill", market="bin", lots=5, price=60_300.0))
+    s.push(External(exchange="binance", what="fill", market="bin", lots=-1, price=60_300.0))
+    s.push(External(exchange="binance", what="fill", market="bin", lots=1, price=60_300.0))
     s.run(30 * SECOND)
     assert states(s) == []
     assert s.lots("bin") == -8
+    told = [n.text for n in s.commands(Notify) if "somebody else" in n.text]
+    assert len(told) == 1 and "bought 5 lots of bin" in told[0], "once, not each time"
 
 
 @pytest.mark.parametrize("what", ["adl", "liquidation", "settlement"])
