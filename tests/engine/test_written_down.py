@@ -1,0 +1,232 @@
+"""What changes money or state outside an order's life stands in the rows, and over a restart."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import msgspec
+import pytest
+
+from runner.engine.commands import Cancel, Purpose, Query
+from runner.engine.events import External, Operator, Reject, Unknown
+from runner.engine.limits import DAY, Mode
+from runner.engine.positions import told
+from runner.engine.scenario import WALL, Fate, Scenario
+from runner.engine.timers import MS, SECOND
+from runner.market.instruments import Side
+from tests.engine.stage import (
+    PAIR,
+    R1,
+    Knobs,
+    arb_plan,
+    btc,
+    narrow,
+    rule,
+    stage,
+    usdt,
+    widen,
+)
+from tests.engine.test_gate import intent
+from tests.engine.test_limits import holding, states
+from tests.engine.test_restart import journal, reborn
+
+
+def run_row(s: Scenario) -> Any:
+    return msgspec.json.decode(journal(s).run)
+
+
+def test_funding_is_in_the_row_at_once() -> None:
+    s = holding()
+    s.push(External(exchange="binance", what="funding", market="bin", amount=-0.5, asset="USDT"))
+    s.run(1)
+    row = msgspec.json.decode(journal(s).rules[R1])
+    assert {x["market"]: x["funding"] for x in row["ledgers"]} == {"bin": -0.5, "byb": 0.0}
+
+
+def test_what_others_did_to_a_position_is_known_after_a_restart() -> None:
+    s = holding()
+    narrow(s)
+    s.exchanges["binance"].positions["BTCUSDT"] = -3
+    s.push(External(exchange="binance", what="fill", market="bin", lots=5, price=60_300.0))
+    s.run(1)
+    assert run_row(s)["external"] == {"bin": 5}
+    new = reborn(s)
+    new.run(30 * SECOND)
+    assert states(new) == [] and new.lots("bin") == -8
+
+
+def test_more_than_the_ledgers_hold_is_taken_from_others() -> None:
+    s = holding()
+    s.exchanges["binance"].positions["BTCUSDT"] = -12
+    s.push(External(exchange="binance", what="fill", market="bin", lots=-4, price=60_300.0))
+    s.run(2 * SECOND)
+    s.exchanges["binance"].positions["BTCUSDT"] = -1
+    s.push(External(exchange="binance", what="adl", market="bin", lots=11, price=60_300.0))
+    s.run(1)
+    assert s.lots("bin") == 0
+    assert run_row(s)["external"] == {"bin": -1}
+    s.run(30 * SECOND)
+    assert (s.lots("byb"), s.truth("byb")) == (0, 0), "the partner follows"
+    assert states(s) == [] and s.engine.world.differences == {}
+
+
+def test_an_older_word_on_a_position_says_nothing_after_the_exchange_took_a_part() -> None:
+    s = holding()
+    s.run(20 * SECOND)
+    assert told(s.engine.desk, "bin") == -8
+    s.push(External(exchange="binance", what="adl", market="bin", lots=5, price=60_300.0))
+    s.run(1)
+    assert told(s.engine.desk, "bin") is None
+    assert s.engine.desk.ledgers.expected("bin") == -3
+
+
+@pytest.mark.parametrize(("earned", "trips"), [(15.0, False), (-15.0, False), (15.0, True)])
+def test_the_days_beginning_stands_over_a_restart(earned: float, trips: bool) -> None:
+    """What the days before brought neither pays for a loss of today nor is one."""
+    wall = (WALL // DAY + 1) * DAY - 20 * SECOND
+    s = holding(amount=5, wall=wall)
+    s.push(External(exchange="binance", what="funding", market="bin", amount=15.0, asset="USDT"))
+    s.run(30 * SECOND)  # a new day
+    s.engine.desk.ledgers.of(R1, "byb").funding += earned - 15.0
+    s.engine.desk.limits.evaluate()
+    s.engine.desk.limits._begin_day()
+    s.push(Operator(command="resume", who="test"))
+    s.run(1)
+    start = s.engine.desk.limits.day_start
+    assert abs(start) > 5
+    new = reborn(s, pause=MS)
+    new.run(4 * SECOND)
+    limits = new.engine.desk.limits
+    assert limits.day_start == start and limits.day_loss == pytest.approx(0.0, abs=0.1)
+    if trips:
+        loss = External(exchange="binance", what="funding", market="bin", amount=-5.5, asset="USDT")
+        new.push(loss)
+    new.run(1 * SECOND)
+    assert limits.mode is (Mode.HALTED if trips else Mode.ACTIVE)
+
+
+def resting(ttl: int = 60 * SECOND) -> Scenario:
+    plan = arb_plan(
+        rule("one", (Side.BUY,), order_plan={"tif": "gtc", "ttl_ns": ttl}), max_net_position={}
+    )
+    s = stage(plan, Knobs(enter_at=-1.0, until={"one": lambda _now: False}), warm=False)
+    s.exchanges["binance"].fates["bin"] = deque([Fate.REST])
+    s.run(4 * SECOND)
+    assert [o.state for o in s.engine.desk.orders.open.values()] == ["open"]
+    return s
+
+
+def test_a_resting_entry_is_too_old_at_its_time_over_a_restart() -> None:
+    s = resting(ttl=20 * SECOND)
+    entered = s.sent[0].wall
+    new = reborn(s)
+    new.run(60 * SECOND)
+    (cancel,) = new.commands(Cancel)
+    (at,) = [t for t, c in new.log if c is cancel]
+    assert new.wall_at_zero + at == pytest.approx(entered + 20 * SECOND, abs=20 * MS)
+    assert new.engine.desk.orders.open == {}
+
+
+def test_a_halt_of_an_earlier_run_cancels_what_it_had_not_cancelled_yet() -> None:
+    s = resting()
+    saved = journal(s)
+    s.push(Operator(command="halt", who="me"))
+    s.run(1)
+    halted = msgspec.structs.replace(saved, run=journal(s).run)  # the rule's row came too late
+    new = reborn(s, halted)
+    new.run(3 * SECOND)
+    assert new.engine.desk.limits.mode is Mode.KEPT
+    assert [c.cid for c in new.commands(Cancel)][:1] == [s.sent[0].cid]
+
+
+def test_a_reject_of_an_order_that_is_known_to_stand_is_asked_about() -> None:
+    s = resting()
+    order = s.engine.desk.orders.all[s.sent[0].cid]
+    s.push(Reject(cid=s.sent[0].cid, outcome="rejected", code="1"))
+    s.run(300 * MS)
+    assert order.state == "open"
+    assert [q.cid for q in s.commands(Query)][:1] == [s.sent[0].cid]
+
+
+def test_resuming_lifts_no_cause_that_stands_by_itself() -> None:
+    s = holding()
+    s.run(2 * SECOND)
+    s.exchanges["binance"].positions["BTCUSDT"] = -5
+    s.exchanges["binance"].reconcile()
+    s.run(1 * SECOND)
+    assert s.engine.desk.limits.mode is Mode.REDUCING
+    s.push(Operator(command="resume", who="me"))
+    s.run(1)
+    assert s.engine.desk.limits.mode is Mode.REDUCING and s.engine.world.differences
+
+
+def test_more_than_five_orders_in_doubt_pause_the_run() -> None:
+    s = stage()
+    s.exchanges["binance"].answers = False
+    for n in range(6):
+        s.engine.desk.orders.add(intent(s, cid=f"c{n}"))
+        s.push(Unknown(cid=f"c{n}", why="timeout"))
+        s.run(1 * MS)
+        assert states(s) == ([("paused", "unknowns")] if n == 5 else [])
+
+
+@pytest.mark.parametrize("policy", ["keep", "halt", "flatten"])
+def test_legs_that_cannot_be_evened_go_the_way_the_file_says(policy: str) -> None:
+    one = rule(R1, PAIR, hedge={"on_failure": policy, "repair": "complete"})
+    s = stage(arb_plan(one, max_net_position={}))
+    s.exchanges["bybit"].fates["byb"] = deque([Fate.REJECTED] * 2)
+    s.exchanges["binance"].fates["bin"] = deque([Fate.FILLED] + [Fate.NOTHING] * 60)
+    widen(s)
+    s.run(3 * SECOND)
+    s.exchanges["binance"].fates["bin"].clear()
+    mode = s.engine.desk.limits.mode
+    if policy == "keep":
+        assert s.state(R1) == "active" and s.truth("bin") == -8
+        assert all(i.purpose is not Purpose.CLOSE for i in s.sent)
+        assert mode is Mode.ACTIVE
+        return
+    assert mode is (Mode.HALTED if policy == "halt" else Mode.ACTIVE)
+    s.run(5 * SECOND)
+    assert s.truth("bin") == s.lots("bin") == 0
+    assert any(i.purpose is Purpose.CLOSE for i in s.sent)
+
+
+def test_a_leg_that_is_shrunk_while_the_other_comes_in_is_not_bought_back() -> None:
+    s = stage(arb_plan(rule(R1, PAIR, hedge={"repair": "complete"})))
+    s.exchanges["bybit"].fates["byb"] = deque([Fate.LATE])
+    widen(s)
+    s.run(20 * MS)
+    assert s.state(R1) == "entering" and s.lots("bin") == -8
+    s.exchanges["binance"].positions["BTCUSDT"] = -5
+    s.push(External(exchange="binance", what="adl", market="bin", lots=3, price=60_300.0))
+    s.run(5 * SECOND)
+    assert (s.lots("bin"), s.lots("byb")) == (s.truth("bin"), s.truth("byb")) == (-5, 5)
+    assert [i.side for i in s.sent if i.market == "bin"] == [Side.SELL]
+
+
+def test_spot_is_never_sold_at_market_for_want_of_a_book() -> None:
+    from tests.engine.test_spot import R
+    from tests.engine.test_spot import holding as bought
+
+    s = bought()
+    s.run(15 * SECOND)
+    s.frozen.add("bin")
+    s.run(2 * SECOND)
+    count = len(s.sent)
+    s.push(Operator(command="flatten", rule=R, who="test"))
+    s.run(20 * SECOND)
+    assert s.sent[count:] == [] and s.state(R) == "leaving"
+    s.frozen.clear()
+    s.run(5 * SECOND)
+    assert s.lots("bin") == 0
+
+
+def test_a_limit_of_a_market_stands_before_the_general_one() -> None:
+    from runner.engine.codes import Why
+    from tests.engine.test_gate import judge, loose
+
+    wide = stage(loose(max_order=usdt(100), max_order_by_market={"bin": btc("0.008")}))
+    assert judge(wide, intent(wide)) is None
+    tight = stage(loose(max_order=usdt(10**6), max_order_by_market={"bin": btc("0.007")}))
+    assert judge(tight, intent(tight)) is Why.MAX_ORDER
