@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from runner.base.errors import ExchangeError, Rejected
 from runner.engine.events import (
     Account,
     Ack,
+    AmendReply,
     Balance,
     CancelReply,
     Done,
@@ -103,11 +105,32 @@ def test_binance_order_updates(part: dict[str, Any], events: list[Event]) -> Non
     ],
 )
 def test_trades_of_others_are_external_and_signed(cid: str, what: str) -> None:
-    part = {"c": cid, "S": "SELL", "x": "TRADE", "X": "FILLED", "l": "0.003", "L": "5", "t": 9}
-    (event,) = decoded(codec("binance_usdm"), order_update(**part)).events
-    assert isinstance(event, External)
-    assert (event.what, event.lots, event.price, event.market) == (what, -3, 5.0, "m")
+    for kind in ("TRADE", "CALCULATED"):
+        part = {"c": cid, "S": "SELL", "x": kind, "X": "FILLED", "l": "0.003", "L": "5", "t": 9}
+        (event,) = decoded(codec("binance_usdm"), order_update(**part)).events
+        assert isinstance(event, External)
+        assert (event.what, event.lots, event.price, event.market) == (what, -3, 5.0, "m")
     assert decoded(codec("binance_usdm"), order_update(c=cid)).events == []
+
+
+def test_a_fee_that_is_not_told_is_not_nothing() -> None:
+    part = {"x": "TRADE", "X": "PARTIALLY_FILLED", "l": "0.001", "z": "0.001", "L": "5", "t": 77}
+    for fee, want in (({}, None), ({"n": "0", "N": "USDT"}, 0.0)):
+        (fill,) = decoded(codec("binance_usdm"), order_update(**part, **fee)).events
+        assert isinstance(fill, Fill) and fill.fee == want
+    (paid,) = decoded(codec("bybit_linear"), bybit_execution(execFee="")).events
+    assert isinstance(paid, Fill) and paid.fee is None
+
+
+@pytest.mark.parametrize("code", [-2011, -2013])
+def test_a_change_of_an_order_that_is_gone_did_not_happen(code: int) -> None:
+    usdm = codec("binance_usdm", "websocket")
+    change = msgspec.structs.replace(intent(), revision=1)
+    usdm.amend(journaled(change), NOW, "m1")
+    answer = {"id": "m1", "status": 400, "error": {"code": code, "msg": "why"}}
+    ((_, _, (event,)),) = decoded(usdm, answer, "trade").replies
+    assert isinstance(event, AmendReply)
+    assert (event.ok, event.outcome) == (False, "rejected")
 
 
 def test_another_strategys_orders_are_external_when_the_prefix_is_told() -> None:
