@@ -4,7 +4,8 @@ Theory of operation. Nothing here changes anything at the exchange, so everythin
 again. A network error is never evidence (R-17): a question without a definitive answer tells
 nothing, and the engine asks again. Fills are told before the order whose end they explain. Fills
 are read from a minute before the last picture on, page after page, in steps of the seven days that
-exchanges answer for at most.
+exchanges answer for at most. With them comes what the exchange itself did (liquidation, ADL): a
+stream that was down did not tell it.
 
 A refused time stamp has the clock measured at once; a refusal for the rate closes the door.
 """
@@ -20,7 +21,15 @@ from runner.base.clock import NS_PER_MS, Clock
 from runner.base.crash import crash_point
 from runner.base.errors import ExchangeError, Rejected
 from runner.engine.commands import Query
-from runner.engine.events import Account, Event, Fill, Found, OrderView, Reconciled
+from runner.engine.events import (
+    Account,
+    Event,
+    External,
+    Fill,
+    Found,
+    OrderView,
+    Reconciled,
+)
 from runner.exchanges.api import HttpRequest, OrderCodec, Outcome
 from runner.net.budget import Priority
 from runner.net.http import HttpResponse
@@ -59,6 +68,10 @@ class AccountReader:
         self._sync = sync
         self._clock = clock
         self._symbols = tuple(symbols)
+        self._began_ms = 0
+        """exchange time of the first picture: what happened before is in its positions"""
+        self._forced: dict[tuple[str, str], External] = {}
+        """by market and id: what the exchange itself did, as the pages of fills show it"""
         self._tell = tell
         self._notice = notice
 
@@ -92,6 +105,8 @@ class AccountReader:
         self._note_beginning()
         codec = self._codec
         started, started_ms = self._clock.mono(), self._sync.now_ms()
+        self._began_ms = self._began_ms or started_ms
+        self._forced.clear()
         orders: list[OrderView] = []
         for step in range(len(codec.open_orders(started_ms))):
             orders += await self._open_orders(self._nth(step, codec.open_orders))
@@ -108,6 +123,7 @@ class AccountReader:
             fills=tuple(fills),
             account=account,
             started=started,
+            externals=tuple(self._forced.values()),
         )
 
     async def _open_orders(self, make: Make) -> list[OrderView]:
@@ -209,6 +225,9 @@ class AccountReader:
         self._notice(f"the orders of {symbol} are more than can be read; fills may have no name")
 
     def _page(self, body: bytes) -> tuple[bytes, list[Fill]]:
+        for forced in self._codec.parse_forced(body):
+            if forced.ts // NS_PER_MS >= self._began_ms > 0:
+                self._forced[forced.market, forced.id] = forced
         return body, self._codec.parse_fills(body)
 
     def _nth(self, step: int, requests: Callable[[int], Sequence[HttpRequest]]) -> Make:

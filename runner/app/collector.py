@@ -134,6 +134,7 @@ class Collector:
         self.notices: Counter[str] = Counter()
         self.notes: list[str] = []
         """what the figures leave out, found while running"""
+        self._externals: set[tuple[str, str, str, str]] = set()
         self.strangers = 0
         """fills of orders that this run did not send"""
         self.first: tuple[int, int] | None = None
@@ -295,9 +296,18 @@ class Collector:
         for fill in event.fills:
             if fill.cid in self.orders:
                 self._fill(fill)
+        for external in event.externals:
+            self._external(external)
 
     def _external(self, event: External) -> None:
-        """Share funding among the holders of a market, by what they hold; book what was taken."""
+        """Share funding among the holders of a market, by what they hold; book what was taken.
+
+        A stream and a picture tell the same: each is booked once.
+        """
+        key = (event.exchange, event.what, event.market, event.id)
+        if event.id and key in self._externals:
+            return
+        self._externals.add(key)
         if event.what in FORCED:
             self._taken(event)
         if event.what != "funding":

@@ -221,6 +221,8 @@ class Reconciled(Event, tag="reconciled", kw_only=True):
     account: Account | None
     started: int = 0
     """monotonic ns when the first query left: orders younger than this are not judged by it"""
+    externals: tuple[External, ...] = ()
+    """what the exchange itself did since the run began; what its stream told is among it"""
 
 
 FORCED: Final = frozenset({"liquidation", "adl", "settlement"})
@@ -238,6 +240,7 @@ class External(Event, tag="external", kw_only=True):
     amount: float = 0.0
     asset: str = ""
     id: str = ""
+    ts: int = 0
 
 
 class CancelReply(OrderEvent, tag="cancel_reply", kw_only=True):

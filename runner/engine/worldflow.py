@@ -169,10 +169,12 @@ class World:
         return "", 0.0
 
     def on_reconciled(self, event: Reconciled) -> None:
-        """Merge a whole picture of one exchange: fills, open orders, account, in this order."""
+        """Merge a whole picture of one exchange: fills, what it did, open orders, account."""
         desk = self.desk
         for fill in event.fills:
             orderflow.on_fill(desk, fill)
+        for external in event.externals:
+            self.on_external(external)
         # Those placed by hand may have no client id: none may hide another.
         shown = {view.cid or view.exchange_id: view for view in event.open_orders}
         self._open_orders(event.exchange, shown, event.started)

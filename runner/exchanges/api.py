@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from runner.base.secret import Secret
-from runner.engine.events import Account, Event, Fill, InstrumentFacts, OrderView
+from runner.engine.events import Account, Event, External, Fill, InstrumentFacts, OrderView
 from runner.engine.proof import Journaled
 from runner.market.instruments import Instrument
 
@@ -295,6 +295,13 @@ class OrderCodec(Protocol):
         ...
 
     def parse_fills(self, body: bytes) -> list[Fill]: ...
+    def parse_forced(self, body: bytes) -> list[External]:
+        """Return what of an answer to `fills` the exchange itself did: liquidation, ADL, funding.
+
+        Each with the id by which its stream tells it, and its exchange time.
+        """
+        ...
+
     def account(self, now_ms: int) -> list[HttpRequest]: ...
     def parse_account(self, bodies: Sequence[bytes], t: int, wall: int) -> Account: ...
     def fees(self, symbol: str, now_ms: int) -> HttpRequest | None: ...

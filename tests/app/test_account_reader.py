@@ -114,6 +114,36 @@ def test_more_than_a_page_of_open_orders_is_read_whole() -> None:
     assert [each.get("cursor") for each in asked[:3]] == [None, ["p:50"], ["p:100"]]
 
 
+def test_what_the_exchange_did_since_the_run_began_is_in_a_picture() -> None:
+    async def run() -> None:
+        lab = Lab(BYBIT)
+        began = lab.sync.now_ms()
+        row = {"symbol": "BTCUSDT", "orderId": "1", "side": "Buy", "execPrice": "1",
+               "execQty": "0.001", "execFee": "0.1"}  # fmt: skip
+        rows = [
+            row | {"execId": "old", "execType": "AdlTrade", "execTime": str(began - 1)},
+            row | {"execId": "adl", "execType": "AdlTrade", "execTime": str(began + 4_000)},
+            row | {"execId": "paid", "execType": "Funding", "execTime": str(began + 4_500)},
+            row | {"execId": "hand", "execType": "Trade", "execTime": str(began + 4_500)},
+        ]
+        shown: list[dict[str, str]] = rows[:1]
+        lab.http.says[TRADES[BYBIT]] = lambda _request: ok({"list": shown})
+        async with lab.running():
+            lab.link.reconcile()
+            await lab.until(lambda: bool(lab.all(Reconciled)))
+            assert lab.all(Reconciled)[0].externals == (), "its position shows it"
+            shown.extend(rows[1:])
+            for _ in range(2):
+                lab.clock.advance(5_000_000_000)
+                count = len(lab.all(Reconciled))
+                lab.link.reconcile()
+                await lab.until(lambda count=count: len(lab.all(Reconciled)) > count)  # type: ignore[misc]
+            told = [[(e.what, e.id) for e in p.externals] for p in lab.all(Reconciled)]
+            assert told[-1] == [("adl", "adl"), ("funding", "paid")] == told[-2]
+
+    asyncio.run(run())
+
+
 def test_reading_begins_a_minute_before_the_last_picture_and_a_failed_one_does_not_count() -> None:
     async def run() -> None:
         lab = Lab(BYBIT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from runner.engine.commands import Cancel, Notify, Purpose, Reconcile, Record, RunState
@@ -282,6 +283,30 @@ def test_a_leg_shrunk_by_the_exchange_is_matched_by_its_partner(what: str) -> No
     assert (s.lots("bin"), s.lots("byb")) == (-3, 3)
     assert s.truth("byb") == 3
     assert s.state(R1) == "active"
+
+
+@pytest.mark.parametrize("stream", ["before", "after", "never"])
+def test_what_a_stream_that_was_down_did_not_tell_is_in_the_picture_and_booked_once(
+    stream: str,
+) -> None:
+    s = holding()
+    s.run(5 * SECOND)
+    s.exchanges["binance"].positions["BTCUSDT"] = -3
+    adl = External(exchange="binance", what="adl", market="bin", lots=5, price=60_300.0, id="7")
+    paid = External(exchange="binance", what="funding", market="bin", amount=-0.5, id="8")
+    picture = s.exchanges["binance"].picture(s.t)
+    picture.externals = (adl, paid)
+    again = [msgspec.structs.replace(adl), msgspec.structs.replace(paid)]
+    for event in [*(again if stream == "before" else ()), picture]:
+        s.push(event)
+    s.run(1 * SECOND)
+    for event in again if stream == "after" else ():
+        s.push(event)
+    s.push(msgspec.structs.replace(picture))
+    s.run(20 * SECOND)
+    assert (s.lots("bin"), s.lots("byb")) == (s.truth("bin"), s.truth("byb")) == (-3, 3)
+    assert s.engine.desk.ledgers.of(R1, "bin").funding == -0.5
+    assert states(s) == [] and s.state(R1) == "active"
 
 
 def test_funding_is_booked_and_counts_in_the_day() -> None:

@@ -136,6 +136,7 @@ def test_rest_answers_of_any_bytes_raise_the_declared_error_only(body: bytes) ->
             for parser in (
                 lambda each=each: each.parse_open_orders(body),
                 lambda each=each: each.parse_fills(body),
+                lambda each=each: each.parse_forced(body),
                 lambda each=each: each.parse_account([body, body], 0, 0),
                 lambda each=each: each.parse_fees(body),
                 lambda each=each: each.parse_setup([body, body]),

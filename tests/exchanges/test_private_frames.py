@@ -164,6 +164,37 @@ def test_binances_trades_are_named_by_the_orders_asked_for_before_them() -> None
     assert codec("bybit_linear").recent_orders("BTCUSDT", 7, NOW) is None
 
 
+def test_what_an_exchange_did_itself_is_found_among_the_trades_by_the_id_of_its_stream() -> None:
+    usdm = codec("binance_usdm")
+    for order_id, name in ((1, "autoclose-7"), (2, "adl_autoclose"), (3, "web_1"), (4, CID)):
+        usdm.learn(str(order_id), name)
+    trades = [
+        {"symbol": "BTCUSDT", "id": 90 + n, "orderId": n, "price": "5", "qty": "0.003",
+         "side": "BUY" if n == 2 else "SELL", "time": 7}
+        for n in (1, 2, 3, 4, 5)
+    ]  # fmt: skip
+    forced = usdm.parse_forced(json.dumps(trades).encode())
+    assert [(e.what, e.lots, e.id, e.ts) for e in forced] == [
+        ("liquidation", -3, "91", 7 * MS), ("adl", 3, "92", 7 * MS),
+    ]  # fmt: skip
+    part = {"c": "adl_autoclose", "S": "BUY", "x": "TRADE", "X": "FILLED", "l": "0.003", "L": "5",
+            "t": 92}  # fmt: skip
+    (told,) = decoded(usdm, order_update(**part)).events
+    assert isinstance(told, External)
+    assert (told.exchange, told.what, told.market, told.id) == ("x", "adl", "m", "92")
+
+    bybit = codec("bybit_linear")
+    kinds = ("Trade", "AdlTrade", "BustTrade", "Funding", "Settle")
+    rows = [bybit_execution(execType=k, execId=k, orderLinkId="")["data"][0] for k in kinds]
+    body = json.dumps({"retCode": 0, "result": {"list": rows}}).encode()
+    forced = bybit.parse_forced(body)
+    assert [(e.what, e.lots, e.id) for e in forced] == [
+        ("adl", -2, "AdlTrade"), ("liquidation", -2, "BustTrade"), ("funding", 0, "Funding"),
+        ("settlement", -2, "Settle"),
+    ]  # fmt: skip
+    assert {e.ts for e in forced} == {1716800399334 * MS}
+
+
 def test_binance_account_updates_and_funding() -> None:
     update = {
         "e": "ACCOUNT_UPDATE", "E": 1564745798939, "T": 1564745798938,

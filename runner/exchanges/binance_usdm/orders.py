@@ -17,7 +17,7 @@ import msgspec
 
 from runner.base.errors import ExchangeError, FileError
 from runner.engine.commands import OrderType
-from runner.engine.events import Account, Event, Fill, OrderView
+from runner.engine.events import Account, Event, External, Fill, OrderView
 from runner.engine.proof import Journaled
 from runner.exchanges.api import (
     BudgetRule,
@@ -35,7 +35,7 @@ from runner.exchanges.binance_usdm import algo, answers, wire
 from runner.exchanges.binance_usdm.market import ENDPOINTS
 from runner.exchanges.binance_usdm.settings import Settings
 from runner.exchanges.binance_usdm.sign import Signer
-from runner.exchanges.binance_usdm.user import UserStream
+from runner.exchanges.binance_usdm.user import UserStream, forced_by
 from runner.exchanges.endpoints import resolve
 from runner.exchanges.pending import Names, Pending
 from runner.exchanges.wire import FOREIGN, MS, lots, parse
@@ -345,6 +345,21 @@ class BinanceUsdmOrders(Settings):
                          ts=row.time * MS, source="history")
                 )  # fmt: skip
         return fills
+
+    def parse_forced(self, body: bytes) -> list[External]:
+        """Return liquidations, ADL and settlements among the trades (funding is none)."""
+        forced = []
+        for row in parse(body, list[wire.UserTrade], "binance_usdm userTrades"):
+            what, binding = forced_by(self._cid(str(row.orderId))), self._by_symbol.get(row.symbol)
+            if what is not None and binding is not None:
+                size = lots(binding.instrument, row.qty)
+                forced.append(
+                    External(exchange=self._exchange, what=what, market=binding.market,
+                             lots=size if row.side == "BUY" else -size, price=row.price,
+                             amount=-row.commission, asset=row.commissionAsset, id=str(row.id),
+                             ts=row.time * MS)
+                )  # fmt: skip
+        return forced
 
     def account(self, now_ms: int) -> list[HttpRequest]:
         """Return the requests for balances, and for the position of each bound symbol."""

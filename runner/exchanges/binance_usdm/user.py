@@ -57,6 +57,11 @@ _TRANSFERS: Final = frozenset(
 )
 
 
+def forced_by(cid: str) -> str | None:
+    """Return what the exchange did by an order of this client id; None: it is not its own."""
+    return next((name for mark, name in _FORCED if cid.startswith(mark)), None)
+
+
 class UserStream:
     """Decodes the events of one account."""
 
@@ -189,7 +194,7 @@ class UserStream:
         part = update.o
         if part.x not in _TRADES:
             return []
-        what = next((name for mark, name in _FORCED if part.c.startswith(mark)), "fill")
+        what = forced_by(part.c) or "fill"
         if binding is not None:
             size = lots(binding.instrument, part.l)
         else:
@@ -197,7 +202,8 @@ class UserStream:
         return [
             External(exchange=self._exchange, what=what, market=self._market(part.s),
                      lots=size if part.S == "BUY" else -size, price=number(part.L),
-                     amount=-number(part.n), asset=part.N, id=str(part.t), t=t, wall=wall)
+                     amount=-number(part.n), asset=part.N, id=str(part.t), ts=update.T * MS, t=t,
+                     wall=wall)
         ]  # fmt: skip
 
     def _shares(self, asset: str) -> dict[str, float]:

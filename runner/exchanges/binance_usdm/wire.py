@@ -185,6 +185,7 @@ class UserTrade(msgspec.Struct):
     commissionAsset: str = ""
     time: Millis = 0
     maker: bool = False
+    side: str = ""
 
 
 class Asset(msgspec.Struct):

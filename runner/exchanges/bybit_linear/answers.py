@@ -74,6 +74,11 @@ def is_known(row: private.Order | private.Execution) -> bool:
     return row.execType in KINDS or row.execType in _FORCED
 
 
+def is_forced(row: private.Execution) -> bool:
+    """Whether an execution is of no order: the exchange itself took or paid something."""
+    return row.execType in _FORCED or row.execType == "Funding"
+
+
 class Reader:
     """Turns private rows into events of one account."""
 
@@ -120,8 +125,7 @@ class Reader:
             return []
         binding = self._by_symbol.get(row.symbol)
         own = is_ours(row.orderLinkId or "", self._prefix)
-        forced = row.execType in _FORCED or row.execType == "Funding"
-        if binding is not None and own and not forced:
+        if binding is not None and own and not is_forced(row):
             return [self.fill(row, binding, "stream", t, wall)]
         if row.execType == "Funding":
             what = "funding"
@@ -136,7 +140,7 @@ class Reader:
             External(exchange=self._exchange, what=what, price=number(row.execPrice),
                      market=binding.market if binding is not None else "",
                      lots=size if row.side == "Buy" else -size, amount=-number(row.execFee),
-                     asset=asset, id=row.execId, t=t, wall=wall)
+                     asset=asset, id=row.execId, ts=row.execTime * MS, t=t, wall=wall)
         ]  # fmt: skip
 
     def fill(

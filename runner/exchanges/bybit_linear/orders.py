@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from runner.base.errors import ExchangeError, FileError
-from runner.engine.events import Account, Event, Fill, OrderView
+from runner.engine.events import Account, Event, External, Fill, OrderView
 from runner.engine.proof import Journaled
 from runner.exchanges.api import (
     BudgetRule,
@@ -348,6 +348,17 @@ class BybitLinearOrders(Settings):
             self._reader.fill(row, self._by_symbol[row.symbol], "history", 0, 0)
             for row in rows
             if row.symbol in self._by_symbol and row.execType == "Trade"
+        ]
+
+    def parse_forced(self, body: bytes) -> list[External]:
+        """Return liquidations, ADL, settlements and funding among the executions."""
+        rows = answers.result(body, wire.Listing[private.Execution], "execution/list").rows
+        return [
+            event
+            for row in rows
+            if answers.is_forced(row)
+            for event in self._reader.execution(row, 0, 0)
+            if isinstance(event, External)
         ]
 
     def account(self, now_ms: int) -> list[HttpRequest]:
