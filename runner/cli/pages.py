@@ -9,7 +9,7 @@ from typing import Any
 from runner.app.why.hints import all_hints
 from runner.app.why.page import page as why_page
 from runner.base.errors import UsageError
-from runner.cli import states
+from runner.cli import blueprint_page, states
 from runner.engine.codes import Why
 from runner.exchanges.lookup import error_page
 from runner.lang import functions
@@ -41,6 +41,8 @@ def page(topic: str) -> str:
         return "\n".join(parts) + "\n"
     if topic.lower() == "why":
         return why_page()
+    if topic.lower() in blueprint_page.TOPICS:
+        return blueprint_page.page()
     kind = _source_type(topic) or ""
     told = _function(topic) or _field(topic) or "\n".join(filter(None, (_key(topic), kind)))
     all_told = "\n".join(filter(None, (told, _group(topic), _refusal(topic), states.page(topic))))
@@ -59,6 +61,7 @@ def overview() -> str:
         ("keys", f"{', '.join(tops)}; below them by path or name: rules.trade.hedge, collar"),
         ("functions", ", ".join(sorted(functions.FUNCTIONS))),
         ("values", f"{', '.join(sorted({*functions.FIELDS, *functions.CELLS}))}; book.imbalance"),
+        ("blueprint", "the file that `use` takes in, and its `inputs`"),
         ("states", "what `status` shows of rules and runs"),
         ("why", "how `runner why` measures, and what each reason wants"),
         ("refusals", "as `why` and the report name them: price_walk, max_position, stale"),
@@ -75,7 +78,8 @@ def _topics() -> list[str]:
     keys = [path for path, _ in schema.paths()]
     short = [path.rsplit(".", 1)[-1] for path in keys]
     refusals = [code.value for code in Why]
-    return [*pages(), *functions.FUNCTIONS, *keys, *short, *refusals, *states.words()]
+    words = (*blueprint_page.TOPICS, *states.words())
+    return [*pages(), *functions.FUNCTIONS, *keys, *short, *refusals, *words]
 
 
 def _function(topic: str) -> str | None:

@@ -44,6 +44,11 @@ _VERBS_HELP = (
     " and `do` (commands)"
 )
 
+_BLUEPRINT = (
+    "with `inputs` it is a blueprint, which is checked where a strategy uses it;"
+    " `runner explain blueprint`"
+)
+
 
 def check_shape(node: Node, findings: Findings) -> None:
     """Report whatever in the file is not of the schema's shape; mark it bad."""
@@ -264,7 +269,8 @@ class _Shape:
         label = hint(name, known) if len(self._findings.items) < 200 else ""
         inner = f"{path}.{name}".lstrip(".")
         message = f"{where} has no key `{_cut(name)}`"
-        self._add("E0201", message, entry.key.mark, label, inner, notes=notes)
+        help = (_BLUEPRINT,) if (name, path) == ("inputs", "") else ()
+        self._add("E0201", message, entry.key.mark, label, inner, notes=notes, help=help)
 
     def _absent(self, node: Mapping, schema: Schema, path: str, key: Mark) -> None:
         absent = [k for k in schema.get("required", ()) if k not in node]

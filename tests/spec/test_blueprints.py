@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.cli import blueprint_page, pages
 from runner.lang.render import as_object, as_text
 from runner.spec import Checked, load
 
@@ -163,3 +164,16 @@ def test_a_market_of_for_each_may_be_given(tmp_path: Path) -> None:
     found = checked(tmp_path, alike)
     assert found.plan is not None, [d.message for d in found.findings.items]
     assert [found.plan.rules[f"{p}_up"].legs[0].market for p in "be"] == ["p_btc", "p_eth"]
+
+
+def test_the_example_of_its_page_holds_and_a_blueprint_alone_is_known_for_one(
+    tmp_path: Path,
+) -> None:
+    used = STRATEGY[: STRATEGY.index("use:")] + blueprint_page.USE.replace("up.yaml", "cross.yaml")
+    found = checked(tmp_path, used + STRATEGY[STRATEGY.index("risk:") :], blueprint_page.BLUEPRINT)
+    assert found.plan is not None, as_text(found)
+    assert {"b_up", "e_up"} == set(found.plan.rules)
+    assert blueprint_page.BLUEPRINT.splitlines()[2].strip() in pages.page("inputs")
+    alone = load(blueprint_page.BLUEPRINT, environ={})
+    (told,) = [d for d in alone.findings.items if d.code == "E0201"]
+    assert "checked where a strategy uses it" in told.help[0]
