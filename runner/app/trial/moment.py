@@ -1,9 +1,9 @@
-"""A moment of a recording as a test to paste: its books as series, what was decided as comments.
+"""A moment of a recording as a test to paste: books as series, messages as ticks, and decisions.
 
 The recording runs through the strategy as in a dry-run; around the time asked for, each stream is
 sampled. A sample without a frame since the last is `_`, one at which the stream was not live is
 `stale`. Windows were warm in the replay and are not in the test: they see its series alone. What
-should happen is for a person to write.
+was decided stands in comments; what should happen is for a person to write.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from decimal import Decimal
 from typing import Final
 
 from runner.app.offline import MarketReplay
+from runner.app.trial.heard import heard, standing, told
 from runner.app.trial.record import Happening, Recorder
 from runner.app.trial.verdict import time_text
 from runner.base.clock import NS_PER_S
 from runner.base.errors import UsageError
 from runner.base.units import format_duration
 from runner.engine.commands import Command
-from runner.engine.events import Event
+from runner.engine.events import Event, Signal
+from runner.engine.sources import Sources
 from runner.market.streams import AnyStream, StreamState
 from runner.spec.market_plan import StreamKind
 from runner.spec.plan import Plan
@@ -52,6 +54,7 @@ def moment(plan: Plan, lines: Callable[[], Iterable[AnyLine]], window: Window, n
     try:
         replay = MarketReplay(plan, _RUN_ID, journal, _BALANCE, [sampler, recorder])
         sampler.streams = replay.parts.market.streams
+        sampler.sources = replay.parts.engine.sources
         replay.run(_until(lines(), sampler))
     finally:
         journal.close()
@@ -73,10 +76,14 @@ class _Sampler:
 
     def __init__(self, plan: Plan, window: Window) -> None:
         self._window = window
+        self._plan = plan
         self._kinds = {s.key: s.kind for s in plan.streams.values() if not s.implied}
         self._samples: dict[str, list[str]] = {}
         self._seen: dict[str, int] = {}
         self.streams: Mapping[str, AnyStream] = {}
+        self.sources: Sources | None = None
+        self.ticks: list[str] = []
+        """what sources said, as a test writes it"""
         self.begin = 0
         """monotonic ns of the first sample"""
         self.wall = 0
@@ -94,8 +101,14 @@ class _Sampler:
         if self._next < 0:
             self._start(event)
         while self._next < event.t and not self.over:
+            if self._next == self.begin and self.sources is not None:
+                self.ticks += standing(self.sources, self._next)
             self._sample()
             self._next += self._window.every
+        if isinstance(event, Signal) and self.begin <= event.t <= self._end:
+            plan = self._plan.sources.get(event.source)
+            if plan is not None and told(plan):
+                self.ticks.append(heard(plan, event, event.t - self.begin))
 
     def command(self, command: Command, t: int) -> None:
         """Decisions are the recorder's."""
@@ -174,6 +187,8 @@ def _text(
         for key, column in columns.items()
         if any(value not in (_NONE, _STALE) for value in column)
     ]
+    out += ["    ticks:"] if sampler.ticks else []
+    out += [f"      - {tick}" for tick in sampler.ticks]
     last = length - window.every
     decided = [x for x in lines if 0 <= x.t - sampler.begin <= last]
     out += [f"    # {time_text(x.t - sampler.begin):<9} {x.text}" for x in decided]

@@ -10,6 +10,7 @@ from runner.app.trial.moment import Window, compact, moment
 from runner.app.trial.play import play
 from runner.base.clock import NS_PER_MS, NS_PER_S, VirtualClock
 from runner.base.errors import UsageError
+from runner.engine.events import Signal
 from runner.lang.render import as_text
 from runner.spec import load
 from runner.spec.plan import Plan
@@ -93,3 +94,71 @@ def test_a_time_without_a_market_is_refused(recording: Path) -> None:
 
 def test_equal_values_are_written_once() -> None:
     assert compact(["1", "1", "_", "2", "2", "2"]) == "1x2 _ 2x3"
+
+
+HEARS = """\
+version: 1
+name: hears
+exchanges: {bybit: {type: bybit_linear, network: testnet}}
+markets: {a: {exchange: bybit, symbol: BTCUSDT, streams: {book: {max_age: 300ms}}}}
+sources:
+  voc:
+    type: webhook
+    listen: {port: 8089, path: /voc}
+    auth: {token: {env: T}, in: /token}
+    dedupe: {by: id, within: 1d}
+    max_age: 10s
+    fields:
+      id: {type: text}
+      action: {type: enum, values: [long, close]}
+      stop: {type: price, of: a, optional: true}
+      edge: {type: ratio}
+  mood:
+    type: rest
+    url: https://e.invalid/mood
+    every: 5s
+    max_age: 1m
+    fields: {score: {type: number}, span: {type: duration}, sure: {type: bool}}
+rules:
+  go:
+    trigger: voc
+    when: voc.action == "long" and voc.edge > 2bps and mood.sure and mood.score > 0.5
+    max_hold: 1h
+    trade: {size: 300 USDT, legs: [{market: a, side: buy}]}
+risk:
+  max_order: 450 USDT
+  max_position: {a: 0.5 BTC}
+  max_daily_loss: 20 USDT
+  max_orders: {count: 6, per: 1m}
+"""
+
+
+def test_what_sources_said_is_a_tick_and_the_pasted_test_hears_it(tmp_path: Path) -> None:
+    folder, checked = tmp_path / "rec", load(HEARS)
+    assert checked.plan is not None, as_text(checked)
+    recorder = Recorder(
+        folder, About(run="r", runner="0", source="live"), VirtualClock(0, WALL), patient=True
+    )
+    recorder.open(1, 0, WALL, "bybit", "bybit_linear", "public", "ws://127.0.0.1/public")
+    mood = {"score": 0.75, "span": 90.0, "sure": True}
+    said = {"id": 'a"1', "action": "long", "edge": 0.0003}
+    for i in range(60):
+        t = i * 100 * MS + 50 * MS
+        for at, source, fields in ((2050, "mood", mood), (5050, "voc", said)):
+            if t == at * MS:
+                recorder.event(
+                    Signal(source=source, id=source, fields=fields, sent_at=WALL + t - 7 * MS,
+                           t=t, wall=WALL + t)
+                )  # fmt: skip
+        ms = (WALL + t) // MS
+        text = _DEEP % (ms, 60_000, 59_999, 60_001, 60_002, i + 1, i + 1, ms)
+        recorder.frame(1, t, WALL + t, False, text.encode())
+    recorder.finish()
+    window = Window(5 * NS_PER_S, False, 1000 * MS, 500 * MS, 100 * MS)
+    found = moment(checked.plan, lambda: Recording(folder), window, "rec")
+    assert "{t: 0s, mood: {score: 0.75, span: 90s, sure: true, old: 1957ms}}" in found
+    assert '{t: 1050ms, voc: {id: "a\\"1", action: "long", edge: 3bps, old: 7ms}}' in found
+    pasted = load(f"{HEARS}tests:\n{found.replace('orders: []', 'rule: {go: active}')}")
+    assert pasted.plan is not None, as_text(pasted)
+    outcome = play(pasted.plan, pasted.plan.trials[0])
+    assert outcome.mismatch is None, outcome
