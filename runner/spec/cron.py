@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _DAYS = "sun mon tue wed thu fri sat".split()
+_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _ITEM = re.compile(r"(\*|[a-z0-9]{1,3})(?:-([a-z0-9]{1,3}))?(?:/([0-9]{1,2}))?\Z")
 
 
@@ -38,6 +39,9 @@ def parse_cron(text: str) -> Cron:
     weekday = _field(parts[4], "weekday", 0, 7, {name: i for i, name in enumerate(_DAYS)})
     if day is not None and weekday is not None:
         raise ValueError("a day of the month together with a weekday is ambiguous: give one")
+    longest = max(_LONGEST[i - 1] for i in month or range(1, 13))
+    if day is not None and min(day) > longest:
+        raise ValueError(f"no such month has a day {min(day)}: it would never come")
     return Cron(_text(minute), _text(hour), _text(day), _text(month), _names(weekday))
 
 

@@ -17,6 +17,7 @@ from runner.spec.context import Context, flag, integer, section, text, word
 from runner.spec.cron import parse_cron
 from runner.spec.fields import number_field, pointer
 from runner.spec.parts import SecretRef
+from runner.spec.patterns import endless
 from runner.spec.source_plan import (
     FieldKind,
     FieldPlan,
@@ -210,6 +211,12 @@ class Reader:
             groups = re.compile(pattern).groupindex
         except re.error as error:
             self._fault("`pattern` is no regular expression", "pattern", str(error)[:60])
+            return False
+        if endless(pattern):
+            self._fault("`pattern` repeats a repetition", "pattern",
+                        "a text made for it would hold the run up for hours",
+                        "end each round with a character that the inner part cannot be, or write"
+                        " the parts out")  # fmt: skip
             return False
         for entry in section(self._node, "fields"):
             node = entry.value

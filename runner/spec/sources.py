@@ -25,11 +25,13 @@ from runner.spec.source_plan import (
     LatePlan,
     LlmPlan,
     Options,
+    RestPlan,
     SentAt,
     SourcePlan,
     SourceType,
     TargetPlan,
     TimeFormat,
+    WebhookPlan,
 )
 from runner.spec.suggest import hint
 
@@ -108,7 +110,30 @@ def finish_sources(
         plan = _Rest(draft, drafts, signals, ctx).read()
         if plan is not None and not ctx.has_error(draft.path):
             draft.plan = plans[draft.name] = plan
+    _one_door_each(plans, drafts, ctx)
     return plans
+
+
+def _one_door_each(
+    plans: dict[str, SourcePlan], drafts: dict[str, SourceDraft], ctx: Context
+) -> None:
+    """Refuse two webhooks at one address, and one port that is encrypted for one of them only."""
+    paths: dict[tuple[str, int, str], str] = {}
+    ports: dict[tuple[str, int], tuple[str, str, str]] = {}
+    for name, plan in plans.items():
+        if not isinstance(plan.options, WebhookPlan):
+            continue
+        listen, at = plan.options.listen, drafts[name].node.key("listen")
+        place = (listen.host, listen.port)
+        path = f"{drafts[name].path}.listen"
+        first = paths.setdefault((*place, listen.path), name)
+        tls = ports.setdefault(place, (name, listen.tls_cert, listen.tls_key))
+        if first != name:
+            message = f"`{first}` listens there already, at {listen.path}"
+            ctx.add("E0203", message, at, "each webhook needs a port or a path of its own", path)
+        elif tls[1:] != (listen.tls_cert, listen.tls_key):
+            message = f"`{tls[0]}` has port {listen.port} with another `tls`"
+            ctx.add("E0203", message, at, "", path)
 
 
 def _keys(draft: SourceDraft, ctx: Context) -> None:
@@ -183,6 +208,9 @@ class _Rest:
             return None
         if isinstance(options, LlmPlan):
             self._renewed(options, max_age)
+            self._about_states(options)
+        if isinstance(options, RestPlan) and not draft.event:
+            self._before_old("every", options.every_ns, max_age - 1)
         plan = SourcePlan(
             draft.name,
             draft.type,
@@ -202,17 +230,27 @@ class _Rest:
 
     def _renewed(self, options: LlmPlan, max_age: int) -> None:
         """Refuse a model that may not be asked again before its answer is old."""
-        for key, span, longest in (
-            ("refresh", options.refresh_ns or 0, max_age - 1),
-            ("at_most_every", options.at_most_every_ns, max_age),
-        ):
-            if span <= longest:
-                continue
-            written = self._node.get(key)
-            at = self._node.key("max_age") if written is None else written.mark
-            said = format_duration(span) + ("" if written is not None else " (its default)")
-            message = f"`{key}` {said} is not before `max_age`: in between the answer is missing"
-            self._ctx.add("E0203", message, at, "", f"{self._path}.{key}")
+        self._before_old("refresh", options.refresh_ns or 0, max_age - 1)
+        self._before_old("at_most_every", options.at_most_every_ns, max_age)
+
+    def _before_old(self, key: str, span: int, longest: int) -> None:
+        if span <= longest:
+            return
+        written = self._node.get(key)
+        at = self._node.key("max_age") if written is None else written.mark
+        said = format_duration(span) + ("" if written is not None else " (its default)")
+        message = f"`{key}` {said} is not before `max_age`: in between the answer is missing"
+        self._ctx.add("E0203", message, at, "", f"{self._path}.{key}")
+
+    def _about_states(self, options: LlmPlan) -> None:
+        """Refuse a model that is told of an event: it is over when the model is asked."""
+        for name in options.about:
+            draft = self._drafts.get(name)
+            if draft is not None and draft.event:
+                message = f"`{name}` is an event, which is over when a model is asked"
+                help = f"let `{name}` be a state: `as: state`"
+                mark, path = self._node.key("about"), f"{self._path}.about"
+                self._ctx.add("E0203", message, mark, "", path, help=(help,))
 
     def _age(self, node: Mapping, key: str, path: str) -> int | None:
         found = self._ctx.duration(node, key, path)

@@ -9,6 +9,7 @@ import pytest
 from runner.lang.render import as_text
 from runner.spec import load
 from runner.spec.cron import parse_cron
+from runner.spec.patterns import endless
 from runner.spec.plan import Plan
 from runner.spec.source_plan import (
     FieldKind,
@@ -123,6 +124,11 @@ HOOK = "{type: webhook, listen: {port: 80, path: /x}, auth: {token: {env: T}}, m
 N = "fields: {n: {type: number}}, dedupe: {by: n, within: 1h}"
 
 
+REST = "{type: rest, url: 'https://e.invalid/a', fields: {n: {type: number}}, "
+CHAT = (
+    "{type: telegram, token: {env: T}, chats: [1], max_age: 1m, fields: {n: {type: text}},"
+    " pattern: '%s'}"
+)
 MODEL = (
     "{type: llm, base_url: 'http://127.0.0.1:1/v1', model: m, about: x, max_age: 1m,"
     " prompt: p, answer: {n: {type: number}}"
@@ -135,6 +141,14 @@ MODEL = (
         (HOOK + "fields: {n: {type: number}}}", "E0203", "lacks `dedupe`"),
         (HOOK + N + ", url: 'https://a'}", "E0201", "a `webhook` has no key `url`"),
         (HOOK + N + ", seq: m}", "E0204", "has no field `m`"),
+        (HOOK + N + "}\n  y: " + HOOK + N + "}", "E0203", "`x` listens there already, at /x"),
+        (HOOK + N + "}\n  y: " + HOOK.replace("path: /x", "path: /y, tls: {cert: a, key: b}") + N
+         + "}", "E0203", "`x` has port 80 with another `tls`"),
+        (REST + "every: 5s, max_age: 5s}", "E0203", "`every` 5s is not before `max_age`"),
+        (MODEL.replace("about: x", "about: y") + "}\n  y: " + HOOK + N + "}", "E0203",
+         "`y` is an event, which is over"),
+        (CHAT % "(?P<n>([0-9]+ ?)+)$", "E0203", "repeats a repetition"),
+        ("{type: schedule, cron: '0 8 30 2 *'}", "E0203", "no such month has a day 30"),
         (MODEL + ", refresh: 1m}", "E0203", "`refresh` 1m is not before `max_age`"),
         (MODEL.replace("1m", "59s") + "}", "E0203", "`at_most_every` 1m (its default)"),
         (HOOK + N + ", as: state, late: {when: x.n > 1, max_age: 5m}}", "E0203", "is for events"),
@@ -264,3 +278,16 @@ def test_a_key_that_no_source_has_is_answered_with_those_of_its_type() -> None:
     (found,) = (d for d in load(text).findings if d.code == "E0201")
     note = found.notes[0]
     assert note.startswith("its keys: ") and "listen" in note and "senders" not in note
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hours"),
+    [
+        (r"^(?P<x>(a+)+)$", True), (r"(?:\s*\w+)*!", True), (r"(?:a|b+){2,5}", True),
+        (r"(\w+a)*", True), (r"(?=(a+)+)b", True), (r"(.*,)*", True),
+        (r"(?P<a>LONG|SHORT) (?P<s>\w+)(?: stop (?P<n>[0-9.]+(?:e\d+)?))?", False),
+        (r"(?:TP\d+: [\d.]+\n)*", False), (r"(?:\w+=\d+;)+", False), (r"(?:a{1,3})+", False),
+    ],
+)  # fmt: skip
+def test_patterns_that_a_text_can_keep_busy_are_known(pattern: str, hours: bool) -> None:
+    assert endless(pattern) is hours
