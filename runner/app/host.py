@@ -135,6 +135,8 @@ class Host:
         self.paths: dict[int, tuple[tuple[str, float], ...]] = {}
         """by the time of an event that led to something: (step, us since it was read), where a
         clock runs; the last `_PATHS`"""
+        self._steps: list[tuple[str, int]] = []
+        """steps of the event at hand, monotonic ns: they are worked out once it is carried out"""
         self._last: Event = Timer(due=0)
         self._waiting: deque[Event] = deque()
         self._busy = False
@@ -216,10 +218,12 @@ class Host:
         commands = self.engine.handle(event)
         if commands:
             if self._mono is not None:
-                self._step("decided")
+                self._steps.append(("decided", self._mono()))
             if type(event) is Operator:
                 crash_point("halt_before_cancel")
             self._carry_out(commands, event.t, event.wall)
+            if self._steps:
+                self._keep_steps(event.t)
             self._carry_out(self.engine.later(), event.t, event.wall)
             if type(event) is Operator:
                 crash_point("halt_after_cancel")
@@ -248,20 +252,21 @@ class Host:
         except RunnerError as error:
             self._journal_failed(str(error), command, t, wall)
             return
-        if stage:
-            stage("journal", stopwatch_ns() - start)
+        end = stopwatch_ns() if stage else 0
         if self._mono is None:
             self.orders.send(journaled, t, wall)
-            return
-        self._step("journaled")
-        self.orders.send(journaled, t, wall)
-        self._step("sent")
+        else:
+            self._steps.append(("journaled", self._mono()))
+            self.orders.send(journaled, t, wall)
+            self._steps.append(("sent", self._mono()))
+        if stage:
+            stage("journal", end - start)
 
-    def _step(self, name: str) -> None:
-        """Note how long after its event a step was done."""
-        assert self._mono is not None
-        t = self._last.t
-        self.paths[t] = (*self.paths.get(t, ()), (name, (self._mono() - t) / 1000))
+    def _keep_steps(self, t: int) -> None:
+        """Keep how long after its event, which came at `t`, each step was done."""
+        steps = [(name, (at - t) / 1000) for name, at in self._steps]
+        self._steps.clear()
+        self.paths[t] = (*self.paths.get(t, ()), *steps)
         if len(self.paths) > _PATHS:
             del self.paths[next(iter(self.paths))]
 

@@ -58,7 +58,7 @@ class LiveOrders:
     def _admit(self, orders: list[Journaled]) -> str:
         """Return why the group must not leave; one leg alone would be worse than none."""
         first = orders[0].intent.exchange
-        if all(order.intent.exchange == first for order in orders):
+        if len(orders) == 1 or all(order.intent.exchange == first for order in orders):
             return self._links[first].admit(orders)
         by_exchange: dict[str, list[Journaled]] = {}
         for order in orders:

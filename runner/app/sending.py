@@ -85,6 +85,8 @@ class Sender:
         self._pending: dict[str, Pending] = {}
         self._sent: dict[str, None] = {}
         self._cancelling: set[str] = set()
+        self._costs = rest.pace.cost(_BY_HTTP), rest.pace.cost(_BY_SOCKET)
+        """of one order, by whether it goes by the socket"""
         self._count = 0
 
     @property
@@ -100,10 +102,10 @@ class Sender:
         by_socket = self._socket_up()
         if entry and self.trade is not None and not by_socket:
             return "the trade socket is down"
-        pace = self._rest.pace
-        one = pace.cost(_BY_SOCKET if by_socket else _BY_HTTP)
-        cost = one if len(orders) == 1 else {name: n * len(orders) for name, n in one.items()}
-        wait = pace.take(cost, Priority.ENTRY if entry else Priority.REDUCE, by_socket)
+        cost = self._costs[by_socket]
+        if len(orders) > 1:
+            cost = {name: n * len(orders) for name, n in cost.items()}
+        wait = self._rest.pace.take(cost, Priority.ENTRY if entry else Priority.REDUCE, by_socket)
         return f"the rate budget has no room for {wait // NS_PER_MS} ms" if wait else ""
 
     def send(self, order: Journaled) -> None:

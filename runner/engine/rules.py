@@ -111,10 +111,11 @@ class Rules:
             self.move(run, RuleState.IDLE, "warm", quiet=True)
         if run.plan.trigger is not None and run.state in (RuleState.IDLE, RuleState.PENDING):
             return
-        if run.state is RuleState.IDLE:
+        fresh = run.state is RuleState.IDLE
+        if fresh:
             self._idle(run)
         if run.state is RuleState.PENDING:
-            self._pending(run, hold)
+            self._pending(run, hold, fresh)
         elif run.held:
             self.go_on_holding(run, hold)
         elif run.state is RuleState.ENTERING:
@@ -169,9 +170,10 @@ class Rules:
                 run.watch()
                 self.desk.traces.passed(run.plan.name)
 
-    def _pending(self, run: RuleRun, hold: bool) -> None:
+    def _pending(self, run: RuleRun, hold: bool, fresh: bool) -> None:
+        """Enter when the time has come; `fresh`: `when` has just been found true."""
         now = self.desk.now
-        if not run.program.when.true(now):
+        if not fresh and not run.program.when.true(now):
             self.move(run, RuleState.IDLE, "when no longer true", quiet=True)
         elif now >= run.pending_since + run.plan.for_ns and now >= run.retry_at:
             if hold:

@@ -161,15 +161,16 @@ class RateBudget:
         closed = until - self._clock.mono()
         if closed > 0:
             return closed
-        now = self._now()
-        longest = 0
-        for name, amount in cost.items():
-            window = self._windows[name]
+        now, longest = self._now(), 0
+        used = [(self._windows[name], amount) for name, amount in cost.items()]
+        for window, amount in used:
             window.turn(now)
-            longest = max(longest, window.wait(amount, priority, now))
+            wait = window.wait(amount, priority, now)
+            if wait > longest:
+                longest = wait
         if longest == 0:
-            for name, amount in cost.items():
-                self._windows[name].add(amount, now)
+            for window, amount in used:
+                window.add(amount, now)
         return longest
 
     def learn(self, told: Sequence[tuple[str, int, int, int]]) -> None:

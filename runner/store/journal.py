@@ -303,9 +303,11 @@ class Journal:
 
     def _newer(self, intents: Sequence[Intent]) -> bool:
         """Whether no id of a group can have been journaled; a change of an order brings no id."""
-        if len(intents) > 1 and len({each.cid for each in intents}) < len(intents):
-            return False
-        return all(each.revision or each.group > self._group for each in intents)
+        newest = self._group
+        for each in intents:
+            if not each.revision and each.group <= newest:
+                return False
+        return len(intents) == 1 or len({each.cid for each in intents}) == len(intents)
 
     def _to_tail(self, seq: int, rows: Sequence[Statement]) -> bool:
         """Append to the tail, and give it up when that fails."""
