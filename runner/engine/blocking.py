@@ -139,7 +139,10 @@ def _settled(desk: Desk, run: RuleRun) -> list[Block]:
 
 
 def _in_trade(desk: Desk, run: RuleRun) -> str:
-    """Say where a trade is, and what one that is leaving waits for."""
+    """Say where a trade is, what one that is leaving waits for, and what keeps one where it is."""
+    limits = desk.limits
+    if run.state is RuleState.ACTIVE and limits.mode in (Mode.KEPT, Mode.FROZEN):
+        return f"active; it does not leave while {limits.mode.shown}: {limits.reason}"
     leaving = run.trade.leaving if run.trade is not None else None
     if leaving is None or run.state is not RuleState.LEAVING:
         return run.state.value

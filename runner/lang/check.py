@@ -35,6 +35,8 @@ class Want:
 
     types: tuple[Type, ...]
     what: str = "a value"
+    help: str = ""
+    """what to write where the type is another"""
 
 
 ANY = Want((), "a value")
@@ -80,7 +82,8 @@ class _Checker(Calls, Operators):
                            help_="compare it with something: `x > 0`")  # fmt: skip
             else:
                 names = " or ".join(dict.fromkeys(str(t) for t in want.types))
-                self.fault("E0316", f"{want.what} is needed here, found {found}", expr, names)
+                self.fault("E0316", f"{want.what} is needed here, found {found}", expr, names,
+                           want.help)  # fmt: skip
 
     def visit(self, syntax: Syntax) -> Expr:
         """Check one node and all below it."""

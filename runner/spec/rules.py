@@ -26,7 +26,7 @@ from runner.spec.rule_plan import (
     HedgePlan,
     OrderPlan,
 )
-from runner.spec.signals import SizingDraft, size_types
+from runner.spec.signals import SizingDraft, size_bound, size_types
 from runner.spec.stops import read_stop, read_target
 from runner.spec.suggest import hint
 
@@ -226,7 +226,7 @@ class _Rule:
         wanted = () if unsure else size_types(self._markets, names, ctx)
         want = Want(wanted, "an amount or a notional")
         expr = ctx.expr(node.get("size"), want, f"{path}.size", self._entering)
-        bound = want if expr is None else Want((expr.type,), f"an {expr.type}")
+        bound = want if expr is None else size_bound(expr)
         top = ctx.expr(node.get("max_size"), bound, f"{path}.max_size", self._entering)
         low = ctx.expr(node.get("min_size"), bound, f"{path}.min_size", self._entering)
         at = node.get("size")

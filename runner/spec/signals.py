@@ -107,6 +107,12 @@ def size_types(markets: dict[str, MarketDraft], names: list[str], ctx: Context) 
     return tuple(dict.fromkeys(types.amount(ctx.scope.currency(c)) for c in order))
 
 
+def size_bound(size: Expr) -> Want:
+    """Return what a bound of a size must be: the same sort of thing."""
+    help = "a price turns one into the other: `400 USDT / btc.ask`, `0.01 BTC * btc.ask`"
+    return Want((size.type,), f"an {size.type}", help)
+
+
 def read_sizing(
     root: Mapping, markets: dict[str, MarketDraft], ctx: Context
 ) -> dict[str, SizingDraft]:
@@ -117,7 +123,7 @@ def read_sizing(
         node, path = entry.value, f"sizing.{entry.key.text}"
         if isinstance(node, Mapping) and not node.bad:
             size = ctx.expr(node.get("size"), want, f"{path}.size")
-            bound = want if size is None else Want((size.type,), f"an {size.type}")
+            bound = want if size is None else size_bound(size)
             top = ctx.expr(node.get("max"), bound, f"{path}.max")
             low = ctx.expr(node.get("min"), bound, f"{path}.min")
             drafts[entry.key.text] = SizingDraft(entry.key.text, entry.key.mark, size, top, low)

@@ -460,6 +460,15 @@ def test_a_message_that_waits_says_what_for() -> None:
     assert "voc c1: missing btc.book stale" in told["now"][0]["text"]
 
 
+def test_a_trade_that_a_halt_keeps_says_so() -> None:
+    s = traded(max_hold_ns=HOUR)
+    s.push(Operator(command="halt", who="me", why="news"))
+    s.run(1 * SECOND)
+    (only,) = ask(s)["now"]
+    assert only["reason"] == "in_trade"
+    assert only["text"] == "active; it does not leave while halted: news"
+
+
 VETOED = """
 version: 1
 name: vetoed

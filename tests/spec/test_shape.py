@@ -12,7 +12,7 @@ import pytest
 from runner.lang.diagnostics import Findings
 from runner.lang.nodes import Mapping, Node, Scalar
 from runner.lang.reader import read
-from runner.spec import schema
+from runner.spec import load, schema
 from runner.spec.shape import check_shape
 from runner.spec.suggest import nearest
 
@@ -143,3 +143,10 @@ def test_the_example_of_a_key_has_the_shape_of_the_key(path: str, example: str) 
     whole = {**dict(schema.paths())[place], "definitions": schema.root()["definitions"]}
     errors = jsonschema.Draft7Validator(whole).iter_errors(shown)
     assert [error.message for error in errors] == []
+
+
+def test_a_bound_of_a_size_in_the_other_currency_is_told_how_to_convert() -> None:
+    text = (ROOT / "strategies" / "arb.yaml").read_text(encoding="utf-8").split("\ntests:")[0]
+    checked = load(text.replace("max: 20% * account.binance.equity", "max: 0.01 BTC"), environ={})
+    (found,) = [d for d in checked.findings.items if d.code == "E0316"]
+    assert found.path == "sizing.clip.max" and "0.01 BTC * btc.ask" in found.help[0]
