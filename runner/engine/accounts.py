@@ -88,8 +88,8 @@ class Venue:
     """balances, what orders hold back included"""
     told_at: int = NO_TIME
     """when balances were last told"""
-    spent: dict[str, float] = field(default_factory=dict)
-    """margin and money taken by fills since the exchange last told the balance"""
+    spent: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    """when and how much margin and money fills took since the exchange last told the balance"""
     held: dict[str, Held] = field(default_factory=dict)
     """by symbol"""
     heard: bool = False
@@ -138,7 +138,7 @@ class Venue:
             more = abs(told.lots) - abs(self.held.get(told.symbol, _NOTHING).lots)
             self.bound[asset] = self.bound.get(asset, 0.0) + more * each
         for balance in event.balances:
-            self._on_balance(balance)
+            self._on_balance(balance, at)
         for told in event.positions:
             self.held[told.symbol] = Held(told.lots, at, told.entry, told.liquidation)
         if event.equity is not None:
@@ -146,8 +146,11 @@ class Venue:
         if event.margin_used is not None:
             self.cell.margin_used = event.margin_used
 
-    def _on_balance(self, balance: Balance) -> None:
-        """Take one balance. What was bound of it stays bound where the word does not say."""
+    def _on_balance(self, balance: Balance, at: int) -> None:
+        """Take one balance. What was bound of it stays bound where the word does not say.
+
+        What was spent since `at` may not be in it.
+        """
         asset, total = balance.asset, balance.total
         self.totals[asset] = total
         if balance.free is not None:
@@ -156,7 +159,9 @@ class Venue:
             self.free[asset] = total - self.bound[asset]
         else:
             return  # never told: nothing is free
-        self.spent.pop(asset, None)
+        later = [each for each in self.spent.pop(asset, ()) if each[0] > at]
+        if later:
+            self.spent[asset] = later
 
     def position(self, symbol: str) -> Held | None:
         """Return the exchange's last word on a position; None when it has not spoken yet."""
@@ -170,8 +175,8 @@ class Venue:
         free = self.free.get(asset)
         if free is None:
             return 0.0 if self.heard else None
-        return free - self.spent.get(asset, 0.0)
+        return free - sum(amount for _, amount in self.spent.get(asset, ()))
 
-    def spend(self, asset: str, amount: float) -> None:
-        """Count what a fill took until the exchange tells the balance again."""
-        self.spent[asset] = self.spent.get(asset, 0.0) + amount
+    def spend(self, asset: str, amount: float, t: int) -> None:
+        """Count what a fill took at `t` until the exchange tells a younger balance."""
+        self.spent.setdefault(asset, []).append((t, amount))

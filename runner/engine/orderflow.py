@@ -98,7 +98,8 @@ def on_fill(desk: Desk, event: Fill) -> None:
     desk.rules.last_fill[intent.market] = desk.now
     asset, amount = checks_risk.need(desk, intent, event.price)
     if not intent.reduce_only:
-        desk.venues[intent.exchange].spend(asset, amount * event.lots / intent.lots)
+        taken = amount * event.lots / intent.lots
+        desk.venues[intent.exchange].spend(asset, taken, desk.now)
     desk.record(
         "fill", key=key, cid=event.cid, rule=intent.rule, market=intent.market,
         side=intent.side.value, lots=event.lots, price=event.price, fee=event.fee,

@@ -7,6 +7,7 @@ import pytest
 from runner.engine.codes import Why
 from runner.engine.events import Account, Balance, Position
 from runner.engine.scenario import Scenario
+from runner.engine.timers import MS
 from tests.engine.stage import stage
 from tests.engine.test_gate import intent, judge, loose
 
@@ -58,10 +59,26 @@ def test_a_fill_counts_as_spent_until_the_stream_tells_the_balance() -> None:
     s = stage(loose())
     told(s, 1000.0, free=1000.0, full=True)
     venue = s.engine.desk.venues["binance"]
-    venue.spend("USDT", 240.0)
+    venue.spend("USDT", 240.0, s.t)
     assert free(s) == 760.0
     told(s, 999.0, lots=8)
     assert free(s) == pytest.approx(999.0 - 8 * MARGIN)
+
+
+def test_a_picture_that_was_asked_for_before_a_fill_does_not_hold_it() -> None:
+    s = stage(loose())
+    picture = s.exchanges["binance"].picture(s.t)
+    s.run(10 * MS)
+    venue = s.engine.desk.venues["binance"]
+    before = free(s)
+    assert before is not None
+    venue.spend("USDT", 240.0, s.t)
+    s.push(picture)
+    s.run(10 * MS)
+    assert free(s) == before - 240.0
+    s.push(s.exchanges["binance"].picture(s.t))
+    s.run(10 * MS)
+    assert free(s) == before
 
 
 def test_an_asset_that_no_picture_told_is_not_free() -> None:

@@ -230,3 +230,41 @@ def test_a_limit_of_a_market_stands_before_the_general_one() -> None:
     assert judge(wide, intent(wide)) is None
     tight = stage(loose(max_order=usdt(10**6), max_order_by_market={"bin": btc("0.007")}))
     assert judge(tight, intent(tight)) is Why.MAX_ORDER
+
+
+def stubborn(s: Scenario) -> None:
+    """From now on no exchange fills anything, until `fates` are cleared."""
+    for name, market in (("binance", "bin"), ("bybit", "byb")):
+        s.exchanges[name].fates[market] = deque([Fate.NOTHING] * 200)
+
+
+@pytest.mark.parametrize("commanded", [True, False])
+def test_a_close_that_the_operator_asked_for_passes_his_halt_after_a_restart_too(
+    commanded: bool,
+) -> None:
+    s = holding()
+    stubborn(s)
+    if commanded:
+        s.push(Operator(command="halt", who="me"))
+        s.push(Operator(command="flatten", rule=R1, who="me"))
+    else:
+        s.engine.desk.trades.leave(s.engine.desk.rules.runs[R1], "until")
+        s.run(300 * MS)
+        s.push(Operator(command="halt", who="me"))
+    s.run(1 * SECOND)
+    assert s.state(R1) == "leaving" and s.truth("bin") == -8
+    new = reborn(s)
+    new.run(10 * SECOND)
+    assert new.engine.desk.limits.mode is Mode.KEPT
+    assert new.truth("bin") == (0 if commanded else -8)
+
+
+def test_a_leg_that_is_closed_alone_is_closed_alone_after_a_restart_too() -> None:
+    s = holding()
+    stubborn(s)
+    s.push(Operator(command="flatten", rule=R1, market="byb", who="me"))
+    s.run(1 * SECOND)
+    assert s.state(R1) == "leaving" and s.truth("byb") == 8
+    new = reborn(s)
+    new.run(10 * SECOND)
+    assert (new.truth("bin"), new.truth("byb")) == (-8, 0)
