@@ -12,9 +12,12 @@ from runner.engine.commands import Cancel, Purpose, Query
 from runner.engine.events import External, Operator, Reject, Unknown
 from runner.engine.limits import DAY, Mode
 from runner.engine.positions import told
+from runner.engine.restoring import restore
 from runner.engine.scenario import WALL, Fate, Scenario
 from runner.engine.timers import MS, SECOND
+from runner.engine.trade import Guard, Leaving
 from runner.market.instruments import Side
+from runner.spec.rule_plan import GuardKind
 from tests.engine.stage import (
     PAIR,
     R1,
@@ -268,3 +271,87 @@ def test_a_leg_that_is_closed_alone_is_closed_alone_after_a_restart_too() -> Non
     new = reborn(s)
     new.run(10 * SECOND)
     assert (new.truth("bin"), new.truth("byb")) == (-8, 0)
+
+
+def test_worst_counts_from_the_decision_over_a_restart() -> None:
+    s = holding()
+    s.engine.desk.trades.leave(s.engine.desk.rules.runs[R1], "until")
+    stubborn(s)
+    s.run(10 * MS)
+    s.quote("bin", 60_500.0, 60_500.1)  # 33 bps away, 20 is the worst
+    s.run(1 * SECOND)
+    new = reborn(s)
+    new.run(20 * SECOND)
+    assert new.state(R1) == "leaving" and new.truth("bin") == -8, "further than worst: held"
+    new.quote("bin", 60_350.0, 60_350.1)
+    new.run(300 * MS)
+    assert [(i.market, i.purpose) for i in new.sent[:2]] == [
+        ("bin", Purpose.CLOSE), ("byb", Purpose.CLOSE),
+    ]  # fmt: skip
+
+
+def restored(s: Scenario) -> Scenario:
+    """A new process at the same instant, before anything has happened in it."""
+    new = reborn(s, pause=0)
+    new.engine.desk.wall = new.wall_at_zero
+    restore(new.engine.desk, journal(s))
+    return new
+
+
+def test_all_that_a_trade_remembers_is_there_again() -> None:
+    s = holding()
+    run = s.engine.desk.rules.runs[R1]
+    assert run.trade is not None
+    trade, leg = run.trade, run.trade.legs[1]
+    trade.attempt, trade.failed, trade.rejected = 7, True, "-2019"
+    trade.held_sign, trade.held_since, trade.lead = -1, s.t - SECOND, 1
+    trade.given_up, trade.then_sent, trade.incompletable = True, True, True
+    trade.refused, trade.refused_until, trade.owed = 2, s.t + SECOND, {"cut": 0.5}
+    trade.guards = [Guard(GuardKind.STOP, 61, "c1", given_up=True, late=True, chances=2)]
+    trade.leaving = Leaving("until", s.t - 2 * SECOND, mids={"bin": 5.0}, only="bin", passive=True)
+    trade.leaving.commanded, trade.leaving.keep = True, (1, 2)
+    leg.start, leg.fee_start, leg.planned, leg.touch = 3, 2, 99, 7.5
+    run.armed, run.rejects, run.unguarded, run.disabled_why = False, 2, 1, "so"
+    run.cooldown_until = s.t + 60 * SECOND
+    s.engine.desk.rules.touch(R1)
+    s._carry_out(s.engine.lasting())
+    new = restored(s)
+    again = new.engine.desk.rules.runs[R1]
+    shift = s.t  # the clocks of two runs begin anew
+    assert again.trade is not None and again.trade.leaving is not None
+    for name in (
+        "attempt", "failed", "rejected", "held_sign", "lead", "given_up", "then_sent",
+        "incompletable", "refused", "owed", "guards", "entered", "baseline", "ordinal", "wall",
+    ):  # fmt: skip
+        assert getattr(again.trade, name) == getattr(trade, name), name
+    for name in ("t", "held_since", "refused_until"):
+        assert getattr(again.trade, name) == getattr(trade, name) - shift, name
+    for name in ("planned", "touch", "start", "fee_start"):
+        assert getattr(again.trade.legs[1], name) == getattr(leg, name), name
+    for name in ("reason", "mids", "only", "passive", "commanded", "keep"):
+        assert getattr(again.trade.leaving, name) == getattr(trade.leaving, name), name
+    assert again.trade.leaving.since == trade.leaving.since - shift
+    for name in ("armed", "rejects", "unguarded", "disabled_why"):
+        assert getattr(again, name) == getattr(run, name), name
+    assert again.cooldown_until == run.cooldown_until - shift
+
+
+def test_all_that_an_order_was_is_there_again() -> None:
+    s = resting()
+    (cid, order), *_ = s.engine.desk.orders.open.items()
+    order.filled, order.cum, order.value, order.trade_ids = 3, 4, 9.5, {"a", "b"}
+    order.lots, order.ticks, order.revision, order.exchange_id = 7, 600_000, 2, "x1"
+    order.pending = msgspec.structs.replace(order.intent, lots=5, revision=2)
+    order.cancel_asked = True
+    s.engine.desk.rules.touch("one")
+    s._carry_out(s.engine.lasting())
+    new = restored(s)
+    again = new.engine.desk.orders.all[cid]
+    for name in (
+        "state", "filled", "cum", "value", "trade_ids", "lots", "ticks", "revision", "exchange_id",
+        "cancel_asked",
+    ):  # fmt: skip
+        assert getattr(again, name) == getattr(order, name), name
+    assert again.pending is not None and again.pending.lots == 5 and again.amend_doubt
+    assert again.intent.t == order.intent.t - s.t, "its window goes on"
+    assert new.engine.desk.ordinal == s.engine.desk.ordinal
