@@ -25,6 +25,9 @@ os.environ["RUNNER_INSTRUMENTS"] = "/nonexistent/instruments.json"
 _ROOT = Path(__file__).parents[1]
 _WHOLE_PROGRAMS = re.compile(r"tests\.app\.simlab|runner\.sim\.launch|^import subprocess", re.M)
 """what a module below `tests/app` imports whose tests run the program as a process"""
+_WHOLE = "whole programs"
+_FIRST = (_WHOLE, "tests/test_strategy_mutations.py", "tests/test_strategies.py")
+"""what takes longest and is one piece: begun last, it would be waited for alone"""
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +38,19 @@ def no_secret_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let a campaign take what it takes; all else has the limit of pyproject.toml."""
+    """Begin with the longest; let a campaign take what it takes, all else has its limit."""
     for item in items:
         if item.get_closest_marker("campaign"):
             item.add_marker(pytest.mark.timeout(0))
+    place = {scope: i for i, scope in enumerate(_FIRST)}
+    items.sort(key=lambda item: place.get(_scope(item.nodeid.partition("::")[0]), len(place)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of its time a worker waits for a child or a socket."""
+    known = hasattr(os, "sched_getaffinity")
+    return (len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(optionalhook=True)  # `-p no:xdist` works too
@@ -59,4 +71,4 @@ def _scope(path: str) -> str:
     if not path.startswith("tests/app/"):
         return path
     text = (_ROOT / path).read_text(encoding="utf-8")
-    return "whole programs" if _WHOLE_PROGRAMS.search(text) else path
+    return _WHOLE if _WHOLE_PROGRAMS.search(text) else path

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from unittest.mock import patch
 
 from runner.cli.main import main
@@ -16,14 +18,16 @@ from runner.cli.main import main
 def called(
     *arguments: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; its exit code and what it printed. No run of a strategy: signals.
+    """Run a command to its end; return its exit code and what it printed.
 
-    `environment` takes the place of this process's.
+    `environment` takes the place of this process's. What a program does to its process (its umask,
+    its ways to take signals) is undone.
     """
     line = ["runner", *arguments]
     out, err = io.StringIO(), io.StringIO()
     given = dict(os.environ if environment is None else environment)
     with (
+        _undone(),
         patch.dict(os.environ, given, clear=True),
         patch.object(sys, "argv", line),
         redirect_stdout(out),
@@ -35,3 +39,18 @@ def called(
         except SystemExit as left:
             code = int(left.code or 0)
     return subprocess.CompletedProcess(line, code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _undone() -> Iterator[None]:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    ways = {}
+    if threading.current_thread() is threading.main_thread():  # no other can set them, or did
+        ways = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        os.umask(mask)
+        for each, way in ways.items():
+            signal.signal(each, way)

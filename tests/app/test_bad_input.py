@@ -19,11 +19,13 @@ import pytest
 from runner.cli.main import main
 from runner.sim.launch import Running, launch
 from tests.app.simlab import TYPES, Lab
+from tests.inprocess import called
 from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
 def sim() -> Iterator[Running]:
+    """A market for those that send nothing."""
     with launch(
         seed=7, exchanges=list(TYPES.values()), dislocations=False, limit_factor=100, leverage=2
     ) as running:
@@ -40,15 +42,9 @@ def own() -> Iterator[Running]:
 
 
 def call(lab: Lab, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the program to its end, with the lab's keys and what is given over them."""
-    return subprocess.run(
-        lab.command(*arguments, "--state", str(lab.folder / "state")),
-        capture_output=True,
-        text=True,
-        env={**lab.env(), **environment},
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    """Call the program, which ends soon, with the lab's keys and what is given over them."""
+    line = [*arguments, "--state", str(lab.folder / "state")]
+    return called(*line, environment={**lab.env(), **environment})
 
 
 def message(done: subprocess.CompletedProcess[str], code: int) -> str:
@@ -76,13 +72,13 @@ def test_all_missing_secrets_in_one_message(sim: Running, tmp_path: Path) -> Non
     [("BIN_KEY", "-2015"), pytest.param("BYB_SECRET", "10004", marks=pytest.mark.campaign)],
 )
 def test_a_wrong_key_is_refused_before_any_order(
-    own: Running, tmp_path: Path, variable: str, code: str
+    sim: Running, tmp_path: Path, variable: str, code: str
 ) -> None:
-    lab = Lab(own, tmp_path)
+    lab = Lab(sim, tmp_path)
     path = str(lab.write())
     said = message(call(lab, "start", path, "--for", "3s", **{variable: "wrong-0123456789"}), 3)
     assert code in said and "wrong-0123456789" not in said
-    assert nothing_was_sent(own)
+    assert nothing_was_sent(sim)
 
 
 @pytest.mark.parametrize(
@@ -97,12 +93,15 @@ def test_a_wrong_key_is_refused_before_any_order(
     ],
 )
 def test_a_key_that_may_withdraw_is_refused(
-    own: Running, tmp_path: Path, exchange: str, rights: dict[str, Any]
+    sim: Running, tmp_path: Path, exchange: str, rights: dict[str, Any]
 ) -> None:
-    own.fault("key_rights", exchange=exchange, **rights)
-    lab = Lab(own, tmp_path)
-    assert "may withdraw" in message(call(lab, "start", str(lab.write()), "--for", "3s"), 3)
-    assert nothing_was_sent(own)
+    fault = sim.fault("key_rights", exchange=exchange, **rights)
+    try:
+        lab = Lab(sim, tmp_path)
+        assert "may withdraw" in message(call(lab, "start", str(lab.write()), "--for", "3s"), 3)
+    finally:
+        sim.clear(fault)
+    assert nothing_was_sent(sim)
 
 
 def test_what_the_command_line_gets_wrong_is_2_or_1_and_opens_nothing(
@@ -156,15 +155,15 @@ def test_what_the_command_line_gets_wrong_is_2_or_1_and_opens_nothing(
 
 
 def test_a_run_that_nobody_could_speak_to_does_not_begin_and_halts_nothing(
-    own: Running, tmp_path: Path
+    sim: Running, tmp_path: Path
 ) -> None:
-    lab = Lab(own, tmp_path)
+    lab = Lab(sim, tmp_path)
     path = str(lab.write())
     (tmp_path / "file").touch()
     said = message(
         call(lab, "start", path, "--for", "3s", XDG_RUNTIME_DIR=str(tmp_path / "file")), 3
     )
-    assert "cannot bind the control socket" in said and nothing_was_sent(own)
+    assert "cannot bind the control socket" in said and nothing_was_sent(sim)
     assert not (tmp_path / "state" / "churn" / "halted").exists()
 
 
@@ -306,14 +305,8 @@ def test_a_state_directory_that_cannot_be_written_is_one_message(
     lab = Lab(sim, tmp_path)
     path = str(lab.write())
     (tmp_path / "file").write_text("")
-    done = subprocess.run(
-        lab.command("start", path, "--for", "1s", "--state", str(tmp_path / "file" / "below")),
-        capture_output=True,
-        text=True,
-        env=lab.env(),
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    state = str(tmp_path / "file" / "below")
+    done = called("start", path, "--for", "1s", "--state", state, environment=lab.env())
     assert "cannot use the folder" in message(done, 3)
 
 
