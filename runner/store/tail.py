@@ -84,7 +84,7 @@ class Tail:
         self._map[self._at : end] = _RECORD.pack(len(body), _sum(seq, body), seq) + body
         if self._sync:
             try:
-                os.fdatasync(self._fd)
+                self._map.flush()
             except OSError as error:
                 raise self._failed(error) from error
         self._at = end

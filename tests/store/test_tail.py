@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import shutil
 import sqlite3
@@ -231,23 +232,32 @@ def test_a_value_that_no_row_can_hold_is_a_mapped_error_and_the_database_goes_on
     journal.close()
 
 
+class Counting(mmap.mmap):
+    """A map that counts how often it is brought to the disk, or refuses that."""
+
+    flushes = 0
+    refuses = False
+
+    def flush(self, *_: int) -> None:
+        self.flushes += 1
+        if self.refuses:
+            raise OSError(errno.EIO, "Input/output error")
+        super().flush()
+
+
 def test_full_durability_syncs_each_record_and_a_disk_that_refuses_leaves_it_to_the_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[int] = []
-    monkeypatch.setattr(os, "fdatasync", synced.append)
+    monkeypatch.setattr(tails, "mmap", Counting)
     journal = opened(tmp_path / "journal.db", durability=Durability.FULL)
+    file = journal._tail._map  # type: ignore[union-attr]
+    assert isinstance(file, Counting)
     journal.commit(approved(intent(1)))
     journal.commit(approved(intent(2)))
-    assert len(synced) == 2 and legs(journal.path) == []
-
-    def refuse(_: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(os, "fdatasync", refuse)
+    assert file.flushes == 2 and legs(journal.path) == []
+    file.refuses = True
     journal.commit(approved(intent(3)))
     assert [group for group, _ in legs(journal.path)] == [1, 2, 3]
-    monkeypatch.setattr(os, "fdatasync", synced.append)
     journal.commit(approved(intent(4)))
     assert [group for group, _ in legs(journal.path)] == [1, 2, 3, 4], "it is not used again"
     journal.close()
