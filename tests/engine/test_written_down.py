@@ -355,3 +355,25 @@ def test_all_that_an_order_was_is_there_again() -> None:
     assert again.pending is not None and again.pending.lots == 5 and again.amend_doubt
     assert again.intent.t == order.intent.t - s.t, "its window goes on"
     assert new.engine.desk.ordinal == s.engine.desk.ordinal
+
+
+def test_what_is_kept_by_the_operator_is_kept_beyond_max_hold_and_closed_after_resume() -> None:
+    s = holding(max_hold_ns=30 * SECOND)
+    s.push(Operator(command="halt", who="me"))
+    s.run(60 * SECOND)
+    assert s.state(R1) == "active" and s.truth("bin") == -8
+    s.push(Operator(command="resume", who="me"))
+    s.run(15 * SECOND)
+    assert (s.truth("bin"), s.truth("byb")) == (0, 0)
+
+
+def test_legs_that_a_crash_left_apart_are_evened_at_the_start() -> None:
+    s = holding()
+    s.engine.desk.ledgers.of(R1, "bin").lots = -5  # the exchange took a part: journaled, no more
+    s.exchanges["binance"].positions["BTCUSDT"] = -5
+    s.engine.desk.rules.touch(R1)
+    s._carry_out(s.engine.lasting())
+    new = reborn(s)
+    new.run(5 * SECOND)
+    assert (new.lots("bin"), new.lots("byb")) == (new.truth("bin"), new.truth("byb")) == (-5, 5)
+    assert new.state(R1) == "active"
