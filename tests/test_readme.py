@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner import spec
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,6 +35,7 @@ def test_the_two_commands_can_be_copied_out(name: str) -> None:
         capture_output=True,
         text=True,
         check=True,
+        timeout=PATIENCE_S,
     )
     assert done.stdout.count("\n") == 1 and "venv" in done.stdout
 
@@ -45,7 +47,12 @@ def test_every_command_of_the_table_exists() -> None:
         "from runner.cli.main import app; import typer;print(*typer.main.get_command(app).commands)"
     )
     there = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        timeout=PATIENCE_S,
     ).stdout.split()
     assert listed <= set(there), listed - set(there)
 

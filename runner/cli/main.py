@@ -2,7 +2,8 @@
 
 Exit codes: 0 fine, 1 the file or the result is wrong, 2 the command line is wrong, 3 the
 environment is wrong, 4 halted by risk, 5 unclean stop, 70 our bug (with a report path),
-130 second Ctrl-C.
+130 second Ctrl-C, 141 whoever read the output left before its end (as after SIGPIPE, so that no
+verdict that was cut off looks like a good one).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from runner.cli.live_commands import ack, flatten, halt, resume, status, tap, to
 from runner.cli.run_commands import bench, dry_run, import_, record, replay, sim, start
 
 _FIRST_OWN: Final = 3
+_UNREAD: Final = 141
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO))
 """errors of a disk or a terminal, not of ours"""
 
@@ -120,7 +122,12 @@ def main() -> None:
         sys.exit(code)
     except BrokenPipeError:
         _drop_output()
-        sys.exit(0)
+        sys.exit(_UNREAD)
+    except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):  # typer makes an exit 1 of it
+            _drop_output()
+            sys.exit(_UNREAD)
+        raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _FULL:
             typer.echo(f"error: {error.strerror}: what was to be written is not whole", err=True)

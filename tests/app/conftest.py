@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.app import simlab
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -17,4 +18,4 @@ def no_process_left() -> Iterator[None]:
         if child.poll() is None:
             child.kill()
         if child.stdout is not None and not child.stdout.closed:
-            child.communicate()
+            child.communicate(timeout=PATIENCE_S)

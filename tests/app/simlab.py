@@ -287,7 +287,7 @@ def _ended(child: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
         if child.poll() is None:
             child.kill()
         if child.stdout is not None and not child.stdout.closed:
-            child.communicate()
+            child.communicate(timeout=PATIENCE_S)
 
 
 def _places(route: str) -> bool:

@@ -398,7 +398,7 @@ def test_a_picture_does_not_vouch_for_a_socket_that_came_after_it_was_begun(type
 
         lab.http.before = flap
         lab.link.reconcile()
-        await flapped.wait()
+        await asyncio.wait_for(flapped.wait(), PATIENCE_S)
         await lab.until(lambda: Readiness.READY in lab.states)
         seen = [e for e in lab.events if isinstance(e, Ready | Reconciled)]
         heard = [e.state if isinstance(e, Ready) else "picture" for e in seen]

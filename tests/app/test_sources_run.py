@@ -110,7 +110,7 @@ def test_a_signed_signal_becomes_an_order_once_also_over_a_kill(lab: Lab) -> Non
         held = lab.positions()
         assert held["bybit_linear"] > 0 and len(held) == 1
         child.kill()
-        child.wait()
+        child.wait(PATIENCE_S)
     with lab.running() as child:
         port = listening(lab, child, "active")
         assert post(port, "a1", "long", stop_loss=100) == 409, "known over the kill"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from runner.base.clock import SystemClock
 from runner.cli.top_text import screen
 from runner.engine.events import Top
 from tests.engine import sourcelab
+from tests.patience import PATIENCE_S
 
 GOLDEN = Path(__file__).parent / "golden" / "top.txt"
 WALL = 1_760_000_000_000_000_000
@@ -135,8 +137,9 @@ def test_over_the_socket_rows_come_until_the_client_leaves(
                 rows.close()
 
             reader = asyncio.create_task(asyncio.to_thread(read))
-            i = 0
+            i, end = 0, time.monotonic() + PATIENCE_S
             while not reader.done():
+                assert time.monotonic() < end, f"three answers; came {found}"
                 top(host, "s", 60_000.0 + i, i)
                 i += 1
                 await asyncio.sleep(0.001)

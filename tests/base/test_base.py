@@ -21,6 +21,7 @@ from runner.base.ids import CLIENT_ID_LENGTH, base36, client_id, new_run_id, own
 from runner.base.rng import seeded
 from runner.base.secret import Secret, redact
 from runner.base.units import format_age, format_duration, format_ratio, plain
+from tests.patience import PATIENCE_S
 
 
 def test_a_virtual_clock_moves_only_forward() -> None:
@@ -71,6 +72,7 @@ def test_the_same_seed_gives_the_same_numbers_in_another_process() -> None:
             capture_output=True,
             text=True,
             check=True,
+            timeout=PATIENCE_S,
             env={**os.environ, "PYTHONHASHSEED": str(seed)},
         ).stdout
         for seed in (1, 2)
@@ -139,6 +141,8 @@ def test_a_crash_point_kills_at_its_count() -> None:
         "print(2, flush=True); crash_point('after_intent')\nprint(3, flush=True)"
     )
     env = {**os.environ, "RUNNER_CRASH": "after_intent:2"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=PATIENCE_S
+    )
     assert done.returncode == -signal.SIGKILL
     assert done.stdout.split() == ["1", "2"]

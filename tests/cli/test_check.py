@@ -24,6 +24,7 @@ from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 ARB = str(ROOT / "strategies" / "arb.yaml")
+DCA = str(ROOT / "strategies" / "dca.yaml")
 BROKEN = str(ROOT / "tests" / "golden" / "broken.yaml")
 WARNED = str(ROOT / "tests" / "golden" / "W0409.yaml")
 PROGRAM = "import sys; from runner.cli.main import main; sys.exit(main())"
@@ -98,6 +99,18 @@ def test_closed_and_full_streams_are_no_bug_of_ours(
     )
     assert done.returncode == code and b"bug" not in done.stderr
     assert code == 0 or b"No space left" in done.stderr
+
+
+@pytest.mark.parametrize("args", [("schema",), ("plan", ARB), ("test", DCA)], ids=lambda a: a[0])
+def test_a_reader_that_leaves_is_no_error_and_no_good_verdict(args: tuple[str, ...]) -> None:
+    command = [sys.executable, "-c", PROGRAM, *args]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+    ) as child:
+        assert child.stdout is not None and child.stderr is not None
+        child.stdout.close()
+        assert (child.wait(PATIENCE_S), child.stderr.read()) == (141, b"")
 
 
 def test_a_dash_reads_standard_input() -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import runner.engine
+from tests.patience import PATIENCE_S
 
 HOME = Path(runner.engine.__file__).parent
 ROOT = HOME.parents[1]
@@ -59,6 +60,7 @@ def test_two_processes_with_different_hash_seeds_decide_alike() -> None:
             capture_output=True,
             text=True,
             check=True,
+            timeout=PATIENCE_S,
         )
         seen.add(done.stdout)
     (line,) = seen

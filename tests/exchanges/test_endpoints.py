@@ -18,6 +18,7 @@ from runner.exchanges.errors import ErrorTable
 from runner.exchanges.registry import ORDER_TYPES, TYPES, market_codec, order_codec
 from tests.exchanges.captures import binding
 from tests.exchanges.orders import KEY, SECRET, codec, credentials, intent, journaled
+from tests.patience import PATIENCE_S
 
 SIM = {
     "rest": "http://127.0.0.1:1", "public": "ws://127.0.0.1:2/public",
@@ -132,7 +133,7 @@ def test_a_dry_run_imports_no_signer() -> None:
         "assert not bad, bad"
     )
     root = Path(__file__).resolve().parents[2]
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=root)
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=root, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("type", sorted(ORDER_TYPES))

@@ -133,7 +133,7 @@ def test_a_server_ping_between_fragments_is_answered_and_disturbs_nothing() -> N
             Running(WebSocket(spec(url, hello=(b"go",)), ear, options())),
         ):
             await ear.until(lambda e: len(e.frames) == 1)
-            await answered.wait()
+            await asyncio.wait_for(answered.wait(), PATIENCE_S)
         assert ear.frames[0][0] == b"abcd"
 
     run(test())
@@ -586,12 +586,12 @@ def test_a_connection_given_up_while_it_opens_does_not_live_on() -> None:
     async def test() -> None:
         async with server(script, process_request=slowly) as url:
             task = asyncio.create_task(connect(url, keepalive(), tls_context()))
-            await asked.wait()
+            await asyncio.wait_for(asked.wait(), PATIENCE_S)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             given_up.set()
-            await answered.wait()
-            await closed.wait()
+            await asyncio.wait_for(answered.wait(), PATIENCE_S)
+            await asyncio.wait_for(closed.wait(), PATIENCE_S)
 
     run(test())
 

@@ -41,6 +41,7 @@ from runner.store.schema import (
     JournalError,
     settle,
 )
+from tests.patience import PATIENCE_S
 from tests.store.orders import RUN, approved, clock, header, intent
 
 ROOT = Path(__file__).parents[2]
@@ -546,7 +547,7 @@ def run_child(path: Path, crash: str | None, lines: int | None) -> tuple[int, li
             released.append(line.strip())
             if lines is not None and len(released) == lines:
                 child.send_signal(signal.SIGKILL)
-        return child.wait(), released
+        return child.wait(PATIENCE_S), released
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from runner.engine.events import Ack
 from runner.store.journal import Journal
 from runner.store.past import read_intents
 from runner.store.schema import JournalError
+from tests.patience import PATIENCE_S
 from tests.store.orders import approved, clock, header, intent
 from tests.store.test_journal import ROOT, Failing, failing
 
@@ -159,7 +160,7 @@ def kill_campaign(folder: Path, kills: int, *ahead: str) -> None:
                 released.append(line.strip())
                 if count == after:
                     child.send_signal(signal.SIGKILL)
-            assert child.wait() == -signal.SIGKILL
+            assert child.wait(PATIENCE_S) == -signal.SIGKILL
     journal = Journal.open(path)
     found = [each.intent.cid for each in read_intents(journal._db)]
     journal.close()

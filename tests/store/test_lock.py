@@ -14,6 +14,7 @@ import pytest
 
 from runner.base.errors import WorldError
 from runner.store.lock import Held, Lock, alive, boot_id, host_folder, symbol_lock, take_all
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 CHILD = """
@@ -52,7 +53,7 @@ def test_a_second_process_is_refused_and_told_who_and_a_killed_one_holds_nothing
         assert f"process {other.pid} (run 0123456789)" in str(caught.value)
         assert alive(path) == holder
         other.send_signal(signal.SIGKILL)
-        other.wait()
+        other.wait(PATIENCE_S)
     assert alive(path) is None
     with Lock(path, "strategy arb"):
         assert alive(path) is not None
@@ -87,7 +88,8 @@ def test_looking_whether_a_lock_is_held_does_not_refuse_a_taker(tmp_path: Path) 
             Lock(path, "x").take().release()
     finally:
         stop.set()
-        looking.join()
+        looking.join(PATIENCE_S)
+    assert not looking.is_alive(), "it looks for ever"
 
 
 def test_a_symbol_is_locked_per_exchange_network_and_key(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from runner.store.lines import (
 )
 from runner.store.recorder import About, Recorder
 from runner.store.recording import Recording, merge
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 ABOUT = About(
@@ -381,7 +382,10 @@ for n in range(100):
 def test_a_kill_between_two_segments_leaves_a_readable_recording(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RUNNER_CRASH": "segment_rotation:3"}
     code = subprocess.run(
-        [sys.executable, "-c", CHILD, str(tmp_path / "r")], env=environment, check=False
+        [sys.executable, "-c", CHILD, str(tmp_path / "r")],
+        env=environment,
+        check=False,
+        timeout=PATIENCE_S,
     ).returncode
     assert code == -signal.SIGKILL
     recording = Recording(tmp_path / "r")

@@ -21,6 +21,7 @@ from runner.store.state_dir import (
     strategies,
     write_private,
 )
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,6 +136,11 @@ def test_a_kill_right_after_resume_leaves_it_resumed(tmp_path: Path) -> None:
         "StateDir.at(Path(sys.argv[1]), 'arb', False).resume()"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RUNNER_CRASH": "resume_written"}
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=environment,
+        check=False,
+        timeout=PATIENCE_S,
+    )
     assert done.returncode == -signal.SIGKILL
     assert state.halted() is None

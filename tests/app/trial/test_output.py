@@ -18,6 +18,7 @@ from runner.app.trial.text import result_text, summary
 from runner.base.errors import UsageError
 from runner.cli.trial import run
 from tests.app.trial.lab import WIDE, results, text_of
+from tests.patience import PATIENCE_S
 
 GOLDEN = Path(__file__).with_name("output.out")
 BOTH = "[{market: a, side: sell}, {market: b, side: buy}]"
@@ -157,6 +158,7 @@ def test_the_order_of_hashes_changes_nothing(tmp_path: Path) -> None:
             text=True,
             env={**os.environ, "PYTHONHASHSEED": seed},
             check=False,
+            timeout=PATIENCE_S,
         ).stdout
         for seed in ("1", "2")
     ]
