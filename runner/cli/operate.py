@@ -103,7 +103,12 @@ def find(name: str | None, state: Path | None, *, asleep: bool = False) -> Found
         return Found(max(ran, key=lambda each: each.runs()[-1].path.name), False)
     what = f"{name} is not running" if name else "no strategy is running"
     never = ", and never ran" if asleep else ""
-    raise WorldError(f"{what}{never} (under {_root(state)}){_elsewhere(name, state)}")
+    halted = "".join(f"; {x.name} is halted: its next start does not trade" for x in _halted(known))
+    raise WorldError(f"{what}{never} (under {_root(state)}){halted}{_elsewhere(name, state)}")
+
+
+def _halted(places: list[StateDir]) -> list[StateDir]:
+    return [each for each in places if each.halted() is not None]
 
 
 def _running(name: str | None, state: Path | None) -> StateDir:

@@ -35,6 +35,9 @@ def test_a_halt_of_a_mistyped_name_is_refused_with_the_names_there_are(state: Pa
     code, out, _ = runner("halt", "arb", "--state", str(state), "--why", "weekend")
     assert code == 0 and f"begins halted (under {state})" in out
     assert halted(state) == ["arb"]
+    for command in (("status", "arb"), ("status",)):
+        code, _, err = runner(*command, "--state", str(state))
+        assert code == 3 and "arb is halted: its next start does not trade" in err
 
 
 def test_a_halt_names_the_run_that_lives_under_another_state_directory(
