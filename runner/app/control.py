@@ -115,7 +115,7 @@ class ControlServer:
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             return {"ok": False, "error": f"not a JSON object: {error}"}
         identity = request.get("id")
         try:
@@ -156,7 +156,7 @@ def ask(path: Path, command: str, within_s: float = 2.0, **fields: Any) -> dict[
                 client.connect(short)
             client.sendall(request)
             return msgspec.json.decode(_read_line(client), type=dict[str, Any])
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError) as error:
             raise WorldError(f"no answer from {path}: {error}") from error
 
 
@@ -188,7 +188,7 @@ def follow(path: Path, command: str, **fields: Any) -> Generator[dict[str, Any]]
             with client.makefile("rb") as lines:
                 for line in lines:
                     yield msgspec.json.decode(line, type=dict[str, Any])
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError) as error:
             raise WorldError(f"no answer from {path}: {error}") from error
 
 

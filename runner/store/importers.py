@@ -187,7 +187,7 @@ def _version_3(source: Path, done: Imported) -> Iterator[_Traffic]:
     for number, text in enumerate(_texts(source), 1):
         try:
             line = decode(text)
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             raise FileError(f"{source}:{number}: {error}") from error
         if line.t not in kinds:
             done.skipped += 1

@@ -104,7 +104,7 @@ class Recording:
                 lines = _decode_lines(next(frames))
             except StopIteration:
                 return
-            except (zstandard.ZstdError, EOFError, msgspec.DecodeError) as error:
+            except (zstandard.ZstdError, EOFError, ValueError) as error:
                 self.state.broken = f"{path.name}: zstd frame {number}: {error}"
                 self.state.ended = False
                 return

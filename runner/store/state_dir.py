@@ -150,7 +150,7 @@ class StateDir:
             return Halted(code="unreadable", why=str(error.strerror))
         try:
             return msgspec.json.decode(content, type=Halted)
-        except msgspec.DecodeError:
+        except ValueError:
             return Halted(code="unreadable", why=f"{self.halted_file} is not what halt writes")
 
     def halt(self, word: Halted) -> None:

@@ -157,7 +157,7 @@ def _records(raw: bytes) -> Iterator[tuple[int, list[Statement]]]:
             return
         try:
             yield seq, list(_decode(body))
-        except msgspec.DecodeError:
+        except ValueError:
             return
         at, newest = at + length, seq
 

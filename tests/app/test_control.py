@@ -46,17 +46,18 @@ def test_a_command_gets_its_answer_and_the_socket_is_private(tmp_path: Path) -> 
 def test_nonsense_gets_an_error_and_the_server_lives_on(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"
 
-    def garbage() -> bytes:
+    def garbage(line: bytes) -> bytes:
         with socket.socket(socket.AF_UNIX) as client:
             with address(path) as short:
                 client.connect(short)
-            client.sendall(b"\xff\xfe not json\n")
+            client.sendall(line + b"\n")
             return client.recv(4096)
 
-    first, second, third = served(
-        path, garbage, lambda: ask(path, "explode"), lambda: ask(path, "status")
-    )
-    assert b'"ok":false' in first
+    first, also, second, third = served(
+        path, lambda: garbage(b"\xff\xfe not json"), lambda: garbage(b'{"cmd":"\xff"}'),
+        lambda: ask(path, "explode"), lambda: ask(path, "status"),
+    )  # fmt: skip
+    assert b'"ok":false' in first and b"not a JSON object" in also
     assert second["ok"] is False and "explode" in second["error"]
     assert third["ok"] is True
 

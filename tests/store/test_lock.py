@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from runner.base.errors import WorldError
-from runner.store.lock import Held, Lock, alive, boot_id, host_folder, symbol_lock, take_all
+from runner.store.lock import (
+    Held,
+    Lock,
+    alive,
+    boot_id,
+    host_folder,
+    read_holder,
+    symbol_lock,
+    take_all,
+)
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -127,3 +136,8 @@ def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(WorldError, match="cannot open the lock"):
         Lock(tmp_path / "lock", "x").take()
     assert alive(tmp_path / "nowhere") is None
+
+
+def test_a_lock_file_of_broken_text_names_nobody(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_bytes(b'{"pid":1,"run":"\xff"}')
+    assert read_holder(tmp_path / "lock") is None

@@ -91,9 +91,10 @@ def test_the_halted_word_stands_until_resume(tmp_path: Path) -> None:
 
 def test_a_halted_file_that_cannot_be_read_halts(tmp_path: Path) -> None:
     state = StateDir.make(tmp_path, "arb", paper=False)
-    state.halted_file.write_text("please stop")
-    word = state.halted()
-    assert word is not None and word.code == "unreadable"
+    for content in (b"please stop", b'{"code":"\xff"}'):
+        state.halted_file.write_bytes(content)
+        word = state.halted()
+        assert word is not None and word.code == "unreadable"
     state.halted_file.unlink()
     state.halted_file.mkdir()
     word = state.halted()
