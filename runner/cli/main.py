@@ -33,6 +33,7 @@ from runner.cli.run_commands import bench, dry_run, import_, record, replay, sim
 
 _FIRST_OWN: Final = 3
 _UNREAD: Final = 141
+_RUNS: Final = ("start", "dry-run")
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO))
 """errors of a disk or a terminal, not of ours"""
 
@@ -105,6 +106,15 @@ def _drop_output() -> None:
     os.close(nowhere)
 
 
+def _origin(error: BaseException) -> BaseException:
+    """Return the error that others were made of; one raised `from None` is its own origin."""
+    while True:
+        behind = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if behind is None:
+            return error
+        error = behind
+
+
 def main() -> None:
     """Run the program; every expected error becomes one message and its exit code."""
     from runner.base.errors import FileError, RunnerError, UsageError
@@ -124,9 +134,13 @@ def main() -> None:
         _drop_output()
         sys.exit(_UNREAD)
     except SystemExit as left:
-        if isinstance(left.__context__, BrokenPipeError):  # typer makes an exit 1 of it
+        error = _origin(left)  # typer makes exits of these two
+        if isinstance(error, BrokenPipeError):
             _drop_output()
             sys.exit(_UNREAD)
+        if isinstance(error, KeyboardInterrupt) and sys.argv[1] in _RUNS:
+            # once it has begun, signals come to its loop; when it was about to, it has told
+            typer.echo("interrupted before it began: nothing was sent", err=True)
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _FULL:

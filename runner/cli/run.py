@@ -299,7 +299,7 @@ def _on_sockets(
     except KeyboardInterrupt:  # later ones come to the loop as signals
         ending = Ending(130, "interrupted before it began")
         folder.log.say("interrupted before it began: nothing was sent")
-        raise
+        raise SystemExit(130) from None
     finally:
         folder.close(ending.code, ending.reason)
     return ending.code

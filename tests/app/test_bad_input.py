@@ -176,9 +176,23 @@ def test_an_interrupt_before_it_begins_is_no_bug(
     monkeypatch.setattr("runner.cli.run._drive", interrupted)
     lab = Lab(sim, tmp_path)
     done = lab.operate("dry-run", str(lab.write()))
-    assert done.returncode == 130 and "nothing was sent" in done.stderr
+    assert done.returncode == 130 and done.stderr.count("nothing was sent") == 1
     asked = lab.operate("why")
     assert asked.returncode == 3 and "interrupted before it began" in asked.stderr
+
+
+@pytest.mark.parametrize("command", ["dry-run", "start"])
+def test_an_interrupt_while_it_reads_its_file_is_told(
+    sim: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("runner.cli.run._load", interrupted)
+    lab = Lab(sim, tmp_path)
+    done = lab.operate(command, str(lab.write()))
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted before it began: nothing was sent\n"
 
 
 def test_a_symbol_that_is_not_listed_and_an_exchange_that_is_not_there(
