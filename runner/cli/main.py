@@ -134,11 +134,11 @@ def main() -> None:
         _drop_output()
         sys.exit(_UNREAD)
     except SystemExit as left:
-        error = _origin(left)  # typer makes exits of these two
-        if isinstance(error, BrokenPipeError):
+        origin = _origin(left)  # typer makes exits of these two
+        if isinstance(origin, BrokenPipeError):
             _drop_output()
             sys.exit(_UNREAD)
-        if isinstance(error, KeyboardInterrupt) and sys.argv[1] in _RUNS:
+        if isinstance(origin, KeyboardInterrupt) and sys.argv[1] in _RUNS:
             # once it has begun, signals come to its loop; when it was about to, it has told
             typer.echo("interrupted before it began: nothing was sent", err=True)
         raise
