@@ -173,6 +173,10 @@ def test_no_short_text_makes_a_long_one(payload: str) -> None:
     assert "error" in found and len(str(found)) < 500
 
 
+def test_a_power_is_refused_for_what_it_is() -> None:
+    assert "`**` is not there in a template" in inside("{{ 2 ** 3 }}", {})["error"]
+
+
 def test_what_computes_for_long_is_killed() -> None:
     def told(payload: str) -> str:
         findings = Findings()
