@@ -74,3 +74,10 @@ def test_a_url_that_is_a_secret_is_refused_and_not_shown(url: str) -> None:
     checked = load(f"{ARB}\nnotify:\n  page: {{webhook: {{url: '{url}'}}}}\n")
     assert {d.code for d in checked.findings} == {"E0205"}
     assert "canary" not in as_text(checked)
+
+
+def test_the_number_of_a_chat_needs_no_quotes_as_in_a_source() -> None:
+    text = "notify:\n  page: {telegram: {token: {env: T}, chat: -100123}}\n"
+    plan = load(f"{ARB}\n{text}").plan
+    assert plan is not None and plan.notify.page is not None
+    assert plan.notify.page.telegram is not None and plan.notify.page.telegram.chat == "-100123"
