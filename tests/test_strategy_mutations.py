@@ -124,6 +124,8 @@ MUST_NOTICE = {
         "books never go stale": "book is stale",
         "ten times the largest order": "over the limit",
         "the guard sleeps": "a margin that is used up",
+        "the alarm sleeps": "a margin that jumps",
+        "the guard takes the alarm's turn": "a margin that jumps",
         "paid once is enough": "does not pay it twice",
         "the basis does not matter": "cheaper than spot",
         "the next payment does not matter": "about to be paid",
