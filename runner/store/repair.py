@@ -22,6 +22,7 @@ from runner.base.clock import Clock
 from runner.store.past import senseless
 from runner.store.schema import JournalError, create, journal_error
 from runner.store.state_dir import private_folder
+from runner.store.tail import is_damaged
 
 _TABLES: Final = {
     "runs": "run",
@@ -71,7 +72,7 @@ def repair(path: Path, clock: Clock) -> RepairReport:
         raise JournalError(f"there is no journal {path} to repair", path)
     try:
         folder = private_folder(path.parent / "quarantine" / f"{clock.wall() // 1_000_000}")
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("", "-wal", "-shm", *(("-tail",) if is_damaged(path) else ())):
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.rename(folder / part.name)

@@ -103,11 +103,12 @@ def journal_error(path: Path, doing: str, error: Exception) -> JournalError:
     if isinstance(error, sqlite3.OperationalError) and _NOT_TEXT not in text:
         return JournalError(f"{path}: {doing}: {text}", path)
     if isinstance(error, sqlite3.DatabaseError | msgspec.DecodeError | UnicodeDecodeError):
-        return _damaged(path, text)
+        return damaged(path, text)
     return JournalError(f"{path}: {doing}: {text}", path)
 
 
-def _damaged(path: Path, said: str) -> DamagedJournal:
+def damaged(path: Path, said: str) -> DamagedJournal:
+    """Return what a start is told of a journal that is not whole."""
     return DamagedJournal(
         f"the journal {path} is damaged ({said}): "
         "start with --repair, which puts it aside and says what is lost",
@@ -161,4 +162,4 @@ def check_integrity(db: sqlite3.Connection, path: Path) -> None:
         faults = [str(error)]
     if faults != ["ok"]:
         said = "; ".join("; ".join(faults).splitlines())
-        raise _damaged(path, said)
+        raise damaged(path, said)

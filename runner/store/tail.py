@@ -26,11 +26,12 @@ from zlib import crc32
 import msgspec
 
 from runner.store.rows import Statement
-from runner.store.schema import Durability, JournalError
+from runner.store.schema import DamagedJournal, Durability, JournalError, damaged
 
 SIZE: Final = 256 * 1024
 """bytes; some hundred orders, and a flush comes every few milliseconds"""
-_MAGIC: Final = b"runtail1"
+_KIND: Final = b"runtail"
+_MAGIC: Final = _KIND + b"1"
 _HEAD: Final = Struct("<8s24s")
 _RECORD: Final = Struct("<IIQ")
 
@@ -118,7 +119,8 @@ def path_of(journal: Path) -> Path:
 def left_in(journal: Path) -> tuple[str, list[tuple[int, list[Statement]]]]:
     """Return what a tail holds: its run, and (last row's number, rows) of each whole record.
 
-    ("", []) when there is none. JournalError when it cannot be read, or is of another version.
+    ("", []) when there is none. JournalError when it cannot be read, or is of another version,
+    DamagedJournal when it is no tail at all.
     """
     path = path_of(journal)
     try:
@@ -130,9 +132,22 @@ def left_in(journal: Path) -> tuple[str, list[tuple[int, list[Statement]]]]:
     if len(raw) < _HEAD.size or not any(raw[: _HEAD.size]):
         return "", []
     magic, run = _HEAD.unpack_from(raw)
+    if not magic.startswith(_KIND):
+        raise damaged(path, "it is no journal's tail")
     if magic != _MAGIC:
         raise JournalError(f"{path} is of another version of runner: start that one once", path)
     return run.rstrip(b"\0").decode("ascii", "replace"), list(_records(raw))
+
+
+def is_damaged(journal: Path) -> bool:
+    """Whether a journal has a tail that is none."""
+    try:
+        left_in(journal)
+    except DamagedJournal:
+        return True
+    except JournalError:
+        pass  # a start says what is wrong with it
+    return False
 
 
 def put_aside(journal: Path, run: str) -> None:

@@ -84,6 +84,19 @@ def test_bytes_damaged_inside_of_a_row_are_no_bug_and_its_row_alone_is_lost(
     assert report.kept["intents"] == GROUPS - (not told) and len(report.lost) == (not told)
 
 
+def test_a_tail_that_is_none_is_put_aside_and_the_journal_is_kept_whole(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    written(path)
+    tail = tmp_path / "journal.db-tail"
+    tail.write_bytes(b"\xa5" * 4096)
+    with pytest.raises(DamagedJournal, match="start with --repair"):
+        Journal.open(path)
+    report = repair(path, clock())
+    assert report.kept["intents"] == GROUPS and report.lost == []
+    assert (report.quarantine / tail.name).read_bytes() == b"\xa5" * 4096
+    assert not tail.exists() and Journal.open(path).past().runs
+
+
 def test_an_event_damaged_inside_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     raw = written(path)
