@@ -71,7 +71,7 @@ def take_over(collector: Collector, saved: Saved) -> None:
             collector.notes.append(
                 f"{name}: {plain(leg.base)} {instrument.base} of {ledger.market} are from an "
                 f"earlier run, valued from their entry at {plain(Decimal(repr(ledger.entry)))}; "
-                "the fees of opening them are in its report"
+                "the fees of opening them are that run's"
             )
         for order in row.orders:
             collector.expect(order.intent, earlier[order.intent.cid])

@@ -49,7 +49,10 @@ def test_an_open_position_is_reported_at_its_entry() -> None:
     assert report.positions["bin"].entry == "60000"
     assert report.rules["spread"].waterfall["open"] == "-0.8"
     assert report.pnl.net == "-0.8"
-    assert any("earlier run" in note for note in report.unaccounted)
+    assert any(
+        "earlier run" in note and note.endswith("fees of opening them are that run's")
+        for note in report.unaccounted
+    )
 
 
 def test_closing_it_realises_against_the_entry_of_the_earlier_run() -> None:
