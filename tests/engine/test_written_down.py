@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from runner.engine.commands import Cancel, Purpose, Query
+from runner.engine.commands import Cancel, Purpose, Query, Record, Send
 from runner.engine.events import External, Operator, Reject, Unknown
 from runner.engine.limits import DAY, Mode
 from runner.engine.positions import told
@@ -16,6 +16,7 @@ from runner.engine.restoring import restore
 from runner.engine.scenario import WALL, Fate, Scenario
 from runner.engine.timers import MS, SECOND
 from runner.engine.trade import Guard, Leaving
+from runner.engine.worldflow import Difference
 from runner.market.instruments import Side
 from runner.spec.rule_plan import GuardKind
 from tests.engine.stage import (
@@ -377,3 +378,56 @@ def test_legs_that_a_crash_left_apart_are_evened_at_the_start() -> None:
     new.run(5 * SECOND)
     assert (new.lots("bin"), new.lots("byb")) == (new.truth("bin"), new.truth("byb")) == (-5, 5)
     assert new.state(R1) == "active"
+
+
+def test_every_order_stands_in_its_rules_row_before_it_is_sent() -> None:
+    """Entries, repairs and closes: what a crash cuts off must be asked about by the next run."""
+    s = holding()
+    s.exchanges["binance"].positions["BTCUSDT"] = -5
+    s.push(External(exchange="binance", what="adl", market="bin", lots=3, price=60_300.0))
+    s.run(1 * SECOND)
+    stubborn(s)
+    s.push(Operator(command="flatten", rule=R1, who="me"))
+    s.run(2 * SECOND)  # one try after the other
+    row, purposes = "", set()
+    for _, command in s.log:
+        if isinstance(command, Record) and command.kind == "rule" and command.fields["name"] == R1:
+            row = str(command.fields["json"])
+        elif isinstance(command, Send):
+            waiting = {o["intent"]["cid"] for o in msgspec.json.decode(row)["orders"]}
+            assert {a.intent.cid for a in command.orders} <= waiting
+            purposes |= {a.intent.purpose for a in command.orders}
+    assert purposes == {Purpose.ENTRY, Purpose.REPAIR, Purpose.CLOSE}
+
+
+def test_a_difference_is_not_adopted_while_an_order_is_under_way() -> None:
+    s = resting()
+    s.run(2 * SECOND)
+    world = s.engine.world
+    s.exchanges["binance"].positions["BTCUSDT"] = 3
+    world.differences["bin"] = Difference("bin", 3, 0)
+    s.push(Operator(command="adopt", who="me"))
+    s.run(1)
+    assert s.engine.desk.ledgers.external.get("bin", 0) == 0 and "bin" in world.differences
+    s.engine.desk.orders.open.clear()
+    s.exchanges["binance"].reconcile()
+    s.run(1 * SECOND)
+    s.push(Operator(command="adopt", who="me"))
+    s.run(1)
+    assert s.engine.desk.ledgers.external["bin"] == 3 and world.differences == {}
+
+
+def test_flatten_said_again_decides_anew_at_the_prices_of_now() -> None:
+    s = holding()
+    stubborn(s)
+    s.push(Operator(command="flatten", who="me"))
+    s.run(10 * MS)
+    s.quote("bin", 60_500.0, 60_500.1)
+    s.run(5 * SECOND)
+    for name, market in (("binance", "bin"), ("bybit", "byb")):
+        s.exchanges[name].fates[market].clear()
+    s.run(5 * SECOND)
+    assert s.truth("bin") == -8, "33 bps from the decision: past worst"
+    s.push(Operator(command="flatten", who="me"))
+    s.run(2 * SECOND)
+    assert (s.truth("bin"), s.truth("byb")) == (0, 0)
