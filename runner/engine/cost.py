@@ -96,12 +96,13 @@ class TradeCell(RuleCell):
 class HeldCell(PositionCell):
     """`position.M.*`."""
 
-    __slots__ = ("_desk", "_listed")
+    __slots__ = ("_desk", "_liquidation", "_listed")
 
     def __init__(self, desk: Desk, listed: Listed) -> None:
         super().__init__()
         self._desk = desk
         self._listed = listed
+        self._liquidation = nan
 
     def refresh(self) -> None:
         """Take quantity, entry and open orders from the ledgers."""
@@ -119,9 +120,11 @@ class HeldCell(PositionCell):
         if venue.heard and self._listed.perpetual:
             lots_there = told.lots if told is not None else 0
             self.account_qty = lots_there * self._listed.instrument.lot_base_f
-        self.liq_gap = nan
-        if told is not None and told.liquidation > 0:
-            self.liq_gap = abs(told.liquidation / self._listed.last_mid() - 1)
+        at = told.liquidation if told is not None else 0.0
+        self._liquidation = at if at > 0 else nan
+
+    def liq_gap(self, now: int) -> float:
+        return abs(self._liquidation / self._listed.mid() - 1)
 
     def notional(self, now: int) -> float:
         lots = self._desk.ledgers.lots(self._listed.name)

@@ -21,22 +21,26 @@ class AccountCell:
 
 
 class PositionCell:
-    """`position.M.*` of this strategy: base amount signed, entry price, liquidation gap.
+    """`position.M.*` of this strategy: base amount signed, entry price.
 
     `account_qty` is the account's own position there, whoever made it.
     """
 
-    __slots__ = ("account_qty", "entry", "liq_gap", "open_orders", "qty")
+    __slots__ = ("account_qty", "entry", "open_orders", "qty")
 
     def __init__(self) -> None:
         self.qty = 0.0
         self.entry = nan
-        self.liq_gap = nan
         self.account_qty = nan
         self.open_orders = 0.0
 
     def notional(self, now: int) -> float:
         """Value of the position at the price that would close it; NaN when the book is missing."""
+        return nan
+
+    def liq_gap(self, now: int) -> float:
+        """Distance of the mid to the liquidation price, as a ratio; NaN without one or without a
+        live book."""
         return nan
 
     def pnl(self, now: int) -> float:

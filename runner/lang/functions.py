@@ -288,7 +288,8 @@ CELLS: Mapping[str, Mapping[str, FieldSpec]] = {
         "notional": FieldSpec(Measure.QUOTE, ALL, "its value at the closing price", method=True),
         "pnl": FieldSpec(Measure.QUOTE, ALL, "its unrealised profit", method=True),
         "entry": FieldSpec(Measure.PRICE, POSITIVE, "average price of entry"),
-        "liq_gap": FieldSpec(Measure.RATIO, ALL, "distance to the liquidation price"),
+        "liq_gap": FieldSpec(Measure.RATIO, ALL, "distance of the mid to the liquidation price",
+                             method=True),
         "account_qty": FieldSpec(Measure.BASE, ALL,
                                  "amount that the account holds there as the exchange tells, "
                                  "whoever made it; also `account.X.position.SYMBOL`"),

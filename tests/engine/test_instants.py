@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.engine.build import compiled
-from runner.engine.events import Top
+from runner.engine.events import Account, Position, Top
 from runner.engine.scenario import Scenario
 from runner.engine.timers import MS, SECOND
 from runner.lang.calendar import DAY
@@ -126,3 +126,25 @@ def test_the_accounts_own_position_is_known_when_the_exchange_has_told_it(tmp_pa
     assert len(s.sent) == 1 and cell.qty > 0
     s.run(30 * SECOND)  # the next whole picture
     assert cell.account_qty == cell.qty
+
+
+def test_the_distance_to_the_liquidation_price_moves_with_the_book(tmp_path: Path) -> None:
+    """Between two pictures of the account nothing but the book tells that it comes near."""
+    s = scenario(tmp_path, "position.bin.liq_gap < 5%")
+    s.run(3 * SECOND)
+    at = Position(symbol="BTCUSDT", lots=8, entry=60_000.0, liquidation=50_000.0)
+    s.exchanges["binance"].positions["BTCUSDT"] = 8
+    s.push(Account(exchange="binance", balances=(), positions=(at,)))
+    s.run(1)
+    cell = s.engine.held_cells["bin"]
+    assert cell.liq_gap(s.engine.desk.now) == pytest.approx(1 / 6, rel=1e-4)
+    assert s.sent == []
+    s.quote("bin", 52_000.0, 52_000.1)
+    s.run(1)
+    assert cell.liq_gap(s.engine.desk.now) == pytest.approx(2 / 52, rel=1e-4)
+    assert len(s.sent) == 1, "on the very tick"
+    s.frozen.add("bin")
+    s.run(10 * SECOND)
+    assert cell.liq_gap(s.engine.desk.now) != cell.liq_gap(s.engine.desk.now), (
+        "a stale book is none"
+    )

@@ -99,11 +99,14 @@ class FakeStream:
 
 
 class FakePosition(PositionCell):
-    __slots__ = ("worth",)
+    __slots__ = ("gap", "worth")
 
     def __init__(self) -> None:
         super().__init__()
-        self.worth = nan
+        self.worth = self.gap = nan
+
+    def liq_gap(self, now: int) -> float:
+        return self.gap
 
     def notional(self, now: int) -> float:
         return self.worth

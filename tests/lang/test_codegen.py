@@ -148,7 +148,7 @@ def fill(world: World, program: Program, random: Random) -> int:
         world.rule.entered = [any_value(random)] * random.randint(0, 2)
         position = world.positions["bin"]
         position.qty, position.entry = any_value(random), abs(any_value(random))
-        position.liq_gap = position.account_qty = any_value(random)
+        position.gap = position.account_qty = any_value(random)
         world.accounts["binance"].margin_used = abs(any_value(random))
         world.clock.wall = random.choice([0, 1, random.randrange(10**18)])
         if program.due <= now:

@@ -11,7 +11,7 @@ from runner.lang.types import Sort
 from runner.lang.windowing import is_bool
 
 _WALK = 60
-_METHODS = {"exit_pnl": _WALK, "exit_return": _WALK, "pnl": 20, "notional": 10}
+_METHODS = {"exit_pnl": _WALK, "exit_return": _WALK, "pnl": 20, "notional": 10, "liq_gap": 10}
 
 
 class Conditions(Writing):
