@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import random
 import re
 import resource
 import sqlite3
@@ -284,7 +284,7 @@ def test_a_damaged_journal_refuses_and_repair_puts_it_aside(own: Running, tmp_pa
     assert lab.run("500ms")[0] == 0
     journal = tmp_path / "state" / "churn" / "journal.db"
     content = bytearray(journal.read_bytes())
-    content[4096 : 3 * 4096] = os.urandom(2 * 4096)
+    content[4096 : 3 * 4096] = random.Random(7).randbytes(2 * 4096)
     journal.write_bytes(content)
     path = str(lab.write())
     said = message(call(lab, "start", path, "--for", "1s"), 3)
