@@ -42,6 +42,7 @@ from runner.app.market_feed import FrameTape
 from runner.app.notify.office import Office
 from runner.app.paper import PaperDesk
 from runner.app.paper_readiness import PaperReadiness
+from runner.app.polling import Polling
 from runner.app.run_folder import WINDOWS, RunFolder
 from runner.app.run_log import Level
 from runner.app.takeover import compare
@@ -118,6 +119,7 @@ class LiveRun:
         self._facts: dict[str, list[InstrumentFacts]] = {}
         self._alarm: Alarm
         self._drilling: Drilling
+        self._polling = Polling(self.clock.mono)
         self._stopping = asyncio.Event()
         self._stop_reason = ""
         self._early: list[Event] = []
@@ -311,6 +313,7 @@ class LiveRun:
         self.driver.feed(event)
         self._alarm.set()
         self._drilling.heard(event.t)
+        self._polling.heard(event.t)
 
     def _before(self, t: int, wall: int) -> None:
         if self.driver.due <= t:

@@ -34,6 +34,7 @@ from runner.app.live_orders import LiveOrders
 from runner.app.market_feed import NoTape, Sink
 from runner.app.order_link import OrderLink
 from runner.app.pacing import Pace
+from runner.app.polling import Polling
 from runner.base.clock import SystemClock
 from runner.base.errors import WorldError
 from runner.base.ids import owner_prefix
@@ -67,9 +68,11 @@ class _Pulse:
     driver: Driver
     alarm: Alarm
     drilling: Drilling
+    polling: Polling
 
     def begin(self, driver: Driver, clock: SystemClock, drilling: Drilling) -> None:
         self.driver, self.alarm, self.drilling = driver, Alarm(driver, clock), drilling
+        self.polling = Polling(clock.mono)
 
     def event(self, event: Event) -> None:
         self.driver.advance(event.t, event.wall)
@@ -80,6 +83,7 @@ class _Pulse:
         self.driver.feed(event)
         self.alarm.set()
         self.drilling.heard(event.t)
+        self.polling.heard(event.t)
 
     def before(self, t: int, wall: int) -> None:
         if self.driver.due <= t:
