@@ -17,7 +17,7 @@ from typing import Final
 
 from runner.base.clock import NS_PER_MS
 
-NEAR: Final = 500 * NS_PER_MS
+NEAR: Final = NS_PER_MS // 2
 
 
 class Polling:
