@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from unittest.mock import patch
@@ -21,7 +23,8 @@ def called(
     """Run a command to its end; return its exit code and what it printed.
 
     `environment` takes the place of this process's. What a program does to its process (its umask,
-    its ways to take signals) is undone.
+    its ways to take signals) is undone. A connection that was being opened when it ended is closed
+    by the end of a process, without a word: here it is taken away as silently.
     """
     line = ["runner", *arguments]
     out, err = io.StringIO(), io.StringIO()
@@ -32,12 +35,15 @@ def called(
         patch.object(sys, "argv", line),
         redirect_stdout(out),
         redirect_stderr(err),
+        warnings.catch_warnings(),
     ):
+        warnings.simplefilter("ignore", ResourceWarning)
         try:
             main()
             code = 0
         except SystemExit as left:
             code = int(left.code or 0)
+        gc.collect()
     return subprocess.CompletedProcess(line, code, out.getvalue(), err.getvalue())
 
 
