@@ -109,7 +109,11 @@ class AccountReader:
         self._forced.clear()
         orders: list[OrderView] = []
         for step in range(len(codec.open_orders(started_ms))):
-            orders += await self._open_orders(self._nth(step, codec.open_orders))
+            # page after page: what is left out of a picture looks ended
+            orders += await self._paged(
+                self._nth(step, codec.open_orders), codec.parse_open_orders,
+                codec.more_open_orders, "the open orders",
+            )  # fmt: skip
         crash_point("reconcile_middle")
         fills: list[Fill] = []
         for symbol in self._symbols:
@@ -125,21 +129,6 @@ class AccountReader:
             started=started,
             externals=tuple(self._forced.values()),
         )
-
-    async def _open_orders(self, make: Make) -> list[OrderView]:
-        """Read open orders page after page: what is left out of a picture looks ended."""
-        codec, orders = self._codec, list[OrderView]()
-        for _ in range(_MOST_PAGES):
-            body, page = await self._read(make, self._page_of_orders)
-            orders += page
-            more = partial(codec.more_open_orders, body)
-            if more(self._sync.now_ms()) is None:
-                return orders
-            make = partial(lambda more: _needed(more(self._sync.now_ms())), more)
-        raise ExchangeError(f"{self._name}: the open orders have no end")
-
-    def _page_of_orders(self, body: bytes) -> tuple[bytes, list[OrderView]]:
-        return body, self._codec.parse_open_orders(body)
 
     async def _account(self, requests: int) -> Account:
         answers = [
@@ -193,16 +182,10 @@ class AccountReader:
         codec, now_ms = self._codec, self._sync.now_ms
         if codec.recent_orders(symbol, since, now_ms()) is not None:
             await self._learn_names(symbol, since, priority)
-        fills: list[Fill] = []
-        make: Make = lambda: codec.fills(symbol, since, now_ms())  # noqa: E731
-        for _ in range(_MOST_PAGES):
-            body, page = await self._read(make, self._page, priority)
-            fills += page
-            more = partial(codec.more_fills, symbol, since, body)
-            if more(now_ms()) is None:
-                return fills
-            make = partial(lambda more: _needed(more(now_ms())), more)
-        raise ExchangeError(f"{self._name}: the fills of {symbol} have no end")
+        return await self._paged(
+            lambda: codec.fills(symbol, since, now_ms()), self._page,
+            partial(codec.more_fills, symbol, since), f"the fills of {symbol}", priority,
+        )  # fmt: skip
 
     async def _learn_names(self, symbol: str, since: int, priority: Priority) -> None:
         """Have the codec learn the client ids of a week.
@@ -224,15 +207,34 @@ class AccountReader:
                 spans += [(middle + 1, until), (first, middle)]
         self._notice(f"the orders of {symbol} are more than can be read; fills may have no name")
 
-    def _page(self, body: bytes) -> tuple[bytes, list[Fill]]:
+    def _page(self, body: bytes) -> list[Fill]:
         for forced in self._codec.parse_forced(body):
             if forced.ts // NS_PER_MS >= self._began_ms > 0:
                 self._forced[forced.market, forced.id] = forced
-        return body, self._codec.parse_fills(body)
+        return self._codec.parse_fills(body)
 
     def _nth(self, step: int, requests: Callable[[int], Sequence[HttpRequest]]) -> Make:
         """Return what makes the n-th of some requests, signed at the time it is called."""
         return lambda: requests(self._sync.now_ms())[step]
+
+    async def _paged(
+        self,
+        make: Make,
+        parse: Callable[[bytes], list[T]],
+        more: Callable[[bytes, int], HttpRequest | None],
+        what: str,
+        priority: Priority = Priority.READ,
+    ) -> list[T]:
+        """Read page after page; `more` makes of one and the time the request for the next."""
+        rows: list[T] = []
+        for _ in range(_MOST_PAGES):
+            body, page = await self._read(make, lambda body: (body, parse(body)), priority)
+            rows += page
+            following = partial(more, body)
+            if following(self._sync.now_ms()) is None:
+                return rows
+            make = partial(lambda ask: _needed(ask(self._sync.now_ms())), following)
+        raise ExchangeError(f"{self._name}: {what} have no end")
 
     async def _read(
         self,

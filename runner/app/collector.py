@@ -304,10 +304,9 @@ class Collector:
 
         A stream and a picture tell the same: each is booked once.
         """
-        key = (event.exchange, event.what, event.market, event.id)
-        if event.id and key in self._externals:
+        if event.id and event.key in self._externals:
             return
-        self._externals.add(key)
+        self._externals.add(event.key)
         if event.what in FORCED:
             self._taken(event)
         if event.what != "funding":

@@ -33,7 +33,7 @@ from runner.cli.run_commands import bench, dry_run, import_, record, replay, sim
 
 _FIRST_OWN: Final = 3
 _UNREAD: Final = 141
-_RUNS: Final = ("start", "dry-run")
+_RUNS: Final = (["start"], ["dry-run"])
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO))
 """errors of a disk or a terminal, not of ours"""
 
@@ -138,7 +138,7 @@ def main() -> None:
         if isinstance(origin, BrokenPipeError):
             _drop_output()
             sys.exit(_UNREAD)
-        if isinstance(origin, KeyboardInterrupt) and sys.argv[1] in _RUNS:
+        if isinstance(origin, KeyboardInterrupt) and sys.argv[1:2] in _RUNS:
             # once it has begun, signals come to its loop; when it was about to, it has told
             typer.echo("interrupted before it began: nothing was sent", err=True)
         raise

@@ -242,6 +242,11 @@ class External(Event, tag="external", kw_only=True):
     id: str = ""
     ts: int = 0
 
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What names it, where it has an id: a stream and a picture may tell the same."""
+        return self.exchange, self.what, self.market, self.id
+
 
 class CancelReply(OrderEvent, tag="cancel_reply", kw_only=True):
     """The answer to a cancel: accepted, or refused with the exchange's code."""

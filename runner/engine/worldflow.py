@@ -308,10 +308,9 @@ class World:
         """Book what others did, once: `lots` is the signed change of the position."""
         desk = self.desk
         if event.id:
-            key = (event.exchange, event.what, event.market, event.id)
-            if key in self._externals:
+            if event.key in self._externals:
                 return
-            self._externals[key] = None
+            self._externals[event.key] = None
             if len(self._externals) > KEEP_EXTERNALS:
                 del self._externals[next(iter(self._externals))]
         desk.record(

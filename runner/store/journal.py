@@ -198,8 +198,9 @@ class Journal:
         """
         crash_point("before_intent")
         intents = [each.intent for each in approved]
-        if not self._in_tail(intents):
-            self._in_database(intents)
+        rows = self._rows_of(intents)
+        if not self._in_tail(intents, rows):
+            self._in_database(intents, rows)
         crash_point("after_intent")
         return [_journaled(each) for each in approved]
 
@@ -282,7 +283,7 @@ class Journal:
             self._write([])
             self._seq = self._last_seq()
 
-    def _in_tail(self, intents: Sequence[Intent]) -> bool:
+    def _in_tail(self, intents: Sequence[Intent], rows: list[Statement]) -> bool:
         """Commit a group by the tail; False when the database has to do it.
 
         That is so without a tail or room in it, after a failure, and where a client id may have
@@ -291,14 +292,11 @@ class Journal:
         if self._tail is None or self.fault is not None or not self._newer(intents):
             return False
         self._bind()
-        start, run = self._seq + 1, self._run
-        rows = [intent_row(start + i, run, intent) for i, intent in enumerate(intents)]
-        if not self._to_tail(start + len(rows) - 1, [*self._bound[self._ahead :], *rows]):
+        if not self._to_tail(self._seq + len(rows), [*self._bound[self._ahead :], *rows]):
             return False
         self._bound += rows
         self._ahead = len(self._bound)
-        self._seq += len(rows)
-        self._group = max(self._group, intents[0].group)
+        self._committed(intents)
         return True
 
     def _newer(self, intents: Sequence[Intent]) -> bool:
@@ -319,14 +317,11 @@ class Journal:
             self._tail = None
             return False
 
-    def _in_database(self, intents: Sequence[Intent]) -> None:
+    def _in_database(self, intents: Sequence[Intent], rows: list[Statement]) -> None:
         """Commit a group in a transaction; exits are kept in memory when it fails."""
-        start, run = self._seq + 1, self._run
-        rows = [intent_row(start + i, run, intent) for i, intent in enumerate(intents)]
         try:
             self._write(rows)
-            self._seq += len(rows)
-            self._group = max(self._group, *(each.group for each in intents))
+            self._committed(intents)
         except DuplicateIntent:
             raise
         except JournalError:
@@ -334,16 +329,24 @@ class Journal:
                 raise
             self._keep(intents)
 
+    def _committed(self, intents: Sequence[Intent]) -> None:
+        """Count the rows of a group that is written."""
+        self._seq += len(intents)
+        self._group = max(self._group, *(each.group for each in intents))
+
+    def _rows_of(self, intents: Sequence[Intent]) -> list[Statement]:
+        """Return the next rows, one for each intent."""
+        first, run = self._seq + 1, self._run
+        return [intent_row(first + i, run, intent) for i, intent in enumerate(intents)]
+
     def _keep(self, intents: Sequence[Intent]) -> None:
         """Hold the intents of exits in memory, and in the tail, while there is no database."""
         kept = {row[0] for put, row in self._bound if put in INTENTS}
         for intent in intents:
             if intent.cid in kept or self._known(intent.cid):
                 raise DuplicateIntent(f"{self.path}: {intent.cid} was used before", self.path)
-        for intent in intents:
-            self._seq += 1
-            put, row = intent_row(self._seq, self._run, intent)
-            self._bound.append((AGAIN[put], row))
+        self._bound += [(AGAIN[put], row) for put, row in self._rows_of(intents)]
+        self._seq += len(intents)
         if self._tail is not None and self._to_tail(self._seq, self._bound[self._ahead :]):
             self._ahead = len(self._bound)
 
@@ -368,8 +371,9 @@ class Journal:
 
     def _bind(self) -> None:
         """Make rows of all that was given."""
+        run = self._run
         if self._pending:
-            rows = Rows(self._run)
+            rows = Rows(run)
             for seq, thing in self._pending:
                 rows.add(seq, thing)
             self._pending.clear()
@@ -377,12 +381,10 @@ class Journal:
             self._bound += rows.fills
             self._bound += rows.ended
         if self._once:
-            self._bound += [(Put.ONCE, (key, self._run, t)) for key, t in self._once.items()]
+            self._bound += [(Put.ONCE, (key, run, wall)) for key, wall in self._once.items()]
             self._once.clear()
         if self._states:
-            run = self._run
-            for key, (seq, wall, value) in self._states.items():
-                self._bound.append((Put.STATE, (key, run, seq, wall, value)))
+            self._bound += [(Put.STATE, (key, run, *rest)) for key, rest in self._states.items()]
             self._states.clear()
 
     def _write(self, last: list[Statement]) -> None:

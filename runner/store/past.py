@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ _TRIGGER_COLUMNS: Final = "trigger_kind, trigger_ticks, trigger_price"
 _FILL_COLUMNS: Final = (
     "cid, trade_id, lots, price, fee, fee_asset, maker, ts, source, t, wall, run, seq"
 )
+_STATE_COLUMNS: Final = "run, seq, wall, value"
 
 UNREADABLE: Final = (sqlite3.Error, msgspec.DecodeError, UnicodeDecodeError)
 """what reading raises where bytes are damaged inside of rows: SQLite checks only its pages"""
@@ -89,7 +90,7 @@ def read_past(db: sqlite3.Connection) -> Past:
         "SELECT run, started, mode, sha, ended, exit_code FROM runs ORDER BY started, rowid"
     )
     opened = db.execute(f"{_select(db)} WHERE ended IS NULL ORDER BY seq")
-    states = db.execute("SELECT key, run, seq, wall, value FROM state")
+    states = db.execute(f"SELECT key, {_STATE_COLUMNS} FROM state")
     groups = db.execute("SELECT run, max(grp) FROM intents GROUP BY run")
     (last,) = db.execute(
         "SELECT max(coalesce((SELECT max(seq) FROM intents), 0),"
@@ -98,7 +99,7 @@ def read_past(db: sqlite3.Connection) -> Past:
     return Past(
         runs=tuple(RunRow(*row) for row in runs),
         open=tuple(_intent(row) for row in opened),
-        states={key: SavedState(*rest) for key, *rest in states if sound_state(rest[-1])},
+        states={key: _state(row) for key, *row in states},
         groups=dict(groups.fetchall()),
         last_seq=last,
     )
@@ -155,19 +156,13 @@ def read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)
 
 
-def sound_state(value: bytes) -> bool:
-    """Return True when the value of a state is JSON text; `UNREADABLE` when it is not."""
-    msgspec.json.decode(value)
-    return True
-
-
 def senseless(db: sqlite3.Connection) -> Iterator[tuple[str, tuple[object, ...]]]:
     """Yield (table, its key) of every row of a newest-version file that cannot be read back."""
     tests: tuple[tuple[str, int, str, Callable[[tuple[Any, ...]], object]], ...] = (
         ("intents", 1, f"SELECT cid, {_TRIGGER_COLUMNS}, {_INTENT_COLUMNS} FROM intents", _intent),
         ("fills", 2, f"SELECT cid, trade_id, {_FILL_COLUMNS} FROM fills", _fill),
         ("events", 1, "SELECT seq, data FROM events", lambda row: msgspec.json.decode(row[0])),
-        ("state", 1, "SELECT key, value FROM state", lambda row: sound_state(row[0])),
+        ("state", 1, f"SELECT key, {_STATE_COLUMNS} FROM state", _state),
     )
     for table, width, select, read in tests:
         for row in db.execute(select):
@@ -196,6 +191,12 @@ def _intent(row: tuple[object, ...]) -> PastIntent:
     values["reduce_only"] = bool(values["reduce_only"])
     values["refs"] = _decode_refs(str(values["refs"]))
     return PastIntent(run, msgspec.convert(values, Intent))
+
+
+def _state(row: Sequence[Any]) -> SavedState:
+    run, seq, wall, value = row
+    msgspec.json.decode(value)  # raises where its bytes are damaged
+    return SavedState(run, seq, wall, value)
 
 
 def _fill(row: tuple[object, ...]) -> PastFill:

@@ -146,7 +146,7 @@ def is_damaged(journal: Path) -> bool:
     except DamagedJournal:
         return True
     except JournalError:
-        pass  # a start says what is wrong with it
+        return False  # a start says what is wrong with it
     return False
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -72,6 +73,30 @@ def test_a_feed_subscribes_sorts_out_and_comes_back() -> None:
     asyncio.run(_feed())
 
 
+@asynccontextmanager
+async def polling(
+    answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    heard: Heard,
+    *keys: str,
+    secret: Secret | None = None,
+) -> AsyncIterator[None]:
+    """Poll a server that answers so, often; `keys` are those of the source besides its place."""
+    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.01)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"url: 'http://127.0.0.1:{runner.addresses[0][1]}/'"
+    plan: Any = source("\n    ".join(("type: rest", url, "every: 1s", *keys)), FIELDS)
+    poll = Poll(plan, secret, heard, quick())
+    poll.pause = 0.02
+    task = asyncio.create_task(poll.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await runner.cleanup()
+
+
 async def _poll() -> None:
     heard, tags, answers = Heard(), [], []
     items: list[dict[str, str]] = [{"id": "a1", "signal": "long"}]
@@ -86,25 +111,10 @@ async def _poll() -> None:
             return web.Response(status=304)
         return web.json_response({"list": items}, headers={"ETag": f'"{len(items)}"'})
 
-    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.01)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    plan: Any = source(
-        f"type: rest\n    url: 'http://127.0.0.1:{port}/'\n    every: 1s\n    items: /list\n"
-        "    as: event\n    auth: {token: {env: T}}",
-        FIELDS,
-    )
-    poll = Poll(plan, Secret("open-sesame"), heard, quick())
-    poll.pause = 0.02
-    task = asyncio.create_task(poll.run())
-    try:
+    secret = Secret("open-sesame")
+    keys = "items: /list", "as: event", "auth: {token: {env: T}}"
+    async with polling(answer, heard, *keys, secret=secret):
         await until(lambda: len(tags) >= 4)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await runner.cleanup()
     assert [m.id for m, _ in heard.messages] == ["a1"]
     assert tags[0] is None and '"1"' in tags[1:] and answers[0] == "Bearer open-sesame"
     assert heard.pulses[0] is True and False in heard.pulses, "status 500 is no sign of life"
@@ -124,22 +134,8 @@ async def _unreadable() -> None:
             return web.Response(status=304)
         return web.Response(text="<html>soon", headers={"ETag": '"1"'})
 
-    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.01)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    plan = source(
-        f"type: rest\n    url: 'http://127.0.0.1:{port}/'\n    every: 1s\n    as: event", FIELDS
-    )
-    poll = Poll(plan, None, heard, quick())
-    poll.pause = 0.02
-    task = asyncio.create_task(poll.run())
-    try:
+    async with polling(answer, heard, "as: event"):
         await until(lambda: len(tags) >= 3)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await runner.cleanup()
     assert heard.pulses == [], "what was not modified since it could not be read is no sign of life"
     assert set(heard.no) == {"not_json"}
 
